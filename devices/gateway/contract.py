@@ -44,8 +44,8 @@ class Media(msgspec.Struct, array_like=True, gc=False):
 class Open(Word):
     """Connect a device with the session file at path `session`.
 
-    Answered by Online, Offline, Banned, Outdated or Unlinked. A repeat with a newer epoch moves an open device
-    to it; one with an older epoch is ignored. `phone` lets a simulated device without a file make its own.
+    Answered by Online, Offline, Banned, Outdated or Unlinked. A repeat with a newer epoch moves the device to
+    it; one with an older epoch is ignored. `phone` lets a simulated device without a file make its own.
     """
 
     device: int

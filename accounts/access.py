@@ -1,0 +1,67 @@
+"""Who may open which page: the one decorator in front of every workspace view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django_htmx.middleware import HtmxDetails
+
+from accounts.models import Membership, Role, User, Workspace
+from accounts.tenancy import tenant_scope
+
+SESSION_KEY = "workspace"
+View = Callable[..., HttpResponse]
+
+
+class WorkspaceRequest(HttpRequest):
+    """A signed-in request with its workspace and the user's role in it."""
+
+    user: User  # type: ignore[assignment]
+    workspace: Workspace
+    role: Role
+    htmx: HtmxDetails
+
+
+def current_membership(request: HttpRequest) -> Membership | None:
+    """The membership this session works in: the chosen one, else the user's own workspace, else the oldest."""
+    found = Membership.objects.filter(user_id=request.user.pk).select_related("workspace").order_by("pk")
+    memberships = list(found)
+    chosen = request.session.get(SESSION_KEY)
+    for membership in memberships:
+        if membership.workspace_id == chosen:
+            return membership
+    own = [m for m in memberships if m.role == Role.OWNER]
+    return (own or memberships or [None])[0]
+
+
+def workspace_role(needed: str) -> Callable[[View], View]:
+    """Let members with at least the role ``needed`` in; the view runs inside their `tenant_scope`.
+
+    Answers: sign-in for anonymous, 404 for a user without a workspace, 403 for too low a role.
+    """
+    Role(needed)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        @login_required
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            membership = current_membership(request)
+            if membership is None:
+                raise Http404("You have no workspace here.")
+            scoped = cast(WorkspaceRequest, request)
+            scoped.workspace = membership.workspace
+            scoped.role = Role(membership.role)
+            if not scoped.role.covers(needed):
+                raise PermissionDenied
+            with tenant_scope(scoped.workspace):
+                return view(scoped, *args, **kwargs)
+
+        inner.needed_role = needed  # type: ignore[attr-defined]
+        return inner
+
+    return decorate

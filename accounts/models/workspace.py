@@ -1,0 +1,69 @@
+"""The workspace (the tenant) and who may do what in it."""
+
+from __future__ import annotations
+
+import uuid
+import zoneinfo
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+
+
+def validate_timezone(value: str) -> None:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValidationError(f"“{value}” is not a time zone. Choose one like Asia/Kuala_Lumpur.") from None
+
+
+class Role(models.TextChoices):
+    OWNER = "owner"
+    MANAGER = "manager"
+    VIEWER = "viewer"
+
+    def covers(self, needed: str) -> bool:
+        ranks = [Role.VIEWER, Role.MANAGER, Role.OWNER]
+        return ranks.index(self) >= ranks.index(Role(needed))
+
+
+class Workspace(models.Model):
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=80)
+    owner = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_workspace"
+    )
+    timezone = models.CharField(max_length=64, default="UTC", validators=[validate_timezone])
+    default_country = models.CharField(
+        max_length=2,
+        default="MY",
+        validators=[RegexValidator(r"^[A-Z]{2}$", "Two capital letters, like MY.")],
+        help_text="Numbers written without a country code belong to this country.",
+    )
+    device_limit = models.PositiveSmallIntegerField(default=15)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        return zoneinfo.ZoneInfo(self.timezone)
+
+
+class Membership(models.Model):
+    """A person's role in a workspace. The owner has one too, so that every question about roles reads one table."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=8, choices=Role.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "user"], name="one_membership_per_person")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.workspace}"

@@ -1,0 +1,155 @@
+"""Tenancy: the scoped models, the restricted database role, and the migration operation that walls a table in.
+
+Two walls stand between workspaces. Every lookup starts at ``for_workspace``; and web requests run as the role
+``flotilla_tenant``, for which row-level security shows one workspace only (DESIGN 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import connection, models, transaction
+from django.db.migrations.operations.base import Operation
+
+if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+    from accounts.models import Workspace
+
+TENANT_ROLE = "flotilla_tenant"
+CURRENT_WORKSPACE = "NULLIF(current_setting('flotilla.workspace', true), '')::bigint"
+
+
+class TenantQuerySet(models.QuerySet[Any]):
+    def for_workspace(self, workspace: Workspace) -> Self:
+        return self.filter(workspace=workspace)
+
+
+class TenantModel(models.Model):
+    """A row that belongs to one workspace. Its table must pass through `Wall` in the migration that makes it."""
+
+    workspace = models.ForeignKey(
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class TenantForeignKey(models.ForeignKey):
+    """A foreign key whose constraint is (workspace_id, column) → (workspace_id, id), made by `Wall`.
+
+    Django 5.2 cannot declare composite foreign keys, so the column has no constraint of its own.
+    """
+
+    def __init__(self, to: Any, on_delete: Any, **kwargs: Any) -> None:
+        kwargs["db_constraint"] = False
+        super().__init__(to, on_delete, **kwargs)
+
+
+class Wall(Operation):
+    """Migration operation: wall in the tables of this app's named tenant models.
+
+    Each table gets its composite foreign keys, row-level security, and the tenant role's grants: everything, or what
+    ``grant`` says (a ledger is ``SELECT, INSERT``).
+    """
+
+    reversible = True
+    reduces_to_sql = True
+
+    def __init__(self, *names: str, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+        self.names = names
+        self.grant = grant
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        pass
+
+    def describe(self) -> str:
+        return f"Wall in {', '.join(self.names)}"
+
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        for name in self.names:
+            for statement in wall_sql(to_state.apps.get_model(app_label, name), self.grant):
+                schema_editor.execute(statement)
+
+    def database_backwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        """Dropping the table, which is what undoing its migration does, takes the wall with it."""
+
+
+def wall_sql(model: type[models.Model], grant: str) -> Iterator[str]:
+    table = model._meta.db_table
+    for field in model._meta.local_fields:
+        if isinstance(field, TenantForeignKey):
+            yield from composite_key_sql(table, field)
+    yield f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY'
+    yield f'CREATE POLICY one_workspace ON "{table}" USING (workspace_id = {CURRENT_WORKSPACE})'
+    yield grant_sql(table, grant)
+
+
+def composite_key_sql(table: str, field: models.ForeignKey) -> Iterator[str]:
+    """The composite reference; deferrable so that Django may delete in its own order inside a transaction."""
+    target = field.remote_field.model._meta.db_table
+    yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{target}_tenant_key" ON "{target}" (workspace_id, id)'
+    yield (
+        f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{field.column}_tenant_fk" '
+        f'FOREIGN KEY (workspace_id, "{field.column}") REFERENCES "{target}" (workspace_id, id) '
+        "DEFERRABLE INITIALLY IMMEDIATE"
+    )
+
+
+def grant_sql(table: str, grant: str) -> str:
+    """Grants only where the role exists: a database whose owner may not create roles still migrates."""
+    return (
+        f"DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{TENANT_ROLE}') THEN "
+        f'GRANT {grant} ON "{table}" TO {TENANT_ROLE}; END IF; END $$'
+    )
+
+
+CREATE_ROLE_SQL = f"""
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{TENANT_ROLE}') THEN
+        CREATE ROLE {TENANT_ROLE} NOLOGIN;
+    END IF;
+    EXECUTE format('GRANT {TENANT_ROLE} TO %I', current_user);
+EXCEPTION
+    WHEN insufficient_privilege THEN RAISE WARNING 'cannot create role {TENANT_ROLE}: row-level security is off';
+    WHEN duplicate_object OR unique_violation THEN NULL; -- another database of this server made it meanwhile
+END $$;
+"""
+
+
+@cache
+def has_tenant_role() -> bool:
+    """Whether this database user may act as the restricted role; readiness reports it when not."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_roles WHERE rolname = %s AND pg_has_role(current_user, oid, 'MEMBER')",
+            [TENANT_ROLE],
+        )
+        return bool(cursor.fetchone()[0])
+
+
+@contextmanager
+def tenant_scope(workspace: Workspace) -> Iterator[None]:
+    """Run the block in one transaction that can see and change only this workspace's rows.
+
+    Hooks given to ``transaction.on_commit`` run after it, as the owner again.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('flotilla.workspace', %s, true)", [str(workspace.pk)])
+            if has_tenant_role():
+                cursor.execute(f"SET LOCAL ROLE {TENANT_ROLE}")
+        yield
+        # An enclosing transaction (a test, a nested scope) goes on as the owner. After an error the rollback does it.
+        with connection.cursor() as cursor:
+            cursor.execute("RESET ROLE; SELECT set_config('flotilla.workspace', '', true)")

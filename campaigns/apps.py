@@ -1,0 +1,7 @@
+"""The campaigns app's configuration."""
+
+from django.apps import AppConfig
+
+
+class CampaignsConfig(AppConfig):
+    name = "campaigns"

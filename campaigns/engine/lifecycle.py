@@ -1,0 +1,42 @@
+"""The state machines: which moves exist for messages and campaigns, and what the figures are made of (DESIGN 4)."""
+
+from __future__ import annotations
+
+PENDING, SENDING, WAITING = "pending", "sending", "waiting"
+SENT, DELIVERED, READ = "sent", "delivered", "read"
+DEAD, UNCERTAIN = "dead", "uncertain"
+SKIPPED, EXPIRED, CANCELLED = "skipped", "expired", "cancelled"
+
+MESSAGE_MOVES: dict[str, frozenset[str]] = {
+    PENDING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED}),
+    WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DEAD}),
+    SENDING: frozenset({SENT, DELIVERED, READ, WAITING, DEAD, UNCERTAIN}),
+    UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING}),
+    SENT: frozenset({DELIVERED, READ}),
+    DELIVERED: frozenset({READ}),
+    READ: frozenset(),
+    DEAD: frozenset({PENDING}),
+    SKIPPED: frozenset(),
+    EXPIRED: frozenset(),
+    CANCELLED: frozenset(),
+}
+MESSAGE_STATES = tuple(MESSAGE_MOVES)
+
+# Should = Sent + Failed + Remaining + Skipped + Uncertain, at every level.
+FIGURES: dict[str, tuple[str, ...]] = {
+    "sent": (SENT, DELIVERED, READ),
+    "failed": (DEAD,),
+    "remaining": (PENDING, WAITING, SENDING),
+    "skipped": (SKIPPED, EXPIRED, CANCELLED),
+    "uncertain": (UNCERTAIN,),
+}
+CLAIMABLE = (PENDING, WAITING)
+
+CAMPAIGN_MOVES: dict[str, frozenset[str]] = {
+    "draft": frozenset({"scheduled", "running"}),
+    "scheduled": frozenset({"draft", "running", "cancelled"}),
+    "running": frozenset({"paused", "completed", "cancelled"}),
+    "paused": frozenset({"running", "cancelled"}),
+    "completed": frozenset({"running"}),
+    "cancelled": frozenset(),
+}

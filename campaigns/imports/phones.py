@@ -1,0 +1,107 @@
+"""Turns what people type into a phone column into E.164, or says why it can't be one."""
+
+import re
+import unicodedata
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumberFormat
+
+# Excel shows a long number in a narrow column as 6.01E+10 and saves that text: the other digits are gone.
+_SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d+)?\s*E\s*[+-]?\d+", re.IGNORECASE)
+# Spreadsheets and data frames write whole numbers as 60123456789.0; read as digits that is another number.
+_WHOLE_FLOAT = re.compile(r"(\+?\d{6,})[.,]0+")
+_DOUBLE_ZERO = re.compile(r"00[\s\-().]*(?=[1-9])")
+_EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension)?|x|#)[.:\s]*\d{1,7}$", re.IGNORECASE)
+_BETWEEN_NUMBERS = re.compile(r"[/;,|&\n]| or ", re.IGNORECASE)
+_SHOWN = 40
+
+
+class BadPhone(ValueError):
+    """Its text is a sentence for the person who made the file."""
+
+
+def to_e164(text: str, region: str) -> str:
+    """The E.164 form of `text`; numbers without a country code are read as numbers of `region` (ISO 3166, "MY").
+
+    The rule, the same for every file: a number is accepted when the numbering plan of its country knows it as
+    valid (not merely of a possible length), whatever its kind: fixed lines and mobiles can't be told apart in
+    North America, and businesses use WhatsApp on fixed lines. Digits of any script count, as do blanks, dashes,
+    dots, brackets, `tel:`, a leading `00` for `+` whatever the country dials, and Excel's `="+60…"`. Refused
+    rather than guessed: a number that a spreadsheet shortened (6.01E+10), words, two numbers in one cell.
+    Raises BadPhone.
+    """
+    if _is_plain(text):  # nearly every row: about 15 µs; the rest is for texts that are not plainly a number
+        try:
+            return _valid(text.strip(), region)
+        except NumberParseException:
+            pass
+    return _untangled(text, region)
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and "." not in text and not any(map(str.isalpha, text))
+
+
+def _valid(text: str, region: str) -> str:
+    if prefix := _DOUBLE_ZERO.match(text):
+        # before the country's own prefix: Brazil dials 00 and a carrier, and would read 0041… as another number
+        try:
+            return _valid("+" + text[prefix.end() :], region)
+        except NumberParseException:
+            pass
+    number = phonenumbers.parse(text, region)
+    if not phonenumbers.is_valid_number(number):
+        raise NumberParseException(NumberParseException.NOT_A_NUMBER, "not valid")
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def _untangled(raw: str, region: str) -> str:
+    text = _ordinary(raw)
+    if not text:
+        raise BadPhone("No phone number")
+    if _SCIENTIFIC.fullmatch(text):
+        raise BadPhone(
+            f"{_shown(text)} was shortened by a spreadsheet and its digits are lost: "
+            "format the column as text and save the file again"
+        )
+    if whole := _WHOLE_FLOAT.fullmatch(text):
+        text = whole[1]
+    digits = sum(map(str.isdigit, text))
+    if sum(sum(map(str.isdigit, part)) > 6 for part in _BETWEEN_NUMBERS.split(text)) > 1:
+        raise BadPhone(f"{_shown(text)} holds more than one number")
+    if digits > 20 or len(text) > 100:
+        raise BadPhone(f"{_shown(text)} is too long for a phone number")
+    if not _has_words(text):
+        try:
+            return _valid(text, region)
+        except NumberParseException:
+            pass
+    raise BadPhone(_why(text, digits, region))
+
+
+def _ordinary(raw: str) -> str:
+    """Full-width digits and signs made ordinary; without the invisible marks that come with copied numbers."""
+    text = unicodedata.normalize("NFKC", raw)
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc") or c == "\n").strip()
+
+
+def _has_words(text: str) -> bool:
+    """Letters after the first digit: phonenumbers would dial them (1-800-FLOWERS), and reach a stranger."""
+    dialled = _EXTENSION.sub("", text).lstrip("'\"=(")
+    while dialled and not (dialled[0].isdigit() or dialled[0] == "+"):
+        dialled = dialled[1:]
+    return sum(map(str.isalpha, dialled)) > 2
+
+
+def _why(text: str, digits: int, region: str) -> str:
+    if digits == 0 or any(map(str.isalpha, text)):
+        return f"{_shown(text)} is not a phone number"
+    if digits < 7:
+        return f"{_shown(text)} is too short for a phone number"
+    if text.startswith(("+", "00")):
+        return f"{_shown(text)} is not a valid phone number"
+    return f"{_shown(text)} is not a valid number in {region}: write it with + and the country code"
+
+
+def _shown(text: str) -> str:
+    return f"“{text}”" if len(text) <= _SHOWN else f"“{text[:_SHOWN]}…”"

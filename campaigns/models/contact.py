@@ -1,0 +1,66 @@
+"""A person, their tags, and how they came to agree."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.tenancy import TenantForeignKey, TenantModel
+from campaigns.querysets.contacts import ContactQuerySet
+
+
+class ContactStatus(models.TextChoices):
+    PROSPECT = "prospect", "Prospect"
+    CUSTOMER = "customer", "Customer"
+
+
+class Contact(TenantModel):
+    """One E.164 number per workspace."""
+
+    uuid = models.UUIDField(db_default=RandomUUID(), unique=True, editable=False)
+    phone = models.CharField(max_length=16, help_text="E.164, like +60123456789.")
+    name = models.CharField(max_length=200, blank=True, default="")
+    fields = models.JSONField(default=dict, blank=True, help_text="Custom fields: name → text.")
+    status = models.CharField(max_length=8, choices=ContactStatus.choices, default=ContactStatus.PROSPECT)
+    consent_source = models.CharField(max_length=200, help_text="How this person agreed to be written to.")
+    consent_at = models.DateTimeField(db_default=Now())
+    consent_import = TenantForeignKey(
+        "campaigns.ContactImport", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    opted_out_at = models.DateTimeField(null=True, blank=True)
+    opted_out_reason = models.CharField(max_length=200, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    objects = ContactQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "phone"], name="one_contact_per_phone")]
+
+    def __str__(self) -> str:
+        return self.name or self.phone
+
+
+class Tag(TenantModel):
+    name = models.CharField(max_length=60)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["workspace", "name"], name="one_tag_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ContactTag(TenantModel):
+    contact = TenantForeignKey(Contact, on_delete=models.CASCADE, related_name="tag_links", db_index=False)
+    tag = TenantForeignKey(Tag, on_delete=models.CASCADE, related_name="contact_links", db_index=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["contact", "tag"], name="one_link_per_contact_tag")]
+        indexes = [models.Index(fields=["tag", "contact"], name="contacts_of_tag")]
+
+    def __str__(self) -> str:
+        return f"{self.contact_id} is tagged {self.tag_id}"

@@ -1,0 +1,95 @@
+"""The message: one text to one person, the ledger row that everything else counts; and its attempts."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.tenancy import TenantForeignKey, TenantModel
+from campaigns.engine import lifecycle
+from campaigns.models.campaign import Campaign
+from campaigns.models.contact import Contact
+from campaigns.models.content import Content
+from campaigns.models.stream import Stream
+
+MessageState = models.TextChoices("MessageState", {name.upper(): name for name in lifecycle.MESSAGE_STATES})
+
+
+class Message(TenantModel):
+    """``due_at`` orders a stream's messages; the attempt columns hold the latest try (earlier ones: `Attempt`).
+
+    The indexes name neither state nor attempt, so that every step of a send is a heap-only update.
+    """
+
+    stream = TenantForeignKey(Stream, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    campaign = TenantForeignKey(
+        Campaign, null=True, blank=True, on_delete=models.CASCADE, related_name="messages", db_index=False
+    )
+    contact = TenantForeignKey(
+        Contact, null=True, blank=True, on_delete=models.SET_NULL, related_name="messages"
+    )
+    content = TenantForeignKey(Content, on_delete=models.PROTECT, related_name="+", db_index=False)
+    phone = models.CharField(max_length=16)
+    state = models.CharField(max_length=9, choices=MessageState.choices, default=lifecycle.PENDING)
+    reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    due_at = models.DateTimeField()
+
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    tag = models.BinaryField(null=True, blank=True, help_text="32 random bytes, drawn for each attempt.")
+    epoch = models.PositiveBigIntegerField(null=True, blank=True)
+    attempted_at = models.DateTimeField(null=True, blank=True)
+
+    text = models.TextField(null=True, blank=True, help_text="What was sent, word for word.")
+    wire_id = models.CharField(
+        max_length=64, null=True, blank=True, help_text="WhatsApp's id of the message."
+    )
+    chat = models.CharField(max_length=64, null=True, blank=True, help_text="WhatsApp's name of the chat.")
+    sent_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    replied_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["campaign", "contact"], name="one_message_per_campaign_contact")
+        ]
+        indexes = [models.Index(fields=["stream", "due_at", "id"], name="messages_in_order")]
+
+    def __str__(self) -> str:
+        return f"message {self.pk} is {self.state}"
+
+
+class Attempt(TenantModel):
+    """An earlier try of a message, copied here when the next one began."""
+
+    message = TenantForeignKey(
+        Message, on_delete=models.CASCADE, related_name="earlier_attempts", db_index=False
+    )
+    number = models.PositiveSmallIntegerField()
+    tag = models.BinaryField()
+    epoch = models.PositiveBigIntegerField()
+    started_at = models.DateTimeField()
+    outcome = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "number"], name="one_row_per_attempt")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of {self.message_id}"
+
+
+class WireId(TenantModel):
+    """Finds the message a receipt speaks of. Apart from the message, whose updates must touch no index."""
+
+    device_id = models.BigIntegerField()
+    wire_id = models.CharField(max_length=64)
+    message_id = models.BigIntegerField()
+    sent_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["device_id", "wire_id"], name="one_message_per_wire_id")
+        ]
+
+    def __str__(self) -> str:
+        return self.wire_id

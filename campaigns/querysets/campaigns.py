@@ -1,0 +1,47 @@
+"""Questions asked of campaigns and streams, as English."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import Self
+
+from django.db import models
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
+
+from accounts.tenancy import TenantQuerySet
+from campaigns.engine.lifecycle import FIGURES, MESSAGE_STATES
+
+COUNTERS = (*MESSAGE_STATES, "replied")
+
+
+class CampaignQuerySet(TenantQuerySet):
+    def open(self) -> Self:
+        return self.filter(state__in=["running", "paused"])
+
+    def with_progress(self) -> Self:
+        """Adds ``n_<counter>`` for each counter and one column for each word of `FIGURES`, summed over the streams."""
+        found = self.annotate(**{f"n_{name}": Coalesce(Sum(f"streams__{name}"), 0) for name in COUNTERS})
+        figures = {
+            figure: reduce(add, (models.F(f"n_{state}") for state in states))
+            for figure, states in FIGURES.items()
+        }
+        return found.annotate(**figures)
+
+
+class StreamQuerySet(TenantQuerySet):
+    def totals(self) -> dict[str, int]:
+        """Every counter and every figure, summed: ``{"pending": 3, …, "n_sent": …}``; see `figures_of`."""
+        sums = self.aggregate(**{f"n_{name}": Coalesce(Sum(name), 0) for name in COUNTERS})
+        return figures_of({name: sums[f"n_{name}"] for name in COUNTERS})
+
+
+def figures_of(counts: dict[str, int]) -> dict[str, int]:
+    """State counts (``n_<state>``) with the figures made of them: should, sent, failed, remaining, skipped, uncertain."""
+    figures = {figure: sum(counts[state] for state in states) for figure, states in FIGURES.items()}
+    return {
+        **{f"n_{name}": count for name, count in counts.items()},
+        **figures,
+        "should": sum(figures.values()),
+    }

@@ -1,0 +1,63 @@
+"""What every gateway process does about its surroundings: dying with its engine, open files, logging."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from datetime import UTC, datetime
+
+_PR_SET_PDEATHSIG = 1
+_UCRED = struct.Struct("3i")
+
+
+def die_with_parent(engine_socket: socket.socket) -> None:
+    """Have the kernel kill this process when the thread that started it ends (`man 2 prctl`, PR_SET_PDEATHSIG).
+
+    The parent may have died before we asked: then we have been adopted by somebody who is not the process that
+    made the socket, and leave at once. Raises SystemExit.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    credentials = engine_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    engine_pid, _, _ = _UCRED.unpack(credentials)
+    if engine_pid != os.getppid():
+        raise SystemExit("the engine that started this gateway is gone")
+
+
+def raise_open_files() -> None:
+    """Every session keeps a file open: lift the soft limit to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _JsonLine(logging.Formatter):
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "process": self._process,
+            "pid": record.process,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_to_stderr(process: str) -> None:
+    """JSON lines on stderr. Callers log counts and reasons, never a phone number or a text."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLine(process))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

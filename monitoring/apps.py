@@ -1,0 +1,7 @@
+"""The monitoring app's configuration."""
+
+from django.apps import AppConfig
+
+
+class MonitoringConfig(AppConfig):
+    name = "monitoring"

@@ -1,0 +1,89 @@
+"""Plain factories: each makes one saved row with sensible fields, and takes any field by name."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.models import Membership, Role, User, Workspace
+from campaigns.models import Campaign, CampaignDevice, CampaignState, Contact, ContactTag, Content, Tag
+from devices.models import Device, DeviceState, Host
+
+_numbers = itertools.count(1)
+
+
+def make_user(email: str = "", **fields: Any) -> User:
+    return User.objects.create_user(
+        email or f"user{next(_numbers)}@example.com", fields.pop("password", None), **fields
+    )
+
+
+def make_workspace(owner: User | None = None, **fields: Any) -> Workspace:
+    owner = owner or make_user()
+    workspace = Workspace.objects.create(
+        owner=owner, **{"name": f"Workspace {next(_numbers)}", "timezone": "Asia/Kuala_Lumpur", **fields}
+    )
+    Membership.objects.create(workspace=workspace, user=owner, role=Role.OWNER)
+    return workspace
+
+
+def make_member(workspace: Workspace, role: str, **fields: Any) -> User:
+    user = make_user(**fields)
+    Membership.objects.create(workspace=workspace, user=user, role=role)
+    return user
+
+
+def make_host(**fields: Any) -> Host:
+    now = timezone.now()
+    return Host.objects.create(
+        **{
+            "id": f"host{next(_numbers)}",
+            "incarnation": 1,
+            "lease_until": now + timedelta(hours=1),
+            "heartbeat_at": now,
+            "started_at": now,
+            "drivers": ["simulator"],
+            **fields,
+        }
+    )
+
+
+def make_device(workspace: Workspace, *, linked: bool = True, **fields: Any) -> Device:
+    number = next(_numbers)
+    if linked:
+        fields = {"phone": f"+6011{number:08d}", "state": DeviceState.ONLINE, **fields}
+    return Device.objects.create(workspace=workspace, **{"name": f"Device {number}", **fields})
+
+
+def make_contact(workspace: Workspace, *, tags: tuple[str, ...] = (), **fields: Any) -> Contact:
+    number = next(_numbers)
+    contact = Contact.objects.create(
+        workspace=workspace,
+        **{
+            "phone": f"+6012{number:07d}",
+            "name": f"Person {number}",
+            "consent_source": "Sign-up form",
+            **fields,
+        },
+    )
+    for name in tags:
+        tag, _ = Tag.objects.get_or_create(workspace=workspace, name=name)
+        ContactTag.objects.create(workspace=workspace, contact=contact, tag=tag)
+    return contact
+
+
+def make_campaign(
+    workspace: Workspace, *, text: str = "Hello {{ name }}", devices: tuple[Device, ...] = (), **fields: Any
+) -> Campaign:
+    content = Content.objects.create(workspace=workspace, text=text)
+    campaign = Campaign.objects.create(
+        workspace=workspace,
+        content=content,
+        **{"name": f"Campaign {next(_numbers)}", "everyone": True, "state": CampaignState.DRAFT, **fields},
+    )
+    for device in devices:
+        CampaignDevice.objects.create(workspace=workspace, campaign=campaign, device=device)
+    return campaign
