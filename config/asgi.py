@@ -1,0 +1,33 @@
+"""The web process: pages over HTTP, live updates over websockets."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Before the settings are read: the web serves many requests at once and never forks, and no page may hold a query long.
+os.environ.setdefault("DATABASE_POOL", "1")
+os.environ.setdefault("STATEMENT_TIMEOUT", "15s")
+os.environ.setdefault("LOCK_TIMEOUT", "5s")
+os.environ.setdefault("IDLE_IN_TRANSACTION_SESSION_TIMEOUT", "30s")
+
+from django.core.asgi import get_asgi_application
+
+pages = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from config.security import OwnOrigin  # noqa: E402
+
+try:
+    from accounts.consumers import LiveConsumer
+
+    sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi())]
+except ImportError:
+    sockets = []
+
+application = ProtocolTypeRouter(
+    {"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))}
+)

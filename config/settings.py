@@ -1,0 +1,240 @@
+"""Every setting of Flotilla, read from the environment once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dj_database_url
+from csp.constants import NONE, SELF
+
+from config import env
+from config.embedded import package_folder
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
+START = "start everything with ./run, or set it"
+
+DEBUG = env.flag("DEBUG")
+SECRET_KEY = env.required("SECRET_KEY", START)
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+VAULT_KEYS = env.words("VAULT_KEYS")  # the engine's environment alone has them
+REDIS_URL = env.required("REDIS_URL", START)
+DATABASE_URL = env.required("DATABASE_URL", START)
+SIGNUP = env.choice("SIGNUP", ("open", "invite", "closed"), "open")
+
+# Where people reach this installation. An https address switches on everything that only works behind TLS.
+PORT = env.number("PORT", 8000)
+SITE_URL = env.text("SITE_URL", f"http://localhost:{PORT}").rstrip("/")
+HTTPS = SITE_URL.startswith("https://")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+if (site_host := urlsplit(SITE_URL).hostname) and site_host not in ALLOWED_HOSTS:
+    ALLOWED_HOSTS.append(site_host)
+CSRF_TRUSTED_ORIGINS = [*env.words("CSRF_TRUSTED_ORIGINS"), *([SITE_URL] if HTTPS else [])]
+
+SESSIONS_DIR = Path(env.text("SESSIONS_DIR", str(VAR_DIR / "sessions")))
+SIMULATOR_SOCKET = env.text("SIMULATOR_SOCKET", str(VAR_DIR / "run" / "simulator"))
+SIMULATOR_CONTROL = env.text("SIMULATOR_CONTROL", str(VAR_DIR / "run" / "simulator-control"))
+
+INSTALLED_APPS = [
+    "config",
+    "accounts",
+    "devices",
+    "campaigns",
+    "monitoring",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "crispy_forms",
+    "crispy_bootstrap5",
+    "csp",
+    "django_htmx",
+    "django_rq",
+    "django_structlog",
+    "lucide",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.security.ContentPolicyMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "builtins": ["lucide.templatetags.lucide"],
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+CRISPY_ALLOWED_TEMPLATE_PACKS = "bootstrap5"
+CRISPY_TEMPLATE_PACK = "bootstrap5"
+
+# ---- PostgreSQL: the truth
+
+DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
+# A process that forks must not pool (DESIGN 9): asgi.py and the engine ask for a pool, others keep one connection.
+DATABASE_POOL = env.flag("DATABASE_POOL")
+DATABASES["default"] |= {"CONN_MAX_AGE": 0 if DATABASE_POOL else 60, "CONN_HEALTH_CHECKS": not DATABASE_POOL}
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"] |= {
+    "options": " ".join(
+        f"-c {name}={env.text(name.upper(), default)}"
+        for name, default in (
+            ("statement_timeout", "10min"),
+            ("lock_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "5min"),
+        )
+    ),
+    **({"pool": {"min_size": 1, "max_size": 20, "timeout": 5}} if DATABASE_POOL else {}),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ---- Redis: hints
+
+CACHES = {
+    "default": {
+        "BACKEND": "config.cache.HintCache",
+        "LOCATION": [REDIS_URL],
+        "KEY_PREFIX": "cache",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            # Without `socket_timeout: None` redis-py ends every subscription that is silent for 5 s.
+            "hosts": [{"address": REDIS_URL, "socket_timeout": None, "socket_connect_timeout": 2}],
+            "prefix": env.text("CHANNEL_PREFIX", "flotilla"),
+        },
+    }
+}
+RQ_QUEUES = {
+    name: {
+        "URL": REDIS_URL,
+        "SERIALIZER": "rq.serializers.JSONSerializer",
+        "DEFAULT_TIMEOUT": seconds,
+    }
+    for name, seconds in {"clock": 60, "planning": 600, "webhooks": 60, "imports": 3600, "exports": 3600}.items()
+}
+RQ = {"JOB_CLASS": "devices.jobs.AllowedJob"}
+RQ_SHOW_ADMIN_LINK = False
+
+# ---- People
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
+# Our own throttle counts sign-ins in PostgreSQL, where an emptied Redis does not forget them (SECURITY 21).
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}
+PASSWORD_RESET_TIMEOUT = 3600
+
+EMAIL_FILE_PATH = VAR_DIR / "mail"
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+if env.text("EMAIL_URL"):
+    mail = env.read("dj_email_url", "EMAIL_URL", {})
+    EMAIL_BACKEND = mail["EMAIL_BACKEND"]
+    EMAIL_HOST = mail["EMAIL_HOST"]
+    EMAIL_PORT = mail["EMAIL_PORT"]
+    EMAIL_HOST_USER = mail["EMAIL_HOST_USER"]
+    EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_PASSWORD"]
+    EMAIL_USE_TLS = mail["EMAIL_USE_TLS"]
+    EMAIL_USE_SSL = mail["EMAIL_USE_SSL"]
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Flotilla <flotilla@localhost>")
+
+# ---- Time and language
+
+TIME_ZONE = "UTC"
+USE_TZ = True
+LANGUAGE_CODE = "en"
+
+# ---- Static files
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+TABLER = package_folder("jazzy_tabler")
+STATICFILES_DIRS = [BASE_DIR / "config" / "static", ("vendor/tabler", f"{TABLER}/static/vendor/tabler")]
+STATIC_MANIFEST = env.flag("STATIC_MANIFEST", not DEBUG)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "media"}},
+    "staticfiles": {
+        "BACKEND": "config.static_files.HashedStorage"
+        if STATIC_MANIFEST
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not STATIC_MANIFEST
+
+# ---- What browsers may do
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    name: [] for name in ("camera", "geolocation", "microphone", "payment", "usb", "browsing-topics")
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+if HTTPS:
+    SECURE_SSL_REDIRECT = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # the proxy of SECURITY 33 sets it
+    SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", 31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag("HSTS_SUBDOMAINS")
