@@ -1,0 +1,1 @@
+"""Which host owns which device, and what keeps its session."""

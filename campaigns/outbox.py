@@ -1,0 +1,464 @@
+"""The outbox: the only statements that let a message out, and that write down what became of it (DESIGN 4).
+
+Every statement works on many devices at once and takes its row locks in one order: devices, streams, messages. Pause,
+cancel and planning lock streams in id order too, so that no two of them can wait for each other.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+from devices.hosting.leases import Lease
+
+MAX_DRAW = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One device worker's question. ``draw`` in [0, 1] places the next gap between the device's two delays."""
+
+    device: int
+    epoch: int
+    draw: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message whose attempt is journaled and committed: it may now be sent, once, with this tag."""
+
+    device: int
+    workspace: int
+    campaign: int | None
+    message: int
+    tag: bytes
+    delay: float
+    phone: str
+    content: int
+    text: str
+    name: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing to send now. Ask again in ``wait`` seconds; None: only when somebody rings."""
+
+    device: int
+    reason: str
+    wait: float | None
+
+
+CLAIM_SQL = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(%(devices)s::bigint[], %(epochs)s::bigint[], %(draws)s::float8[], %(tags)s::bytea[])
+        AS a(device_id, epoch, draw, tag)
+),
+device AS MATERIALIZED (
+    SELECT d.id, d.workspace_id, d.state, d.open_message, d.next_send_at, d.banned_until, a.tag,
+           d.min_delay + a.draw * (d.max_delay - d.min_delay) AS delay,
+           d.hourly_cap, d.daily_cap, cal.hour, cal.day,
+           CASE WHEN d.hour_start = cal.hour THEN d.hour_used ELSE 0 END AS hour_used,
+           CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,
+           (cal.hour + interval '1 hour') AS next_hour,
+           ((cal.day AT TIME ZONE w.timezone + interval '1 day') AT TIME ZONE w.timezone) AS next_day
+    FROM asked a
+    JOIN devices_device d ON d.id = a.device_id AND d.epoch = a.epoch AND d.owner_id = %(host)s
+    JOIN accounts_workspace w ON w.id = d.workspace_id
+    CROSS JOIN LATERAL (
+        SELECT date_trunc('hour', now() AT TIME ZONE w.timezone) AT TIME ZONE w.timezone AS hour,
+               date_trunc('day', now() AT TIME ZONE w.timezone) AT TIME ZONE w.timezone AS day
+    ) cal
+    WHERE EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
+                  AND h.lease_until > now())
+    ORDER BY d.id
+    FOR UPDATE OF d SKIP LOCKED
+),
+judged AS MATERIALIZED (
+    SELECT *,
+           CASE WHEN open_message IS NOT NULL THEN 'in_flight'
+                WHEN state <> 'online' THEN 'offline'
+                WHEN next_send_at > now() THEN 'pace'
+                WHEN day_used >= daily_cap THEN 'daily_cap'
+                WHEN hour_used >= hourly_cap THEN 'hourly_cap'
+           END AS held,
+           CASE WHEN open_message IS NOT NULL OR state <> 'online' THEN NULL
+                WHEN next_send_at > now() THEN next_send_at
+                WHEN day_used >= daily_cap THEN next_day
+                WHEN hour_used >= hourly_cap THEN next_hour
+           END AS until
+    FROM device
+),
+stream AS MATERIALIZED (
+    SELECT j.id AS device_id, s.*
+    FROM judged j
+    CROSS JOIN LATERAL (
+        SELECT s.id AS stream_id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay AS stream_delay
+        FROM campaigns_stream s
+        WHERE s.device_id = j.id AND s.running AND s.next_due <= now()
+        ORDER BY s.lane, s.next_due, s.id
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ) s
+    WHERE j.held IS NULL
+),
+head AS MATERIALIZED (
+    SELECT st.*, m.*, c.name, c.fields,
+           CASE WHEN m.message_id IS NULL THEN 'none'
+                WHEN m.due_at > now() THEN 'later'
+                WHEN c.opted_out_at IS NOT NULL AND st.lane <> 0 THEN 'skip'
+                ELSE 'send'
+           END AS verdict
+    FROM stream st
+    LEFT JOIN LATERAL (
+        SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id, m.phone, m.state AS was, m.attempts,
+               m.tag AS old_tag, m.epoch AS old_epoch, m.attempted_at AS old_at, m.reason AS old_reason
+        FROM campaigns_message m
+        WHERE m.stream_id = st.stream_id AND (m.due_at, m.id) >= (st.next_due, st.next_id)
+          AND m.state IN ('pending', 'waiting')
+        ORDER BY m.due_at, m.id
+        LIMIT 1
+    ) m ON true
+    LEFT JOIN campaigns_contact c ON c.id = m.contact_id
+),
+moved AS (
+    UPDATE campaigns_message m SET
+        state = CASE WHEN h.verdict = 'send' THEN 'sending' ELSE 'skipped' END,
+        reason = CASE WHEN h.verdict = 'send' THEN '' ELSE 'opted_out' END,
+        attempts = m.attempts + (h.verdict = 'send')::int,
+        tag = CASE WHEN h.verdict = 'send' THEN j.tag ELSE m.tag END,
+        epoch = CASE WHEN h.verdict = 'send' THEN a.epoch ELSE m.epoch END,
+        attempted_at = CASE WHEN h.verdict = 'send' THEN now() ELSE m.attempted_at END
+    FROM head h
+    JOIN judged j ON j.id = h.device_id
+    JOIN asked a ON a.device_id = h.device_id
+    WHERE m.id = h.message_id AND h.verdict IN ('send', 'skip') AND m.state IN ('pending', 'waiting')
+    RETURNING m.id, m.state, h.device_id, h.stream_id, h.was
+),
+kept AS (
+    INSERT INTO campaigns_attempt (workspace_id, message_id, number, tag, epoch, started_at, outcome)
+    SELECT j.workspace_id, h.message_id, h.attempts, h.old_tag, h.old_epoch, h.old_at, h.old_reason
+    FROM head h JOIN judged j ON j.id = h.device_id JOIN moved ON moved.id = h.message_id
+    WHERE h.verdict = 'send' AND h.old_tag IS NOT NULL
+    ON CONFLICT (message_id, number) DO NOTHING
+),
+counted AS (
+    UPDATE campaigns_stream s SET
+        next_due = h.due_at,
+        next_id = CASE WHEN h.verdict = 'later' THEN h.message_id ELSE h.message_id + 1 END,
+        pending = s.pending - (moved.was IS NOT DISTINCT FROM 'pending')::int,
+        waiting = s.waiting - (moved.was IS NOT DISTINCT FROM 'waiting')::int,
+        sending = s.sending + (moved.state IS NOT DISTINCT FROM 'sending')::int,
+        skipped = s.skipped + (moved.state IS NOT DISTINCT FROM 'skipped')::int
+    FROM head h LEFT JOIN moved ON moved.id = h.message_id
+    WHERE s.id = h.stream_id
+),
+opened AS (
+    UPDATE devices_device d SET
+        open_message = moved.id, open_tag = j.tag, open_at = now(),
+        next_send_at = now() + greatest(j.delay, h.stream_delay) * interval '1 second',
+        hour_start = j.hour, hour_used = j.hour_used + 1,
+        day_start = j.day, day_used = j.day_used + 1
+    FROM moved
+    JOIN head h ON h.message_id = moved.id
+    JOIN judged j ON j.id = h.device_id
+    WHERE d.id = moved.device_id AND moved.state = 'sending'
+)
+SELECT j.id, j.workspace_id, moved.state,
+       h.campaign_id, h.message_id, j.tag, greatest(j.delay, h.stream_delay), h.phone, h.content_id, content.text,
+       coalesce(h.name, ''), coalesce(h.fields, '{}'::jsonb),
+       CASE WHEN j.held IS NOT NULL THEN j.held WHEN h.verdict = 'later' THEN 'later'
+            WHEN h.verdict IS NOT NULL THEN 'again' ELSE 'idle' END,
+       CASE WHEN j.held IS NOT NULL THEN extract(epoch FROM j.until - now())
+            WHEN h.verdict IS NOT NULL THEN 0
+            ELSE extract(epoch FROM (SELECT min(s.next_due) FROM campaigns_stream s
+                                     WHERE s.device_id = j.id AND s.running) - now())
+       END::float8
+FROM judged j
+LEFT JOIN head h ON h.device_id = j.id
+LEFT JOIN moved ON moved.device_id = j.id
+LEFT JOIN campaigns_content content ON content.id = h.content_id AND moved.state = 'sending'
+"""
+
+
+def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
+    """For each device that is still this host's: its best due message, journaled as an attempt, or when to come back.
+
+    The statement commits by itself: what it returns may be sent. A device missing from the answer is locked by
+    somebody else, or no longer this host's.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            CLAIM_SQL,
+            {
+                "host": lease.host,
+                "incarnation": lease.incarnation,
+                "devices": [ask.device for ask in asks],
+                "epochs": [ask.epoch for ask in asks],
+                "draws": [ask.draw for ask in asks],
+                "tags": [secrets.token_bytes(32) for _ in asks],
+            },
+        )
+        return [_answer(row) for row in cursor.fetchall()]
+
+
+def _answer(row: tuple[Any, ...]) -> Claimed | Held:
+    device, workspace, moved, campaign, message, tag, delay, phone, content, text, name, fields, why, wait = row
+    if moved == "sending":
+        return Claimed(device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields)
+    return Held(device, why, None if wait is None else max(0.0, wait))
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one attempt. ``state``: sent, waiting, dead or uncertain; ``wire_at`` and ``at``: Unix seconds."""
+
+    device: int
+    epoch: int
+    message: int
+    tag: bytes
+    state: str
+    reason: str
+    text: str | None
+    delay: float
+    wire_at: float | None = None
+    wire_id: str | None = None
+    chat: str | None = None
+    at: float | None = None
+    retry_in: float | None = None
+    refund: bool = False
+
+
+SETTLE_SQL = """
+WITH told AS MATERIALIZED (
+    SELECT * FROM unnest(%(devices)s::bigint[], %(epochs)s::bigint[], %(messages)s::bigint[], %(tags)s::bytea[],
+        %(states)s::text[], %(reasons)s::text[], %(texts)s::text[], %(delays)s::float8[], %(wires)s::float8[],
+        %(wire_ids)s::text[], %(chats)s::text[], %(ats)s::float8[], %(retries)s::float8[], %(refunds)s::bool[])
+        AS t(device_id, epoch, message_id, tag, state, reason, text, delay, wire_at, wire_id, chat, at, retry_in, refund)
+),
+device AS MATERIALIZED (
+    SELECT d.id FROM devices_device d WHERE d.id IN (SELECT device_id FROM told) ORDER BY d.id FOR UPDATE
+),
+stream AS MATERIALIZED (
+    SELECT s.id FROM campaigns_stream s
+    WHERE s.id IN (SELECT m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id)
+      AND (SELECT count(*) FROM device) > 0
+    ORDER BY s.id FOR UPDATE
+),
+old AS MATERIALIZED (
+    SELECT m.id, m.state AS was, t.*
+    FROM told t JOIN campaigns_message m ON m.id = t.message_id
+    WHERE m.tag = t.tag AND (m.state = 'sending' OR (m.state = 'uncertain' AND t.state = 'sent'))
+      AND (SELECT count(*) FROM stream) > 0
+    ORDER BY m.id FOR UPDATE OF m
+),
+moved AS (
+    UPDATE campaigns_message m SET
+        state = old.state,
+        reason = old.reason,
+        text = coalesce(old.text, m.text),
+        wire_id = coalesce(old.wire_id, m.wire_id),
+        chat = coalesce(old.chat, m.chat),
+        sent_at = CASE WHEN old.state = 'sent' THEN coalesce(to_timestamp(old.at), now()) ELSE m.sent_at END,
+        attempts = m.attempts - (old.refund AND old.state = 'waiting')::int,
+        due_at = CASE WHEN old.state = 'waiting' THEN now() + old.retry_in * interval '1 second' ELSE m.due_at END
+    FROM old WHERE m.id = old.id
+    RETURNING m.id, m.workspace_id, m.stream_id, m.due_at, old.was, old.state, old.device_id, old.wire_id
+),
+named AS (
+    INSERT INTO campaigns_wireid (workspace_id, device_id, wire_id, message_id)
+    SELECT workspace_id, device_id, wire_id, id FROM moved WHERE state = 'sent' AND wire_id IS NOT NULL
+    ON CONFLICT (device_id, wire_id) DO NOTHING
+),
+counted AS (
+    UPDATE campaigns_stream s SET
+        sending = s.sending - n.from_sending,
+        uncertain = s.uncertain - n.from_uncertain + n.uncertain,
+        sent = s.sent + n.sent,
+        waiting = s.waiting + n.waiting,
+        dead = s.dead + n.dead,
+        next_id = CASE WHEN n.due < coalesce(s.next_due, 'infinity') THEN 0 ELSE s.next_id END,
+        next_due = CASE WHEN n.due IS NULL THEN s.next_due ELSE least(s.next_due, n.due) END
+    FROM (
+        SELECT stream_id,
+               count(*) FILTER (WHERE was = 'sending') AS from_sending,
+               count(*) FILTER (WHERE was = 'uncertain') AS from_uncertain,
+               count(*) FILTER (WHERE state = 'uncertain') AS uncertain,
+               count(*) FILTER (WHERE state = 'sent') AS sent,
+               count(*) FILTER (WHERE state = 'waiting') AS waiting,
+               count(*) FILTER (WHERE state = 'dead') AS dead,
+               min(due_at) FILTER (WHERE state = 'waiting') AS due
+        FROM moved GROUP BY stream_id
+    ) n
+    WHERE s.id = n.stream_id
+),
+closed AS (
+    UPDATE devices_device d SET
+        open_message = NULL, open_tag = NULL, open_at = NULL,
+        next_send_at = greatest(d.next_send_at, to_timestamp(t.wire_at) + t.delay * interval '1 second'),
+        last_sent_at = CASE WHEN t.state = 'sent' THEN coalesce(to_timestamp(t.at), now()) ELSE d.last_sent_at END,
+        hour_used = d.hour_used - (t.refund AND d.hour_start = date_trunc('hour', d.open_at AT TIME ZONE w.timezone)
+                                   AT TIME ZONE w.timezone AND d.hour_used > 0)::int,
+        day_used = d.day_used - (t.refund AND d.day_start = date_trunc('day', d.open_at AT TIME ZONE w.timezone)
+                                 AT TIME ZONE w.timezone AND d.day_used > 0)::int
+    FROM told t, accounts_workspace w
+    WHERE d.id = t.device_id AND d.epoch = t.epoch AND d.open_tag = t.tag AND w.id = d.workspace_id
+      AND (SELECT count(*) FROM device) > 0
+    RETURNING d.id, extract(epoch FROM d.next_send_at - now())::float8 AS wait
+)
+SELECT id, wait FROM closed
+"""
+
+
+def settle(settlements: Sequence[Settlement]) -> dict[int, float]:
+    """Write down what became of attempts, in one committed statement; safe to repeat.
+
+    A late acknowledgement also settles a message that was uncertain. Returns, for each device whose attempt this closed,
+    the seconds until it may send again; a device that is missing is no longer ours.
+    """
+    columns = {
+        "devices": "device",
+        "epochs": "epoch",
+        "messages": "message",
+        "tags": "tag",
+        "states": "state",
+        "reasons": "reason",
+        "texts": "text",
+        "delays": "delay",
+        "wires": "wire_at",
+        "wire_ids": "wire_id",
+        "chats": "chat",
+        "ats": "at",
+        "retries": "retry_in",
+        "refunds": "refund",
+    }
+    values = {name: [getattr(one, field) for one in settlements] for name, field in columns.items()}
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLE_SQL, values)
+        return dict(cursor.fetchall())
+
+
+ABANDON_SQL = """
+WITH open AS MATERIALIZED (
+    SELECT d.id AS device_id, d.open_message, d.open_tag, d.max_delay
+    FROM devices_device d WHERE d.id = ANY(%(devices)s) AND d.open_message IS NOT NULL
+    ORDER BY d.id FOR UPDATE
+),
+stream AS MATERIALIZED (
+    SELECT s.id FROM campaigns_stream s
+    WHERE s.id IN (SELECT m.stream_id FROM open o JOIN campaigns_message m ON m.id = o.open_message)
+    ORDER BY s.id FOR UPDATE
+),
+moved AS (
+    UPDATE campaigns_message m SET state = 'uncertain', reason = 'engine_lost'
+    FROM open o
+    WHERE m.id = o.open_message AND m.tag = o.open_tag AND m.state = 'sending' AND (SELECT count(*) FROM stream) > 0
+    RETURNING m.stream_id
+),
+counted AS (
+    UPDATE campaigns_stream s SET sending = s.sending - n.n, uncertain = s.uncertain + n.n
+    FROM (SELECT stream_id, count(*) AS n FROM moved GROUP BY stream_id) n
+    WHERE s.id = n.stream_id
+)
+UPDATE devices_device d SET
+    open_message = NULL, open_tag = NULL, open_at = NULL,
+    next_send_at = greatest(d.next_send_at, now() + o.max_delay * interval '1 second')
+FROM open o WHERE d.id = o.device_id
+"""
+
+
+def abandon(cursor: CursorWrapper, devices: Sequence[int]) -> None:
+    """At a takeover: nobody knows what became of these devices' open attempts, so the messages are uncertain.
+
+    Runs in the takeover's transaction; the devices wait at least their longest delay before they send again.
+    """
+    cursor.execute(ABANDON_SQL, {"devices": list(devices)})
+
+
+RECEIPT_SQL = """
+WITH told AS MATERIALIZED (
+    SELECT w.message_id, max(CASE t.kind WHEN 'read' THEN 2 ELSE 1 END) AS rank,
+           min(t.at) FILTER (WHERE t.kind = 'read') AS read_at, min(t.at) AS delivered_at
+    FROM unnest(%(devices)s::bigint[], %(wire_ids)s::text[], %(kinds)s::text[], %(ats)s::float8[])
+        AS t(device_id, wire_id, kind, at)
+    JOIN campaigns_wireid w USING (device_id, wire_id)
+    GROUP BY w.message_id
+),
+stream AS MATERIALIZED (
+    SELECT s.id FROM campaigns_stream s
+    WHERE s.id IN (SELECT m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id)
+    ORDER BY s.id FOR UPDATE
+),
+old AS MATERIALIZED (
+    SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
+    FROM told t JOIN campaigns_message m ON m.id = t.message_id
+    WHERE ((m.state = 'sent') OR (m.state = 'delivered' AND t.rank = 2)) AND (SELECT count(*) FROM stream) > 0
+    ORDER BY m.id FOR UPDATE OF m
+),
+moved AS (
+    UPDATE campaigns_message m SET
+        state = CASE old.rank WHEN 2 THEN 'read' ELSE 'delivered' END,
+        delivered_at = coalesce(m.delivered_at, to_timestamp(old.delivered_at)),
+        read_at = coalesce(m.read_at, to_timestamp(old.read_at))
+    FROM old WHERE m.id = old.id
+    RETURNING m.stream_id, m.campaign_id, old.was, m.state
+),
+counted AS (
+    UPDATE campaigns_stream s SET
+        sent = s.sent - n.from_sent,
+        delivered = s.delivered - n.from_delivered + n.delivered,
+        read = s.read + n.read
+    FROM (
+        SELECT stream_id, count(*) FILTER (WHERE was = 'sent') AS from_sent,
+               count(*) FILTER (WHERE was = 'delivered') AS from_delivered,
+               count(*) FILTER (WHERE state = 'delivered') AS delivered,
+               count(*) FILTER (WHERE state = 'read') AS read
+        FROM moved GROUP BY stream_id
+    ) n
+    WHERE s.id = n.stream_id
+)
+SELECT DISTINCT campaign_id FROM moved WHERE campaign_id IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """``kind``: delivered or read; ``at``: Unix seconds."""
+
+    device: int
+    wire_id: str
+    kind: str
+    at: float
+
+
+def settle_receipts(receipts: Sequence[ReceiptRow]) -> set[int]:
+    """Move messages forward by their receipts, never back; returns the ids of the campaigns touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            RECEIPT_SQL,
+            {
+                "devices": [receipt.device for receipt in receipts],
+                "wire_ids": [receipt.wire_id for receipt in receipts],
+                "kinds": [receipt.kind for receipt in receipts],
+                "ats": [receipt.at for receipt in receipts],
+            },
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+DUE_SQL = """
+SELECT DISTINCT d.id FROM devices_device d JOIN campaigns_stream s ON s.device_id = d.id
+WHERE d.owner_id = %s AND d.state = 'online' AND d.open_message IS NULL AND s.running AND s.next_due <= now()
+"""
+
+
+def devices_with_due_work(lease: Lease) -> list[int]:
+    """What polling asks: the devices of this host that have something to send now."""
+    with connection.cursor() as cursor:
+        cursor.execute(DUE_SQL, [lease.host])
+        return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,212 @@
+"""Leases: which host owns which device, judged by Postgres' clock only, and fenced by epochs (DESIGN 5)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+
+class HostIdTaken(Exception):
+    """Another living engine holds the id in this ``SESSIONS_DIR``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Seconds. ``stop_after`` and ``exit_after`` count from the beginning of the last renewal that worked."""
+
+    ttl: float = 30
+    renew: float = 10
+    stop_after: float = 20
+    exit_after: float = 25
+    claim_after_stop: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One incarnation of a host; every statement it runs names both."""
+
+    host: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedDevice:
+    """A device as its host has to know it."""
+
+    id: int
+    epoch: int
+    driver: str
+    phone: str
+    state: str
+    request: str
+
+
+# Called inside the takeover's transaction with the devices taken from somebody who may have been sending.
+Abandon = Callable[[CursorWrapper, Sequence[int]], None]
+
+
+class HostId:
+    """The id in ``SESSIONS_DIR/host.id``, locked for the engine's life.
+
+    A lock gained means that the predecessor with this id is dead; a held one raises `HostIdTaken`.
+    """
+
+    def __init__(self, sessions_dir: Path) -> None:
+        sessions_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = sessions_dir / "host.id"
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise HostIdTaken(f"another engine runs with the host id in {path}") from None
+        found = os.read(self._fd, 64).decode().strip()
+        self.value = found or f"{socket.gethostname()[:20].lower()}-{secrets.token_hex(4)}"
+        if not found:
+            os.write(self._fd, self.value.encode())
+            os.fsync(self._fd)
+
+
+def begin(host_id: str, drivers: Sequence[str], times: LeaseTimes) -> Lease:
+    """Register a new incarnation of this host, whose lease begins now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO devices_host AS h
+                (id, incarnation, lease_until, heartbeat_at, started_at, drivers, hostname, pid, retiring)
+            VALUES (%s, 1, now() + %s * interval '1 second', now(), now(), to_jsonb(%s::text[]), %s, %s, false)
+            ON CONFLICT (id) DO UPDATE SET
+                incarnation = h.incarnation + 1, lease_until = EXCLUDED.lease_until, heartbeat_at = now(),
+                started_at = now(), drivers = EXCLUDED.drivers, hostname = EXCLUDED.hostname, pid = EXCLUDED.pid,
+                retiring = false
+            RETURNING incarnation
+            """,
+            [host_id, times.ttl, list(drivers), socket.gethostname()[:120], os.getpid()],
+        )
+        return Lease(host_id, cursor.fetchone()[0])
+
+
+def renew(lease: Lease, times: LeaseTimes) -> bool:
+    """Prolong the lease; false when a newer incarnation took the id over: stop at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE devices_host SET lease_until = now() + %s * interval '1 second', heartbeat_at = now() "
+            "WHERE id = %s AND incarnation = %s",
+            [times.ttl, lease.host, lease.incarnation],
+        )
+        return cursor.rowcount == 1
+
+
+def lay_down(lease: Lease, times: LeaseTimes) -> None:
+    """On an orderly stop: keep the claim on the devices for a restart on this disk, and not longer."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE devices_host SET retiring = true, lease_until = now() + %s * interval '1 second' "
+            "WHERE id = %s AND incarnation = %s",
+            [times.claim_after_stop, lease.host, lease.incarnation],
+        )
+
+
+TAKE_SQL = """
+WITH free AS (
+    SELECT d.id, d.owner_id AS former, (d.phone IS NOT NULL AND d.state <> ALL(%(ended)s)) AS linked
+    FROM devices_device d
+    LEFT JOIN devices_host h ON h.id = d.owner_id
+    WHERE d.driver = ANY(%(drivers)s)
+      AND ((d.phone IS NOT NULL AND d.state <> ALL(%(ended)s)) OR d.request <> '')
+      AND (d.owner_id IS NULL OR h.id IS NULL OR h.lease_until <= now() OR (%(own)s AND d.owner_id = %(host)s))
+    ORDER BY d.id
+    LIMIT %(room)s
+    FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE devices_device d SET
+    owner_id = %(host)s,
+    epoch = d.epoch + 1,
+    state = CASE WHEN NOT free.linked THEN d.state WHEN d.state = 'banned' THEN 'banned' ELSE 'connecting' END,
+    state_reason = CASE WHEN free.linked AND d.state <> 'banned' THEN '' ELSE d.state_reason END,
+    state_at = CASE WHEN free.linked AND d.state <> 'banned' THEN now() ELSE d.state_at END
+FROM free
+WHERE d.id = free.id
+  AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
+              AND h.lease_until > now())
+RETURNING d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request
+"""
+
+ENDED = ["new", "pairing", "unlinked"]
+
+
+def take(
+    lease: Lease, drivers: Sequence[str], abandon: Abandon, *, room: int, own: bool = False
+) -> list[OwnedDevice]:
+    """Take up to ``room`` devices that nobody living owns; with ``own`` also those of this id's dead predecessor.
+
+    One transaction: each gets a new epoch, and ``abandon`` deals with what its former owner had begun to send.
+    Connect only after this returns.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            TAKE_SQL,
+            {
+                "drivers": list(drivers),
+                "ended": ENDED,
+                "own": own,
+                "host": lease.host,
+                "incarnation": lease.incarnation,
+                "room": room,
+            },
+        )
+        taken = [OwnedDevice(*row) for row in cursor.fetchall()]
+        if taken:
+            abandon(cursor, [device.id for device in taken])
+    return taken
+
+
+def assigned(lease: Lease) -> list[OwnedDevice]:
+    """Every device that names this host as its owner: what it must serve, and nothing else."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, epoch, driver, coalesce(phone, ''), state, request FROM devices_device WHERE owner_id = %s",
+            [lease.host],
+        )
+        return [OwnedDevice(*row) for row in cursor.fetchall()]
+
+
+def fair_share(lease: Lease) -> tuple[int, int]:
+    """(devices this host has, devices it should have at most): an even split over the living hosts."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT count(*) FILTER (WHERE owner_id = %s), count(*),
+                   greatest(1, (SELECT count(*) FROM devices_host WHERE lease_until > now() AND NOT retiring))
+            FROM devices_device WHERE (phone IS NOT NULL AND state <> ALL(%s)) OR request <> ''
+            """,
+            [lease.host, ENDED],
+        )
+        mine, everything, hosts = cursor.fetchone()
+        return mine, -(-everything // hosts)
+
+
+def release_surplus(lease: Lease, surplus: int) -> list[int]:
+    """Give up to ``surplus`` idle devices back, for hosts that have fewer; returns their ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE devices_device SET owner_id = NULL, epoch = epoch + 1, state = 'connecting', state_reason = ''
+            WHERE id IN (
+                SELECT id FROM devices_device
+                WHERE owner_id = %s AND open_message IS NULL AND request = '' AND state = 'online'
+                ORDER BY next_send_at DESC LIMIT %s FOR UPDATE SKIP LOCKED
+            )
+            RETURNING id
+            """,
+            [lease.host, surplus],
+        )
+        return [row[0] for row in cursor.fetchall()]

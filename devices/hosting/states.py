@@ -1,0 +1,67 @@
+"""Writes what gateways report of their devices: many rows a statement, each fenced by its epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+
+RECORD_SQL = """
+WITH told AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[], %(states)s::text[], %(reasons)s::text[],
+                         %(phones)s::text[], %(bans)s::float8[], %(served)s::bool[])
+        AS t(id, epoch, state, reason, phone, banned_until, served)
+), moved AS (
+    UPDATE devices_device d SET
+        state = told.state,
+        state_reason = told.reason,
+        state_at = CASE WHEN d.state <> told.state THEN now() ELSE d.state_at END,
+        phone = CASE WHEN told.state = 'unlinked' THEN NULL ELSE coalesce(told.phone, d.phone) END,
+        banned_until = CASE WHEN told.state = 'banned' THEN to_timestamp(told.banned_until) END,
+        request = CASE WHEN told.served THEN '' ELSE d.request END
+    FROM told
+    WHERE d.id = told.id AND d.epoch = told.epoch AND d.owner_id = %(host)s
+    RETURNING d.id, d.workspace_id, told.state, told.reason
+), noted AS (
+    INSERT INTO devices_deviceevent (workspace_id, device_id, at, kind, detail)
+    SELECT workspace_id, id, now(), state, reason FROM moved
+)
+SELECT id FROM moved
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A device's new state. ``phone`` is set once linked; ``served`` ends what a person had asked for."""
+
+    device: int
+    epoch: int
+    state: str
+    reason: str = ""
+    phone: str | None = None
+    banned_until: float | None = None
+    served: bool = False
+
+
+def record(host: str, reports: Sequence[Report]) -> set[int]:
+    """Write the reports of devices this host still owns; returns their ids. The last report of a device counts.
+
+    Raises `django.db.IntegrityError` when a phone is linked to another device already.
+    """
+    last = {report.device: report for report in reports}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            RECORD_SQL,
+            {
+                "host": host,
+                "ids": list(last),
+                "epochs": [report.epoch for report in last.values()],
+                "states": [report.state for report in last.values()],
+                "reasons": [report.reason[:200] for report in last.values()],
+                "phones": [report.phone for report in last.values()],
+                "bans": [report.banned_until for report in last.values()],
+                "served": [report.served for report in last.values()],
+            },
+        )
+        return {row[0] for row in cursor.fetchall()}
