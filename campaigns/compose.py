@@ -208,10 +208,10 @@ def position(text: str, index: int) -> tuple[int, int]:
 
 
 def place(text: str, token: Any) -> tuple[int, int]:
-    """Where the token stands; the end of the text is where Liquid misses something."""
-    if token is None:
-        return 1, 1
-    return position(text, token.start_index if 0 <= token.start_index <= len(text) else len(text))
+    """Where the token stands; nowhere when Liquid only knows that something ended too early."""
+    if token is None or not 0 <= token.start_index <= len(text):
+        return 0, 0
+    return position(text, token.start_index)
 
 
 PLAIN_WORDS = (
