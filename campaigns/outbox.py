@@ -16,8 +16,6 @@ from django.db.backends.utils import CursorWrapper
 
 from devices.hosting.leases import Lease
 
-MAX_DRAW = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -98,7 +96,8 @@ stream AS MATERIALIZED (
     SELECT j.id AS device_id, s.*
     FROM judged j
     CROSS JOIN LATERAL (
-        SELECT s.id AS stream_id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay AS stream_delay
+        SELECT s.id AS stream_id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay AS stream_delay,
+               s.xmin AS version
         FROM campaigns_stream s
         WHERE s.device_id = j.id AND s.running AND s.next_due <= now()
         ORDER BY s.lane, s.next_due, s.id
@@ -109,12 +108,16 @@ stream AS MATERIALIZED (
 ),
 head AS MATERIALIZED (
     SELECT st.*, m.*, c.name, c.fields,
-           CASE WHEN m.message_id IS NULL THEN 'none'
+           -- Messages are read as of the statement's start, the stream as of its lock: planned in between, they
+           -- would be overlooked and the stream laid to rest. Then ask again.
+           CASE WHEN st.version <> seen.xmin THEN 'stale'
+                WHEN m.message_id IS NULL THEN 'none'
                 WHEN m.due_at > now() THEN 'later'
                 WHEN c.opted_out_at IS NOT NULL AND st.lane <> 0 THEN 'skip'
                 ELSE 'send'
            END AS verdict
     FROM stream st
+    JOIN campaigns_stream seen ON seen.id = st.stream_id
     LEFT JOIN LATERAL (
         SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id, m.phone, m.state AS was, m.attempts,
                m.tag AS old_tag, m.epoch AS old_epoch, m.attempted_at AS old_at, m.reason AS old_reason
@@ -150,13 +153,13 @@ kept AS (
 counted AS (
     UPDATE campaigns_stream s SET
         next_due = h.due_at,
-        next_id = CASE WHEN h.verdict = 'later' THEN h.message_id ELSE h.message_id + 1 END,
+        next_id = coalesce(h.message_id + (h.verdict <> 'later')::int, 0),
         pending = s.pending - (moved.was IS NOT DISTINCT FROM 'pending')::int,
         waiting = s.waiting - (moved.was IS NOT DISTINCT FROM 'waiting')::int,
         sending = s.sending + (moved.state IS NOT DISTINCT FROM 'sending')::int,
         skipped = s.skipped + (moved.state IS NOT DISTINCT FROM 'skipped')::int
     FROM head h LEFT JOIN moved ON moved.id = h.message_id
-    WHERE s.id = h.stream_id
+    WHERE s.id = h.stream_id AND h.verdict <> 'stale'
 ),
 opened AS (
     UPDATE devices_device d SET
@@ -239,7 +242,8 @@ WITH told AS MATERIALIZED (
     SELECT * FROM unnest(%(devices)s::bigint[], %(epochs)s::bigint[], %(messages)s::bigint[], %(tags)s::bytea[],
         %(states)s::text[], %(reasons)s::text[], %(texts)s::text[], %(delays)s::float8[], %(wires)s::float8[],
         %(wire_ids)s::text[], %(chats)s::text[], %(ats)s::float8[], %(retries)s::float8[], %(refunds)s::bool[])
-        AS t(device_id, epoch, message_id, tag, state, reason, text, delay, wire_at, wire_id, chat, at, retry_in, refund)
+        AS t(device_id, epoch, message_id, tag, state, reason, text, delay, wire_at, wire_id, chat, at, retry_in,
+             refund)
 ),
 device AS MATERIALIZED (
     SELECT d.id FROM devices_device d WHERE d.id IN (SELECT device_id FROM told) ORDER BY d.id FOR UPDATE
@@ -282,7 +286,7 @@ counted AS (
         sent = s.sent + n.sent,
         waiting = s.waiting + n.waiting,
         dead = s.dead + n.dead,
-        next_id = CASE WHEN n.due < coalesce(s.next_due, 'infinity') THEN 0 ELSE s.next_id END,
+        next_id = CASE WHEN n.due <= coalesce(s.next_due, 'infinity') THEN 0 ELSE s.next_id END,
         next_due = CASE WHEN n.due IS NULL THEN s.next_due ELSE least(s.next_due, n.due) END
     FROM (
         SELECT stream_id,
@@ -318,7 +322,7 @@ SELECT id, wait FROM closed
 def settle(settlements: Sequence[Settlement]) -> dict[int, float]:
     """Write down what became of attempts, in one committed statement; safe to repeat.
 
-    A late acknowledgement also settles a message that was uncertain. Returns, for each device whose attempt this closed,
+    A late acknowledgement also settles a message that was uncertain. Returns, for each device whose attempt was closed,
     the seconds until it may send again; a device that is missing is no longer ours.
     """
     columns = {

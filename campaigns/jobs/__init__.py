@@ -1,0 +1,1 @@
+"""Doorbells: ids in, then one call."""

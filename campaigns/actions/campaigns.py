@@ -1,0 +1,137 @@
+"""Starting, pausing, resuming, cancelling and finishing campaigns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from accounts.audit import record
+from accounts.models import User
+from campaigns.live import push_campaigns
+from campaigns.models import Campaign, CampaignState, Stream
+from devices.jobs import enqueue, rouse
+
+PLAN_JOB = "campaigns.jobs.planning.plan_campaign"
+
+
+@transaction.atomic
+def launch_campaign(campaign: Campaign, by: User | None) -> bool:
+    """Start now, or schedule when ``start_at`` lies ahead. False: somebody else moved the campaign first."""
+    ahead = campaign.start_at is not None and campaign.start_at > timezone.now()
+    if ahead and campaign.state == CampaignState.DRAFT:
+        return _moved(campaign, by, CampaignState.SCHEDULED, "campaign.scheduled")
+    return _launch_now(campaign, by)
+
+
+def _launch_now(campaign: Campaign, by: User | None) -> bool:
+    if campaign.state not in (CampaignState.DRAFT, CampaignState.SCHEDULED):
+        return False
+    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.started", launched_at=Now()):
+        return False
+    enqueue("planning", PLAN_JOB, campaign.pk)
+    return True
+
+
+@transaction.atomic
+def unschedule_campaign(campaign: Campaign, by: User | None) -> bool:
+    return _moved(campaign, by, CampaignState.DRAFT, "campaign.unscheduled")
+
+
+@transaction.atomic
+def pause_campaign(campaign: Campaign, by: User | None) -> bool:
+    if not _moved(campaign, by, CampaignState.PAUSED, "campaign.paused"):
+        return False
+    _set_running(campaign, False)
+    return True
+
+
+@transaction.atomic
+def resume_campaign(campaign: Campaign, by: User | None) -> bool:
+    if campaign.state != CampaignState.PAUSED:
+        return False
+    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.resumed"):
+        return False
+    _set_running(campaign, True)
+    enqueue("planning", PLAN_JOB, campaign.pk)
+    rouse_campaign(campaign)
+    return True
+
+
+@transaction.atomic
+def cancel_campaign(campaign: Campaign, by: User | None) -> bool:
+    """Stop for good: what has not begun to leave becomes cancelled, what is in flight is still settled."""
+    if not _moved(campaign, by, CampaignState.CANCELLED, "campaign.cancelled", finished_at=Now()):
+        return False
+    _set_running(campaign, False)
+    with connection.cursor() as cursor:
+        cursor.execute(CANCEL_SQL, {"campaign": campaign.pk})
+    return True
+
+
+def _moved(campaign: Campaign, by: User | None, state: str, deed: str, **changes: object) -> bool:
+    if not campaign.move_to(state, **changes):
+        return False
+    record(campaign.workspace, by, deed, campaign.target, name=campaign.name)
+    push_campaigns([campaign.pk])
+    return True
+
+
+def _set_running(campaign: Campaign, running: bool) -> None:
+    """Locks in id order, like every statement that touches several streams."""
+    streams = Stream.objects.filter(campaign=campaign)
+    list(streams.order_by("pk").select_for_update().values_list("pk", flat=True))
+    streams.update(running=running)
+
+
+# The streams are locked by `_set_running`, so nothing of them is claimed while this runs.
+CANCEL_SQL = """
+WITH moved AS (
+    UPDATE campaigns_message m SET state = 'cancelled', reason = 'campaign_cancelled'
+    FROM campaigns_stream s
+    WHERE s.campaign_id = %(campaign)s AND m.stream_id = s.id AND m.state IN ('pending', 'waiting')
+    RETURNING m.stream_id
+)
+UPDATE campaigns_stream s SET pending = 0, waiting = 0, cancelled = s.cancelled + n.n, next_due = NULL, next_id = 0
+FROM (SELECT stream_id, count(*) AS n FROM moved GROUP BY stream_id) n
+WHERE s.id = n.stream_id
+"""
+
+
+def rouse_campaign(campaign: Campaign) -> None:
+    """Ring for every device that has something to send for this campaign."""
+    devices = Stream.objects.filter(campaign=campaign, running=True, next_due__isnull=False)
+    rouse("campaign", devices.values_list("device__owner_id", "device_id"))
+
+
+def start_due_campaigns() -> int:
+    """Start every scheduled campaign whose time has come; returns how many. Safe on any number of clocks."""
+    due = Campaign.objects.filter(state=CampaignState.SCHEDULED, start_at__lte=Now())
+    started = 0
+    for campaign in due.select_related("workspace").order_by("start_at", "pk"):
+        with transaction.atomic():
+            started += _launch_now(campaign, None)
+    return started
+
+
+def finish_campaigns(ids: Iterable[int] | None = None) -> int:
+    """Complete the running campaigns that are planned and have nothing remaining; returns how many."""
+    remaining = F("pending") + F("waiting") + F("sending")
+    busy = Stream.objects.annotate(remaining=remaining).filter(remaining__gt=0).values("campaign")
+    wanted = Q() if ids is None else Q(pk__in=list(ids))
+    idle = Campaign.objects.filter(wanted, state=CampaignState.RUNNING, planned_at__isnull=False)
+    finished = 0
+    for campaign in idle.exclude(pk__in=busy.filter(campaign__isnull=False)).select_related("workspace"):
+        with transaction.atomic():
+            # Locked, so that no message comes back between the look and the move.
+            streams = list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update())
+            if any(stream.pending or stream.waiting or stream.sending for stream in streams):
+                continue
+            if not _moved(campaign, None, CampaignState.COMPLETED, "campaign.completed", finished_at=Now()):
+                continue
+            Stream.objects.filter(campaign=campaign).update(running=False)
+            finished += 1
+    return finished

@@ -1,0 +1,268 @@
+"""The outbox against a real Postgres: what may leave, what is written down, and that every figure stays true."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import Workspace
+from campaigns import outbox
+from campaigns.actions.planning import plan_chunk
+from campaigns.models import Attempt, Campaign, CampaignState, Message, Stream
+from campaigns.outbox import Ask, Claimed, Held, Settlement
+from devices.hosting import leases
+from devices.hosting.leases import Lease, LeaseTimes
+from devices.models import Device
+from tests.factories import make_campaign, make_contact, make_device, make_workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)  # now() stands still inside a transaction
+
+
+@pytest.fixture
+def lease() -> Lease:
+    return leases.begin("here", ["simulator"], LeaseTimes())
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    make_workspace()  # there is always a second one
+    return make_workspace()
+
+
+def owned_device(workspace: Workspace, lease: Lease, **fields: object) -> Device:
+    return make_device(workspace, **{"owner_id": lease.host, "epoch": 1, "min_delay": 0, "max_delay": 0, **fields})
+
+
+def running_campaign(workspace: Workspace, devices: list[Device], people: int) -> Campaign:
+    for _ in range(people):
+        make_contact(workspace)
+    campaign = make_campaign(workspace, devices=tuple(devices), state=CampaignState.RUNNING)
+    Campaign.objects.filter(pk=campaign.pk).update(launched_at=timezone.now())
+    campaign.refresh_from_db()
+    while not plan_chunk(campaign.pk, size=3):
+        pass
+    campaign.refresh_from_db()
+    return campaign
+
+
+def ask(device: Device) -> list[Ask]:
+    return [Ask(device.pk, device.epoch, 0.5)]
+
+
+def sent(claimed: Claimed, device: Device, **fields: object) -> Settlement:
+    values = {
+        "state": "sent",
+        "reason": "",
+        "text": "Hello",
+        "delay": claimed.delay,
+        "wire_at": time.time(),
+        "wire_id": f"id-{claimed.message}",
+        "chat": "chat",
+        "at": time.time(),
+        **fields,
+    }
+    return Settlement(claimed.device, device.epoch, claimed.message, claimed.tag, **values)  # type: ignore[arg-type]
+
+
+def claim_one(lease: Lease, device: Device) -> Claimed:
+    [answer] = outbox.claim(lease, ask(device))
+    assert isinstance(answer, Claimed), answer
+    return answer
+
+
+def assert_counters_are_true(campaign: Campaign) -> None:
+    counted = Stream.objects.filter(campaign=campaign).totals()
+    for state in ("pending", "sending", "waiting", "sent", "dead", "uncertain", "skipped", "delivered", "read"):
+        rows = Message.objects.filter(campaign=campaign, state=state).count()
+        assert counted[f"n_{state}"] == rows, state
+    assert counted["should"] == campaign.recipients
+
+
+def test_planning_shares_people_evenly_and_counts_them(workspace: Workspace, lease: Lease) -> None:
+    devices = [owned_device(workspace, lease) for _ in range(3)]
+    campaign = running_campaign(workspace, devices, 10)
+    assert campaign.recipients == 10
+    assert campaign.planned_at is not None
+    assert sorted(Stream.objects.filter(campaign=campaign).values_list("pending", flat=True)) == [3, 3, 4]
+    assert_counters_are_true(campaign)
+
+
+def test_a_claim_journals_the_attempt_before_anything_is_sent(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 2)
+    claimed = claim_one(lease, device)
+    message = Message.objects.get(pk=claimed.message)
+    device.refresh_from_db()
+    assert (message.state, message.attempts, message.epoch) == ("sending", 1, 1)
+    assert bytes(message.tag) == claimed.tag == bytes(device.open_tag)  # type: ignore[arg-type]
+    assert device.open_message == message.pk
+    assert_counters_are_true(campaign)
+
+
+def test_a_device_has_one_message_in_flight(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    running_campaign(workspace, [device], 2)
+    claim_one(lease, device)
+    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "in_flight", None)]
+
+
+def test_everybody_is_sent_to_once_and_then_the_device_idles(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 5)
+    phones = set()
+    for _ in range(5):
+        claimed = claim_one(lease, device)
+        phones.add(claimed.phone)
+        assert device.pk in outbox.settle([sent(claimed, device)])
+    assert len(phones) == 5
+    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "again", 0)]
+    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "idle", None)]
+    assert_counters_are_true(campaign)
+
+
+def test_settling_twice_changes_nothing(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 1)
+    settlement = sent(claim_one(lease, device), device)
+    outbox.settle([settlement])
+    assert outbox.settle([settlement]) == {}
+    assert_counters_are_true(campaign)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"state": "offline"}, "offline"),
+        ({"hourly_cap": 0}, "hourly_cap"),
+        ({"daily_cap": 0}, "daily_cap"),
+    ],
+)
+def test_a_device_that_may_not_send_says_why(
+    workspace: Workspace, lease: Lease, fields: dict[str, object], reason: str
+) -> None:
+    device = owned_device(workspace, lease, **fields)
+    running_campaign(workspace, [device], 1)
+    [held] = outbox.claim(lease, ask(device))
+    assert isinstance(held, Held)
+    assert held.reason == reason
+
+
+def test_the_pace_holds_from_the_wire(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease, min_delay=10, max_delay=20)
+    running_campaign(workspace, [device], 2)
+    claimed = claim_one(lease, device)
+    assert claimed.delay == pytest.approx(15)
+    wait = outbox.settle([sent(claimed, device, wire_at=time.time() + 2)])[device.pk]
+    assert wait == pytest.approx(17, abs=0.5)
+    [held] = outbox.claim(lease, ask(device))
+    assert isinstance(held, Held)
+    assert held.reason == "pace"
+    assert held.wait == pytest.approx(wait, abs=0.5)
+
+
+def test_caps_count_intents_and_give_back_what_was_not_sent(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease, daily_cap=1)
+    running_campaign(workspace, [device], 2)
+    claimed = claim_one(lease, device)
+    outbox.settle([sent(claimed, device, state="waiting", retry_in=0.0, refund=True, wire_at=None, wire_id=None)])
+    claimed = claim_one(lease, device)
+    outbox.settle([sent(claimed, device)])
+    [held] = outbox.claim(lease, ask(device))
+    assert isinstance(held, Held)
+    assert held.reason == "daily_cap"
+
+
+@pytest.mark.parametrize("stranger", ["epoch", "incarnation", "lease"])
+def test_a_host_that_lost_a_device_claims_nothing(workspace: Workspace, lease: Lease, stranger: str) -> None:
+    device = owned_device(workspace, lease)
+    running_campaign(workspace, [device], 1)
+    if stranger == "epoch":
+        device.epoch += 1
+    elif stranger == "incarnation":
+        leases.begin("here", ["simulator"], LeaseTimes())
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE devices_host SET lease_until = now() - interval '1 second'")
+    assert outbox.claim(lease, ask(device)) == []
+
+
+def test_a_paused_campaign_sends_nothing(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 1)
+    Stream.objects.filter(campaign=campaign).update(running=False)
+    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "idle", None)]
+
+
+def test_who_opted_out_is_skipped_with_the_reason(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 1)
+    message = Message.objects.get(campaign=campaign)
+    assert message.contact is not None
+    message.contact.opted_out_at = timezone.now()
+    message.contact.save()
+    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "again", 0)]
+    message.refresh_from_db()
+    assert (message.state, message.reason) == ("skipped", "opted_out")
+    assert_counters_are_true(campaign)
+
+
+def test_a_waiting_message_comes_back_and_keeps_its_earlier_attempt(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 1)
+    first = claim_one(lease, device)
+    outbox.settle([sent(first, device, state="waiting", reason="not connected", retry_in=0.0, wire_id=None)])
+    second = claim_one(lease, device)
+    assert second.message == first.message
+    assert second.tag != first.tag
+    [earlier] = Attempt.objects.filter(message_id=first.message)
+    assert (bytes(earlier.tag), earlier.number, earlier.outcome) == (first.tag, 1, "not connected")
+    assert_counters_are_true(campaign)
+
+
+def test_a_takeover_makes_the_open_attempt_uncertain_and_a_late_ack_settles_it(
+    workspace: Workspace, lease: Lease
+) -> None:
+    device = owned_device(workspace, lease, max_delay=60)
+    campaign = running_campaign(workspace, [device], 2)
+    claimed = claim_one(lease, device)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE devices_host SET lease_until = now() - interval '1 second'")
+    other = leases.begin("there", ["simulator"], LeaseTimes())
+    [taken] = leases.take(other, ["simulator"], outbox.abandon, room=10)
+    assert (taken.id, taken.epoch) == (device.pk, 2)
+    assert Message.objects.get(pk=claimed.message).state == "uncertain"
+    assert_counters_are_true(campaign)
+    assert outbox.settle([sent(claimed, device)]) == {}  # the device is no longer that host's
+    assert Message.objects.get(pk=claimed.message).state == "sent"
+    assert_counters_are_true(campaign)
+    device.refresh_from_db()
+    assert device.open_message is None
+    assert (device.next_send_at - timezone.now()).total_seconds() > 50
+
+
+def test_receipts_move_forward_only(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 1)
+    claimed = claim_one(lease, device)
+    outbox.settle([sent(claimed, device)])
+    wire_id = f"id-{claimed.message}"
+    for kind, expected in (("delivered", "delivered"), ("read", "read"), ("delivered", "read")):
+        outbox.settle_receipts([outbox.ReceiptRow(device.pk, wire_id, kind, time.time())])
+        assert Message.objects.get(pk=claimed.message).state == expected
+        assert_counters_are_true(campaign)
+    outbox.settle_receipts([outbox.ReceiptRow(device.pk, "unknown", "read", time.time())])
+
+
+def test_planning_more_people_wakes_a_resting_stream(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 1)
+    outbox.settle([sent(claim_one(lease, device), device)])
+    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "again", 0)]
+    make_contact(workspace)
+    Campaign.objects.filter(pk=campaign.pk).update(planned_at=None, plan_last=None)
+    plan_chunk(campaign.pk, size=10)
+    assert outbox.devices_with_due_work(lease) == [device.pk]
+    claim_one(lease, device)
