@@ -11,20 +11,19 @@ from csp.constants import NONE, SELF
 from config import env
 from config.embedded import package_folder
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = env.BASE_DIR
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
-START = "start everything with ./run, or set it"
 
 DEBUG = env.flag("DEBUG")
-SECRET_KEY = env.required("SECRET_KEY", START)
+SECRET_KEY = env.required("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 VAULT_KEYS = env.words("VAULT_KEYS")  # the engine's environment alone has them
-REDIS_URL = env.required("REDIS_URL", START)
-DATABASE_URL = env.required("DATABASE_URL", START)
+REDIS_URL = env.redis_url()
+DATABASE_URL = env.database_url()
 SIGNUP = env.choice("SIGNUP", ("open", "invite", "closed"), "open")
 
 # Where people reach this installation. An https address switches on everything that only works behind TLS.
-PORT = env.number("PORT", 8000)
+PORT = env.number("PORT", 8000, 1, 65535)
 SITE_URL = env.text("SITE_URL", f"http://localhost:{PORT}").rstrip("/")
 HTTPS = SITE_URL.startswith("https://")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
@@ -147,6 +146,33 @@ RQ_QUEUES = {
 }
 RQ = {"JOB_CLASS": "devices.jobs.AllowedJob"}
 RQ_SHOW_ADMIN_LINK = False
+
+# The only functions an RQ job may name (SECURITY 31).
+JOB_FUNCTIONS = frozenset(
+    {
+        "devices.jobs.deliver",
+        "devices.jobs.look",
+        "campaigns.jobs.planning.plan_campaign",
+        "campaigns.jobs.planning.start_due",
+        "campaigns.jobs.planning.finish",
+        "campaigns.jobs.planning.reconcile_all",
+        "campaigns.jobs.imports.run_import",
+    }
+)
+
+# ---- The engine
+
+DRIVERS = env.words("DRIVERS", ["simulator"])
+MAX_CONCURRENT_WORKERS = env.number("MAX_CONCURRENT_WORKERS", 500, 1, 100_000)
+ENGINE_POLLING = env.choice("ENGINE_POLLING", ("auto", "off"), "auto")  # auto: every 5 s while Redis is away
+GATEWAY_DEVICES = {"simulator": env.number("SIMULATOR_DEVICES", 5_000, 1), "whatsapp": env.number("GATEWAY_SIZE", 150, 1)}
+LEASE_TIMES = {
+    "ttl": env.real("LEASE_TTL", 30),
+    "renew": env.real("LEASE_RENEW", 10),
+    "stop_after": env.real("LEASE_STOP_AFTER", 20),
+    "exit_after": env.real("LEASE_EXIT_AFTER", 25),
+    "claim_after_stop": env.real("LEASE_CLAIM_AFTER_STOP", 60),
+}
 
 # ---- People
 
