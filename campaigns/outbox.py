@@ -41,6 +41,7 @@ class Claimed:
     text: str
     name: str
     fields: dict[str, str]
+    tries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ head AS MATERIALIZED (
     FROM stream st
     JOIN campaigns_stream seen ON seen.id = st.stream_id
     LEFT JOIN LATERAL (
-        SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id, m.phone, m.state AS was, m.attempts,
+        SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id, m.phone, m.state AS was, m.attempts, m.tries,
                m.tag AS old_tag, m.epoch AS old_epoch, m.attempted_at AS old_at, m.reason AS old_reason
         FROM campaigns_message m
         WHERE m.stream_id = st.stream_id AND (m.due_at, m.id) >= (st.next_due, st.next_id)
@@ -174,7 +175,7 @@ opened AS (
 )
 SELECT j.id, j.workspace_id, moved.state,
        h.campaign_id, h.message_id, j.tag, greatest(j.delay, h.stream_delay), h.phone, h.content_id, content.text,
-       coalesce(h.name, ''), coalesce(h.fields, '{}'::jsonb),
+       coalesce(h.name, ''), coalesce(h.fields, '{}'::jsonb), h.tries,
        CASE WHEN j.held IS NOT NULL THEN j.held WHEN h.verdict = 'later' THEN 'later'
             WHEN h.verdict IS NOT NULL THEN 'again' ELSE 'idle' END,
        CASE WHEN j.held IS NOT NULL THEN extract(epoch FROM j.until - now())
@@ -211,15 +212,20 @@ def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
 
 
 def _answer(row: tuple[Any, ...]) -> Claimed | Held:
-    device, workspace, moved, campaign, message, tag, delay, phone, content, text, name, fields, why, wait = row
+    device, workspace, moved, campaign, message, tag, delay, phone, content, text, name, fields, tries, why, wait = row
     if moved == "sending":
-        return Claimed(device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields)
+        return Claimed(
+            device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields, tries
+        )
     return Held(device, why, None if wait is None else max(0.0, wait))
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one attempt. ``state``: sent, waiting, dead or uncertain; ``wire_at`` and ``at``: Unix seconds."""
+    """What became of one attempt. ``state``: sent, waiting, dead or uncertain; ``wire_at`` and ``at``: Unix seconds.
+
+    ``refund`` gives the caps back (definitely not sent), ``counts`` says that a try was used up.
+    """
 
     device: int
     epoch: int
@@ -235,15 +241,17 @@ class Settlement:
     at: float | None = None
     retry_in: float | None = None
     refund: bool = False
+    counts: bool = False
 
 
 SETTLE_SQL = """
 WITH told AS MATERIALIZED (
     SELECT * FROM unnest(%(devices)s::bigint[], %(epochs)s::bigint[], %(messages)s::bigint[], %(tags)s::bytea[],
         %(states)s::text[], %(reasons)s::text[], %(texts)s::text[], %(delays)s::float8[], %(wires)s::float8[],
-        %(wire_ids)s::text[], %(chats)s::text[], %(ats)s::float8[], %(retries)s::float8[], %(refunds)s::bool[])
+        %(wire_ids)s::text[], %(chats)s::text[], %(ats)s::float8[], %(retries)s::float8[], %(refunds)s::bool[],
+        %(counts)s::bool[])
         AS t(device_id, epoch, message_id, tag, state, reason, text, delay, wire_at, wire_id, chat, at, retry_in,
-             refund)
+             refund, counts)
 ),
 device AS MATERIALIZED (
     SELECT d.id FROM devices_device d WHERE d.id IN (SELECT device_id FROM told) ORDER BY d.id FOR UPDATE
@@ -269,7 +277,7 @@ moved AS (
         wire_id = coalesce(old.wire_id, m.wire_id),
         chat = coalesce(old.chat, m.chat),
         sent_at = CASE WHEN old.state = 'sent' THEN coalesce(to_timestamp(old.at), now()) ELSE m.sent_at END,
-        attempts = m.attempts - (old.refund AND old.state = 'waiting')::int,
+        tries = m.tries + old.counts::int,
         due_at = CASE WHEN old.state = 'waiting' THEN now() + old.retry_in * interval '1 second' ELSE m.due_at END
     FROM old WHERE m.id = old.id
     RETURNING m.id, m.workspace_id, m.stream_id, m.due_at, old.was, old.state, old.device_id, old.wire_id
@@ -340,6 +348,7 @@ def settle(settlements: Sequence[Settlement]) -> dict[int, float]:
         "ats": "at",
         "retries": "retry_in",
         "refunds": "refund",
+        "counts": "counts",
     }
     values = {name: [getattr(one, field) for one in settlements] for name, field in columns.items()}
     with connection.cursor() as cursor:

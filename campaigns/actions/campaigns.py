@@ -22,15 +22,14 @@ PLAN_JOB = "campaigns.jobs.planning.plan_campaign"
 def launch_campaign(campaign: Campaign, by: User | None) -> bool:
     """Start now, or schedule when ``start_at`` lies ahead. False: somebody else moved the campaign first."""
     ahead = campaign.start_at is not None and campaign.start_at > timezone.now()
-    if ahead and campaign.state == CampaignState.DRAFT:
+    if ahead:
         return _moved(campaign, by, CampaignState.SCHEDULED, "campaign.scheduled")
     return _launch_now(campaign, by)
 
 
 def _launch_now(campaign: Campaign, by: User | None) -> bool:
-    if campaign.state not in (CampaignState.DRAFT, CampaignState.SCHEDULED):
-        return False
-    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.started", launched_at=Now()):
+    origins = [CampaignState.DRAFT, CampaignState.SCHEDULED]
+    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.started", origins, launched_at=Now()):
         return False
     enqueue("planning", PLAN_JOB, campaign.pk)
     return True
@@ -51,9 +50,7 @@ def pause_campaign(campaign: Campaign, by: User | None) -> bool:
 
 @transaction.atomic
 def resume_campaign(campaign: Campaign, by: User | None) -> bool:
-    if campaign.state != CampaignState.PAUSED:
-        return False
-    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.resumed"):
+    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.resumed", [CampaignState.PAUSED]):
         return False
     _set_running(campaign, True)
     enqueue("planning", PLAN_JOB, campaign.pk)
@@ -72,8 +69,15 @@ def cancel_campaign(campaign: Campaign, by: User | None) -> bool:
     return True
 
 
-def _moved(campaign: Campaign, by: User | None, state: str, deed: str, **changes: object) -> bool:
-    if not campaign.move_to(state, **changes):
+def _moved(
+    campaign: Campaign,
+    by: User | None,
+    state: str,
+    deed: str,
+    origins: Iterable[str] | None = None,
+    **changes: object,
+) -> bool:
+    if not campaign.move_to(state, origins, **changes):
         return False
     record(campaign.workspace, by, deed, campaign.target, name=campaign.name)
     push_campaigns([campaign.pk])
@@ -126,7 +130,8 @@ def finish_campaigns(ids: Iterable[int] | None = None) -> int:
     finished = 0
     for campaign in idle.exclude(pk__in=busy.filter(campaign__isnull=False)).select_related("workspace"):
         with transaction.atomic():
-            # Locked, so that no message comes back between the look and the move.
+            # Locked, the campaign first as everywhere, so that no message comes back between the look and the move.
+            Campaign.objects.select_for_update().get(pk=campaign.pk)
             streams = list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update())
             if any(stream.pending or stream.waiting or stream.sending for stream in streams):
                 continue

@@ -147,7 +147,8 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('pending', 'Pending'), ('waiting', 'Waiting'), ('sending', 'Sending'), ('uncertain', 'Uncertain'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('read', 'Read'), ('dead', 'Dead'), ('skipped', 'Skipped'), ('expired', 'Expired'), ('cancelled', 'Cancelled')], default='pending', max_length=9)),
                 ('reason', models.CharField(blank=True, db_default='', default='', max_length=200)),
                 ('due_at', models.DateTimeField()),
-                ('attempts', models.PositiveSmallIntegerField(db_default=0, default=0)),
+                ('attempts', models.PositiveIntegerField(db_default=0, default=0, help_text='Attempts begun, whatever became of them.')),
+                ('tries', models.PositiveSmallIntegerField(db_default=0, default=0, help_text='Tries that failed and count.')),
                 ('tag', models.BinaryField(blank=True, help_text='32 random bytes, drawn for each attempt.', null=True)),
                 ('epoch', models.PositiveBigIntegerField(blank=True, null=True)),
                 ('attempted_at', models.DateTimeField(blank=True, null=True)),
@@ -168,7 +169,7 @@ class Migration(migrations.Migration):
             name='Attempt',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveSmallIntegerField()),
+                ('number', models.PositiveIntegerField()),
                 ('tag', models.BinaryField()),
                 ('epoch', models.PositiveBigIntegerField()),
                 ('started_at', models.DateTimeField()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import models
@@ -30,23 +31,15 @@ class Campaign(TenantModel):
     name = models.CharField(max_length=120)
     state = models.CharField(max_length=9, choices=CampaignState.choices, default=CampaignState.DRAFT)
     content = TenantForeignKey(Content, on_delete=models.PROTECT, related_name="+")
-    everyone = models.BooleanField(
-        default=False, help_text="The audience is all contacts, whatever their tags."
-    )
-    min_delay = models.FloatField(
-        default=0, help_text="Seconds; the campaign's own least gap on each device."
-    )
+    everyone = models.BooleanField(default=False, help_text="The audience is all contacts, whatever their tags.")
+    min_delay = models.FloatField(default=0, help_text="Seconds; the campaign's own least gap on each device.")
 
     start_at = models.DateTimeField(null=True, blank=True, help_text="Empty: when somebody presses start.")
     launched_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     planned_at = models.DateTimeField(null=True, blank=True, help_text="Every recipient has a message row.")
-    plan_cursor = models.PositiveBigIntegerField(
-        default=0, help_text="The last contact id that was looked at."
-    )
-    plan_last = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="Contacts up to here take part."
-    )
+    plan_cursor = models.PositiveBigIntegerField(default=0, help_text="The last contact id that was looked at.")
+    plan_last = models.PositiveBigIntegerField(null=True, blank=True, help_text="Contacts up to here take part.")
     recipients = models.PositiveBigIntegerField(default=0)
 
     created_by = models.ForeignKey(
@@ -65,9 +58,13 @@ class Campaign(TenantModel):
     def __str__(self) -> str:
         return self.name
 
-    def move_to(self, state: str, **changes: object) -> bool:
-        """A guarded move: false when somebody else moved the campaign first, or no such move exists."""
-        origins = [origin for origin, targets in CAMPAIGN_MOVES.items() if state in targets]
+    def move_to(self, state: str, origins: Iterable[str] | None = None, **changes: object) -> bool:
+        """A guarded move: false when somebody else moved the campaign first, or no such move exists.
+
+        ``origins`` narrows the states it may come from.
+        """
+        known = [origin for origin, targets in CAMPAIGN_MOVES.items() if state in targets]
+        origins = known if origins is None else [origin for origin in origins if origin in known]
         moved = Campaign.objects.filter(pk=self.pk, state__in=origins).update(state=state, **changes)
         if moved:
             self.refresh_from_db()
@@ -98,9 +95,7 @@ class CampaignTag(TenantModel):
 class CampaignDevice(TenantModel):
     """The devices a campaign may use."""
 
-    campaign = TenantForeignKey(
-        Campaign, on_delete=models.CASCADE, related_name="device_links", db_index=False
-    )
+    campaign = TenantForeignKey(Campaign, on_delete=models.CASCADE, related_name="device_links", db_index=False)
     device = TenantForeignKey(Device, on_delete=models.CASCADE, related_name="campaign_links")
 
     class Meta:

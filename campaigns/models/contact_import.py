@@ -60,25 +60,19 @@ class ContactImport(TenantModel):
 class ImportChunk(TenantModel):
     """A piece of the uploaded file, ≤ 1 MiB, so that any machine's worker can read it."""
 
-    contact_import = TenantForeignKey(
-        ContactImport, on_delete=models.CASCADE, related_name="chunks", db_index=False
-    )
+    contact_import = TenantForeignKey(ContactImport, on_delete=models.CASCADE, related_name="chunks", db_index=False)
     number = models.PositiveIntegerField()
     data = models.BinaryField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["contact_import", "number"], name="one_chunk_per_number")
-        ]
+        constraints = [models.UniqueConstraint(fields=["contact_import", "number"], name="one_chunk_per_number")]
 
     def __str__(self) -> str:
         return f"chunk {self.number}"
 
 
 class ImportReject(TenantModel):
-    contact_import = TenantForeignKey(
-        ContactImport, on_delete=models.CASCADE, related_name="rejects", db_index=False
-    )
+    contact_import = TenantForeignKey(ContactImport, on_delete=models.CASCADE, related_name="rejects", db_index=False)
     row = models.PositiveBigIntegerField(help_text="The data row, counted from 1.")
     line = models.PositiveBigIntegerField(help_text="The line of the file where the row begins.")
     reason = models.CharField(max_length=200)

@@ -25,24 +25,23 @@ class Message(TenantModel):
     campaign = TenantForeignKey(
         Campaign, null=True, blank=True, on_delete=models.CASCADE, related_name="messages", db_index=False
     )
-    contact = TenantForeignKey(
-        Contact, null=True, blank=True, on_delete=models.SET_NULL, related_name="messages"
-    )
+    contact = TenantForeignKey(Contact, null=True, blank=True, on_delete=models.SET_NULL, related_name="messages")
     content = TenantForeignKey(Content, on_delete=models.PROTECT, related_name="+", db_index=False)
     phone = models.CharField(max_length=16)
     state = models.CharField(max_length=9, choices=MessageState.choices, default=lifecycle.PENDING)
     reason = models.CharField(max_length=200, blank=True, default="", db_default="")
     due_at = models.DateTimeField()
 
-    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Attempts begun, whatever became of them."
+    )
+    tries = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Tries that failed and count.")
     tag = models.BinaryField(null=True, blank=True, help_text="32 random bytes, drawn for each attempt.")
     epoch = models.PositiveBigIntegerField(null=True, blank=True)
     attempted_at = models.DateTimeField(null=True, blank=True)
 
     text = models.TextField(null=True, blank=True, help_text="What was sent, word for word.")
-    wire_id = models.CharField(
-        max_length=64, null=True, blank=True, help_text="WhatsApp's id of the message."
-    )
+    wire_id = models.CharField(max_length=64, null=True, blank=True, help_text="WhatsApp's id of the message.")
     chat = models.CharField(max_length=64, null=True, blank=True, help_text="WhatsApp's name of the chat.")
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
@@ -50,9 +49,7 @@ class Message(TenantModel):
     replied_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["campaign", "contact"], name="one_message_per_campaign_contact")
-        ]
+        constraints = [models.UniqueConstraint(fields=["campaign", "contact"], name="one_message_per_campaign_contact")]
         indexes = [models.Index(fields=["stream", "due_at", "id"], name="messages_in_order")]
 
     def __str__(self) -> str:
@@ -62,10 +59,8 @@ class Message(TenantModel):
 class Attempt(TenantModel):
     """An earlier try of a message, copied here when the next one began."""
 
-    message = TenantForeignKey(
-        Message, on_delete=models.CASCADE, related_name="earlier_attempts", db_index=False
-    )
-    number = models.PositiveSmallIntegerField()
+    message = TenantForeignKey(Message, on_delete=models.CASCADE, related_name="earlier_attempts", db_index=False)
+    number = models.PositiveIntegerField()
     tag = models.BinaryField()
     epoch = models.PositiveBigIntegerField()
     started_at = models.DateTimeField()
@@ -87,9 +82,7 @@ class WireId(TenantModel):
     sent_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["device_id", "wire_id"], name="one_message_per_wire_id")
-        ]
+        constraints = [models.UniqueConstraint(fields=["device_id", "wire_id"], name="one_message_per_wire_id")]
 
     def __str__(self) -> str:
         return self.wire_id
