@@ -34,13 +34,16 @@ class ServerError(Exception):
 
 
 def tethered(
-    program: list[str], *, user: str | None = None, lock: Path | None = None, death: str = "SIGTERM"
+    program: list[str],
+    *,
+    user: str | None = None,
+    lock: Path | None = None,
+    member: Path | None = None,
+    death: str = "SIGTERM",
 ) -> list[str]:
-    options = ["--death", death]
-    if user:
-        options += ["--user", user]
-    if lock:
-        options += ["--lock", str(lock)]
+    """The command that runs the program through config/tether.py."""
+    given = {"--death": death, "--user": user, "--lock": lock, "--member": member}
+    options = [part for name, value in given.items() if value for part in (name, str(value))]
     return [sys.executable, "-SE", str(TETHER), *options, "--", *program]
 
 
@@ -197,12 +200,8 @@ class Postgres:
         """Make the cluster beside its place and move it there when it is whole."""
         unfinished = self.data.with_name("unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        self.run(
-            "initdb", "-D", str(unfinished), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth=peer"
-        )
-        roles = (
-            f"CREATE ROLE {DATABASE} LOGIN CREATEDB CREATEROLE\nCREATE DATABASE {DATABASE} OWNER {DATABASE}\n"
-        )
+        self.run("initdb", "-D", str(unfinished), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth=peer")
+        roles = f"CREATE ROLE {DATABASE} LOGIN CREATEDB CREATEROLE\nCREATE DATABASE {DATABASE} OWNER {DATABASE}\n"
         self.run("postgres", "--single", "-D", str(unfinished), "postgres", feed=roles)
         unfinished.rename(self.data)
 
@@ -281,9 +280,7 @@ def postgres_binaries() -> Path:
         candidates.append(Path(subprocess.check_output([config, "--bindir"], text=True).strip()))
     versions = {version: folder for folder in candidates if (version := postgres_version(folder))}
     if not versions or max(versions) < OLDEST_POSTGRES:
-        raise ServerError(
-            f"No PostgreSQL ≥ {OLDEST_POSTGRES} for this machine: install postgresql or set DATABASE_URL"
-        )
+        raise ServerError(f"No PostgreSQL ≥ {OLDEST_POSTGRES} for this machine: install postgresql or set DATABASE_URL")
     return versions[max(versions)]
 
 
@@ -310,9 +307,7 @@ def running(server: Server) -> Iterator[Server]:
     server.prepare()
     command = tethered(server.program, user=server.user, lock=server.lock, death=server.death)
     # Its own session: Ctrl-C in the terminal is for us, and we end the server when we are done with it.
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         ready = wait_until(lambda: process.poll() is not None or server.is_ready(), READY_TIMEOUT_S)
         if not ready or process.poll() is not None:
@@ -325,7 +320,7 @@ def running(server: Server) -> Iterator[Server]:
 
 @contextmanager
 def temporary_servers(*postgres_settings: str) -> Iterator[dict[str, str]]:
-    """A database and a Redis of their own in a private folder that goes away again; yields their URLs as environment."""
+    """A database and a Redis of their own in a private folder that goes away again; yields their URLs by name."""
     folder = Path(tempfile.mkdtemp(prefix="flotilla-"))
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     if user:

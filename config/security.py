@@ -25,7 +25,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
 
 
 class OwnOrigin:
-    """ASGI layer: a websocket opens only from a page of this site (or of CSRF_TRUSTED_ORIGINS); no Origin, no socket."""
+    """ASGI layer: a websocket opens only from a page of this site, or of CSRF_TRUSTED_ORIGINS. No Origin, no socket."""
 
     def __init__(self, application: Any) -> None:
         self.application = application

@@ -1,6 +1,7 @@
 """Runs one program tied to its parent: it ends when the parent dies, however the parent dies.
 
-`python -SE tether.py [--user NAME] [--lock FILE] [--death SIGNAL] -- program …`. Standard library only.
+`python -SE tether.py [--user NAME] [--lock FILE] [--member FILE] [--death SIGNAL] -- program …`: a lock is held alone
+and a membership is shared, both for as long as the program lives. Standard library only.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ def become(user: str) -> None:
     os.setuid(entry.pw_uid)
 
 
-def hold(path: str) -> None:
-    """Lock the file for as long as the program lives: the descriptor passes through exec."""
+def hold(path: str, kind: int) -> None:
+    """Lock the file; the descriptor, and with it the lock, passes through exec."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"{path} is held by another process")
     os.set_inheritable(descriptor, True)
@@ -41,7 +42,9 @@ def main(arguments: list[str]) -> None:
         os.chdir("/")  # the checkout may be closed to that user
         become(user)
     if lock := options.get("--lock"):
-        hold(lock)
+        hold(lock, fcntl.LOCK_EX)
+    if group := options.get("--member"):
+        hold(group, fcntl.LOCK_SH)
     # After the change of user: the kernel clears this setting when credentials change.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.Signals[options.get("--death", "SIGTERM")])
     if os.getppid() != parent:
