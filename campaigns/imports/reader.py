@@ -5,6 +5,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -16,15 +17,17 @@ MAX_COLUMNS = 200
 SAMPLE_BYTES = 256 * 1024
 
 _SEP_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+_QUOTED_CELL = re.compile(r'(^|[,;\t\r\n])[ ]*"(?:[^"]|"")*"')
 _UTF8_BOM = b"\xef\xbb\xbf"
+_SAVE_AS_CSV = "In Excel choose File → Save as → CSV UTF-8, then upload that file."
 _KNOWN_FILES = (
-    (b"PK\x03\x04", "This is an Excel workbook or a ZIP file. In Excel choose File → Save as → CSV UTF-8, then upload that file."),
-    (b"\xd0\xcf\x11\xe0", "This is an old Excel workbook. In Excel choose File → Save as → CSV UTF-8, then upload that file."),
+    (b"PK\x03\x04", f"This is an Excel workbook or a ZIP file. {_SAVE_AS_CSV}"),
+    (b"\xd0\xcf\x11\xe0", f"This is an old Excel workbook. {_SAVE_AS_CSV}"),
     (b"%PDF", "This is a PDF. Export the list as CSV, then upload that file."),
     (b"\x1f\x8b", "This file is compressed. Unpack it, then upload the CSV file inside."),
-    (b"\xff\xfe", "This file is UTF-16 (“Unicode text”). Save it as “CSV UTF-8”, then upload that file."),
-    (b"\xfe\xff", "This file is UTF-16 (“Unicode text”). Save it as “CSV UTF-8”, then upload that file."),
-)  # fmt: skip
+    (b"\xff\xfe", f"This file is UTF-16 (“Unicode text”). {_SAVE_AS_CSV}"),
+    (b"\xfe\xff", f"This file is UTF-16 (“Unicode text”). {_SAVE_AS_CSV}"),
+)
 
 
 class UnreadableFile(ValueError):
@@ -54,10 +57,14 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the first rows of a file tell: how it is delimited, where rows begin, and what they look like."""
+    """What the first rows of a file tell: how it is delimited, where its rows begin and what they look like.
+
+    `start` is the place of the first record and `after_header` that of the second; `first` begins with the header.
+    """
 
     delimiter: str
     start: Position
+    after_header: Position
     first: list[list[str]]
 
 
@@ -169,15 +176,15 @@ class Records:
         try:
             only = self._decoded(first, lines_before)
             return next(self._parse(self._alone(only), strict=False)), [first], ""
-        except (csv.Error, _Unclosed) as error:
+        except csv.Error:
+            return [], [first], f"A cell of this row is longer than {csv.field_size_limit():,} characters"
+        except _Unclosed:
             self._unclosed += 1
-            if self._unclosed >= MAX_UNCLOSED:
+            if self._unclosed >= MAX_UNCLOSED:  # each may cost reading MAX_RECORD_LINES again
                 raise UnreadableFile(
                     f"Line {lines_before + 1:,}: this is the {MAX_UNCLOSED}th line with a quotation mark that is "
                     "never closed. Repair the quotation marks, then upload the file again."
                 ) from None
-            if isinstance(error, csv.Error):
-                return [], [first], f"A cell of this row is longer than {csv.field_size_limit():,} characters"
             return [], [first], "A quotation mark opened on this line is never closed"
 
     def _parse(self, lines: Iterator[str], strict: bool) -> Iterator[list[str]]:
@@ -203,10 +210,7 @@ class Records:
 
 
 def not_utf8(line: int, byte: int) -> str:
-    return (
-        f"Line {line:,} is not UTF-8 text (byte {byte:,} of the line). In Excel choose File → Save as → "
-        "CSV UTF-8, then upload that file."
-    )
+    return f"Line {line:,} is not UTF-8 text (byte {byte:,} of the line). {_SAVE_AS_CSV}"
 
 
 class TextCheck:
@@ -231,15 +235,18 @@ class TextCheck:
             if error.end < len(data) or error.reason != "unexpected end of data":
                 raise self._error(data, error.start) from None
             good = error.start
+        if data[:good].endswith(b"\r"):  # perhaps half of a CRLF
+            good -= 1
         self._count(data[:good])
         self._rest = data[good:]
 
     def finish(self) -> int:
         """The number of physical lines, about the number of rows. Raises UnreadableFile."""
-        if self._rest:
-            raise self._error(self._rest, 0)
         if self._first:
             raise UnreadableFile("This file is empty.")
+        if self._rest.strip(b"\r"):
+            raise self._error(self._rest, self._rest.count(b"\r"))
+        self._count(self._rest)
         return self._lines + (self._line_bytes > 0)
 
     def _count(self, data: bytes) -> None:
@@ -263,49 +270,47 @@ def refuse_known_files(head: bytes) -> None:
         if head.startswith(magic):
             raise UnreadableFile(sentence)
     if head[:SAMPLE_BYTES].count(0) > len(head[:SAMPLE_BYTES]) // 10:
-        raise UnreadableFile("This is not a text file. Save the list as “CSV UTF-8”, then upload that file.")
+        raise UnreadableFile("This is not a text file. Save the list as CSV UTF-8, then upload that file.")
 
 
 def examine(head: bytes, whole: bool) -> Layout:
     """The layout of a file from its first bytes (`whole`: these are all of it). Raises UnreadableFile.
 
     The delimiter is the one the first record uses most outside quotes; rows decide only between equals. An Excel
-    `sep=;` line settles it and is not a row. `start` is the place of the first record, header or not.
+    `sep=;` line settles it and is not a row.
     """
     refuse_known_files(head)
-    if not whole:  # the last line of the sample may be cut anywhere
-        head = head[: max(head.rfind(b"\n"), head.rfind(b"\r")) + 1] or head
+    if not whole:  # the last line of the sample may be cut anywhere, also inside a character
+        head = head[: max(head.rfind(b"\n"), head.rfind(b"\r")) + 1] or head.decode(errors="ignore").encode()
     start = Position(len(_UTF8_BOM)) if head.startswith(_UTF8_BOM) else Position()
     first_line = next(split_lines([head[start.offset :]]), b"")
     told = _SEP_LINE.fullmatch(first_line.decode(errors="replace")) if len(first_line) < 10 else None
     if told:
         start = Position(start.offset + len(first_line), 1)
     body = head[start.offset :]
-    if told and told[1] in DELIMITERS:
-        delimiter = told[1]
-    else:
-        delimiter = _likeliest_delimiter(body, start)
-    rows = _first_rows(body, delimiter, start, 50)
-    if not rows:
+    delimiter = told[1] if told and told[1] in DELIMITERS else _likeliest_delimiter(body, start)
+    records = Records([body], delimiter, start)
+    first = next(iter(records), None)
+    if first is None:
         raise UnreadableFile("This file has no rows.")
-    if len(rows[0]) > MAX_COLUMNS:
-        raise UnreadableFile(f"The first row has {len(rows[0]):,} columns; {MAX_COLUMNS} is the most.")
-    return Layout(delimiter, start, rows)
+    if first.problem:
+        raise UnreadableFile(f"Line {first.line}: {first.problem[0].lower()}{first.problem[1:]}.")
+    if len(first.cells) > MAX_COLUMNS:
+        raise UnreadableFile(f"The first row has {len(first.cells):,} columns; {MAX_COLUMNS} is the most.")
+    return Layout(delimiter, start, records.position._replace(rows=0), _first_rows(body, delimiter, start, 50))
 
 
 def _likeliest_delimiter(body: bytes, start: Position) -> str:
+    text = body[: 64 * 1024].decode(errors="replace").lstrip("\r\n")
+    header = re.split(r"[\r\n]", _QUOTED_CELL.sub(r"\1", text), maxsplit=1)[0]
+
     def evidence(delimiter: str) -> tuple[int, int]:
         rows = _first_rows(body, delimiter, start, 20)
-        width = len(rows[0]) if rows else 0
-        return width, sum(len(row) == width for row in rows)
+        return header.count(delimiter), sum(len(row) == len(rows[0]) for row in rows)
 
     return max(DELIMITERS, key=evidence)
 
 
 def _first_rows(body: bytes, delimiter: str, start: Position, most: int) -> list[list[str]]:
-    rows: list[list[str]] = []
-    for record in Records([body], delimiter, start):
-        rows.append(record.cells)
-        if len(rows) == most:
-            break
-    return rows
+    good = (record.cells for record in Records([body], delimiter, start) if not record.problem)
+    return list(islice(good, most))
