@@ -46,8 +46,8 @@ class Gateway:
     ) -> Self:
         """Run `argv --fd N` from the project's folder; its stdout and stderr are ours.
 
-        `on_events` gets every batch in the loop's thread. `on_exit` is called exactly once, after the last event
-        was handed over and the process is dead, so its session files are free to be opened again.
+        `on_events` gets every batch in the loop's thread. `on_exit` is called exactly once, after the last
+        event was handed over and the process is dead, so its session files are free to be opened again.
         `env` is the whole environment; without it the process gets only PASSED_ON and PYTHON*.
         Raises OSError when the program cannot be started.
         """
@@ -60,7 +60,7 @@ class Gateway:
                 stdin=subprocess.DEVNULL,
                 cwd=PROJECT,
                 env=_lean_environment() if env is None else dict(env),
-                # Ctrl-C in the terminal is for the engine: it settles what is in flight before its gateways go
+                # Ctrl-C in the terminal is for the engine, which settles what is in flight before its gateways go
                 start_new_session=True,
             )
         ours.setblocking(False)
@@ -90,7 +90,8 @@ class Gateway:
         self._link.hold(held)
 
     async def stop(self, timeout: float = 5.0) -> None:
-        """End the gateway: by closing its socket, after `timeout` seconds by SIGKILL. Returns after `on_exit`."""
+        """End the gateway by closing its socket, after `timeout` seconds by SIGKILL; `on_exit` comes first."""
+        self._link.hold(False)
         self._link.finish()
         try:
             await asyncio.wait_for(self._gone.wait(), timeout)
@@ -105,7 +106,7 @@ class Gateway:
         self._farewell = asyncio.get_running_loop().create_task(self._bury())
 
     async def _bury(self) -> None:
-        """Wait for the process behind a closed socket: one that lingers would still hold its session files."""
+        """Wait for the process behind a closed socket: while it lingers it holds its session files."""
         if self._process:
             try:
                 await asyncio.to_thread(self._process.wait, LINGER_S)
@@ -117,6 +118,4 @@ class Gateway:
 
 
 def _lean_environment() -> dict[str, str]:
-    return {
-        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("PYTHON")
-    }
+    return {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("PYTHON")}

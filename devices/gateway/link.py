@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 class Link(asyncio.Protocol):
     """`on_words` gets each decoded batch; `on_lost` is called once when the connection is gone.
 
-    Between HIGH_WATER and LOW_WATER of unsent bytes the link is `congested` (`on_congested` tells when that
-    changes); a peer that lets LIMIT pile up is taken for dead and cut off, so memory is bounded whatever it does.
+    From HIGH_WATER unsent bytes down to LOW_WATER the link is `congested` (`on_congested` tells when that
+    changes); a peer that lets LIMIT pile up is taken for dead and cut off, so memory stays bounded.
     """
 
     def __init__(
@@ -113,6 +113,10 @@ class Link(asyncio.Protocol):
             return
         if words:
             self._on_words(words)
+
+    def eof_received(self) -> None:
+        # The peer is through with talking, but may still listen for what its last words caused
+        self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pending.clear()

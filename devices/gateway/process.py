@@ -18,10 +18,10 @@ _UCRED = struct.Struct("3i")
 
 
 def die_with_parent(engine_socket: socket.socket) -> None:
-    """Have the kernel kill this process when the thread that started it ends (`man 2 prctl`, PR_SET_PDEATHSIG).
+    """Have the kernel kill this process when the thread that started it ends (man 2 prctl, PR_SET_PDEATHSIG).
 
-    The parent may have died before we asked: then we have been adopted by somebody who is not the process that
-    made the socket, and leave at once. Raises SystemExit.
+    The parent may have died before we asked: then we have been adopted by somebody who is not the process
+    that made the socket, and leave at once. Raises SystemExit.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
