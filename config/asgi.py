@@ -17,8 +17,10 @@ pages = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.conf import settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from accounts.redis import RedisWatch  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
 
 try:
@@ -28,6 +30,6 @@ try:
 except ImportError:
     sockets = []
 
-application = ProtocolTypeRouter(
-    {"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))}
-)
+application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
+
+RedisWatch(settings.REDIS_URL).start()

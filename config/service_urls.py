@@ -1,4 +1,4 @@
-"""REDIS_URL and DATABASE_URL: what a usable one looks like, and how to show one without its password.
+"""REDIS_URL and DATABASE_URL: what a usable one looks like.
 
 Standard library only: `./run` checks both before anything is installed.
 """
@@ -56,12 +56,6 @@ def check_redis_url(url: str) -> str:
 def check_database_url(url: str) -> str:
     """The URL as it came (empty means unset), or BadValue."""
     return _checked("DATABASE_URL", url, DATABASE_SCHEMES, _problem_with_database, DATABASE_EXAMPLE)
-
-
-def mask(url: str) -> str:
-    """The URL with its password starred out; also safe for values that are no URL at all."""
-    starred = re.sub(r"^((?:[a-z]+://)?[^:/@]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", starred)
 
 
 def _checked(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
 
-from config import env
+from config import env, logs
 from config.embedded import package_folder
 
 BASE_DIR = env.BASE_DIR
@@ -165,7 +166,10 @@ JOB_FUNCTIONS = frozenset(
 DRIVERS = env.words("DRIVERS", ["simulator"])
 MAX_CONCURRENT_WORKERS = env.number("MAX_CONCURRENT_WORKERS", 500, 1, 100_000)
 ENGINE_POLLING = env.choice("ENGINE_POLLING", ("auto", "off"), "auto")  # auto: every 5 s while Redis is away
-GATEWAY_DEVICES = {"simulator": env.number("SIMULATOR_DEVICES", 5_000, 1), "whatsapp": env.number("GATEWAY_SIZE", 150, 1)}
+GATEWAY_DEVICES = {
+    "simulator": env.number("SIMULATOR_DEVICES", 5_000, 1),
+    "whatsapp": env.number("GATEWAY_SIZE", 150, 1),
+}
 LEASE_TIMES = {
     "ttl": env.real("LEASE_TTL", 30),
     "renew": env.real("LEASE_RENEW", 10),
@@ -215,6 +219,13 @@ if env.text("EMAIL_URL"):
     EMAIL_USE_TLS = mail["EMAIL_USE_TLS"]
     EMAIL_USE_SSL = mail["EMAIL_USE_SSL"]
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Flotilla <flotilla@localhost>")
+
+# ---- Logs
+
+LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+LOGGING = logs.logging_settings(LOG_LEVEL)
+logs.configure()
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG  # one line a request, at its end
 
 # ---- Time and language
 

@@ -47,6 +47,7 @@ from config.embedded import (
 
 STALE_TIMEOUT_S = 30
 WEB_TIMEOUT_S = 60
+ACCOUNT = "flotilla"
 WITHOUT_END = "1000000000"
 
 
@@ -60,8 +61,9 @@ class Installation:
 
     var: Path
     environ: dict[str, str]
-    secrets: dict[str, str]
+    keys: dict[str, str]
     servers: list[Server] = field(default_factory=list)
+    control_password: str = field(default_factory=secrets.token_hex)
 
     @property
     def supervisor_socket(self) -> Path:
@@ -148,11 +150,12 @@ def supervisor_configuration(site: Installation) -> RawConfigParser:
         "directory": escaped(BASE_DIR),
         **({"user": "root"} if os.geteuid() == 0 else {}),
     }
-    config["unix_http_server"] = {"file": escaped(site.supervisor_socket), "chmod": "0700"}
+    account = {"username": ACCOUNT, "password": site.control_password}
+    config["unix_http_server"] = {"file": escaped(site.supervisor_socket), "chmod": "0700", **account}
     config["rpcinterface:supervisor"] = {
         "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
     }
-    config["supervisorctl"] = {"serverurl": f"unix://{escaped(site.supervisor_socket)}"}
+    config["supervisorctl"] = {"serverurl": f"unix://{escaped(site.supervisor_socket)}", **account}
     for priority, server in enumerate(site.servers, start=1):
         config[f"program:{server.name}"] = server_program(site, server) | {"priority": str(priority)}
     simulator = programs(site)["simulator"]
@@ -161,7 +164,7 @@ def supervisor_configuration(site: Installation) -> RawConfigParser:
     config["group:app"] = {"programs": ",".join(apps), "priority": "100"}
     for name, command in apps.items():
         config[f"program:{name}"] = app_program(site, name, command)
-    config["program:engine"]["environment"] = f'VAULT_KEYS="{escaped(site.secrets["VAULT_KEYS"])}"'
+    config["program:engine"]["environment"] = f'VAULT_KEYS="{escaped(site.keys["VAULT_KEYS"])}"'
     return config
 
 
@@ -209,7 +212,7 @@ def app_program(site: Installation, name: str, command: list[str]) -> dict[str, 
 
 
 def restarted_for_ever() -> dict[str, str]:
-    """A program that ran is restarted at once; one that can't start is tried again, more and more rarely, without end."""
+    """A program that ran is restarted at once; one that can't start is tried again without end, ever more rarely."""
     return {"autorestart": "true", "startsecs": "2", "startretries": WITHOUT_END}
 
 
@@ -302,7 +305,7 @@ def prepare_database(site: Installation, options: list[str]) -> str:
 
 
 def start_programs(site: Installation) -> None:
-    transport = SupervisorTransport(None, None, f"unix://{site.supervisor_socket}")
+    transport = SupervisorTransport(ACCOUNT, site.control_password, f"unix://{site.supervisor_socket}")
     server = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
     server.supervisor.startProcessGroup("app", False)
 

@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 from django_rq.urls import get_admin_urlpatterns
 
 admin.autodiscover()
-admin.site.login = secure_admin_login(admin.site.login)
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.site_header = admin.site.site_title = "Flotilla"
 
 urlpatterns = [

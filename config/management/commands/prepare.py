@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from config.service_urls import mask
+from accounts.masking import mask_url
 
 
 class Command(BaseCommand):
@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 connection.ensure_connection()
             except OperationalError:
                 if not told:
-                    self.stderr.write(f"Waiting for PostgreSQL at {mask(settings.DATABASE_URL)} …")
+                    self.stderr.write(f"Waiting for PostgreSQL at {mask_url(settings.DATABASE_URL)} …")
                 told = True
                 time.sleep(1)
             else:

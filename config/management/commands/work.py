@@ -1,0 +1,71 @@
+"""`manage.py work QUEUE …`: an RQ worker as Flotilla runs it."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+import time
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
+from django_rq import get_worker
+from redis.exceptions import RedisError
+from rq import Worker
+from rq.serializers import JSONSerializer
+
+from accounts.redis import RedisWatch
+from config.tether import PR_SET_PDEATHSIG
+
+PATIENCE_S = 8  # for a running job after SIGTERM; supervisor and its like kill after 10 s or more
+RETRY_S = 1
+
+logger = structlog.get_logger(__name__)
+
+
+class FlotillaWorker(Worker):
+    """Ends soon after SIGTERM, takes its running job with it, and looks for a lost Redis every few seconds."""
+
+    max_connection_wait_time = 5.0
+
+    def handle_warm_shutdown_request(self) -> None:
+        timer = threading.Timer(PATIENCE_S, self.give_up_job)
+        timer.daemon = True
+        timer.start()
+
+    def give_up_job(self) -> None:
+        """A job is safe to lose: the reconciler makes what is missing again (DESIGN 2)."""
+        if self.horse_pid:
+            logger.warning("A job did not end in time and is given up", worker=self.name)
+            self.kill_horse()
+
+    def setup_work_horse_signals(self) -> None:
+        super().setup_work_horse_signals()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Command(BaseCommand):
+    help = "Work on the named queues, the first before the second and so on."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("queues", nargs="+", choices=sorted(settings.RQ_QUEUES))
+        parser.add_argument("--with-scheduler", action="store_true", help="also enqueue what is due for a time")
+        parser.add_argument("--burst", action="store_true", help="end when the queues are empty")
+
+    def handle(self, *args: Any, queues: list[str], with_scheduler: bool, burst: bool, **options: Any) -> None:
+        RedisWatch(settings.REDIS_URL).start()
+        while True:
+            try:
+                self.worker(queues).work(burst=burst, with_scheduler=with_scheduler, logging_level=None)
+            except RedisError:
+                time.sleep(RETRY_S)  # Redis is away at the start; RedisWatch has said so
+            else:
+                return
+
+    def worker(self, names: list[str]) -> Worker:
+        connections.close_all()  # a forked job must not share its parent's connection
+        return get_worker(*names, worker_class=FlotillaWorker, serializer=JSONSerializer)
