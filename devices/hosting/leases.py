@@ -47,6 +47,7 @@ class OwnedDevice:
     phone: str
     state: str
     request: str
+    requested_at: float
 
 
 # Called inside the takeover's transaction with the devices taken from somebody who may have been sending.
@@ -137,15 +138,14 @@ FROM free
 WHERE d.id = free.id
   AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
               AND h.lease_until > now())
-RETURNING d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request
+RETURNING d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request,
+          coalesce(extract(epoch FROM d.requested_at), 0)::float8
 """
 
 ENDED = ["new", "pairing", "unlinked"]
 
 
-def take(
-    lease: Lease, drivers: Sequence[str], abandon: Abandon, *, room: int, own: bool = False
-) -> list[OwnedDevice]:
+def take(lease: Lease, drivers: Sequence[str], abandon: Abandon, *, room: int, own: bool = False) -> list[OwnedDevice]:
     """Take up to ``room`` devices that nobody living owns; with ``own`` also those of this id's dead predecessor.
 
     One transaction: each gets a new epoch, and ``abandon`` deals with what its former owner had begun to send.
@@ -169,13 +169,35 @@ def take(
     return taken
 
 
+ASSIGNED_SQL = """
+SELECT id, epoch, driver, coalesce(phone, ''), state, request, coalesce(extract(epoch FROM requested_at), 0)::float8
+FROM devices_device WHERE owner_id = %s
+"""
+
+
 def assigned(lease: Lease) -> list[OwnedDevice]:
     """Every device that names this host as its owner: what it must serve, and nothing else."""
+    return _owned(ASSIGNED_SQL, [lease.host])
+
+
+def requested(lease: Lease) -> list[OwnedDevice]:
+    """The owned devices of which a person asked something."""
+    return _owned(ASSIGNED_SQL + " AND request <> ''", [lease.host])
+
+
+def ban_over(lease: Lease) -> list[OwnedDevice]:
+    """The owned devices whose ban has run out; they are connecting again."""
+    return _owned(
+        "UPDATE devices_device SET state = 'connecting', state_reason = 'The ban is over', state_at = now(), "
+        "banned_until = NULL WHERE owner_id = %s AND state = 'banned' AND banned_until <= now() "
+        "RETURNING id, epoch, driver, coalesce(phone, ''), state, request, 0::float8",
+        [lease.host],
+    )
+
+
+def _owned(query: str, parameters: list[str]) -> list[OwnedDevice]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, epoch, driver, coalesce(phone, ''), state, request FROM devices_device WHERE owner_id = %s",
-            [lease.host],
-        )
+        cursor.execute(query, parameters)
         return [OwnedDevice(*row) for row in cursor.fetchall()]
 
 

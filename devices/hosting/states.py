@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import connection
 
@@ -49,7 +49,12 @@ def record(host: str, reports: Sequence[Report]) -> set[int]:
 
     Raises `django.db.IntegrityError` when a phone is linked to another device already.
     """
-    last = {report.device: report for report in reports}
+    last: dict[int, Report] = {}
+    for report in reports:
+        before = last.get(report.device)
+        if before:  # what happened in between must not get lost
+            report = replace(report, phone=report.phone or before.phone, served=report.served or before.served)
+        last[report.device] = report
     with connection.cursor() as cursor:
         cursor.execute(
             RECORD_SQL,

@@ -1,0 +1,131 @@
+"""A host at work: keeps its lease, takes devices that nobody owns, gives surplus back, sees what people ask."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from devices.hosting import leases, watchdog
+from devices.hosting.leases import Abandon, Lease, LeaseTimes
+from devices.hosting.sessions import Sessions
+from devices.hosting.threads import DatabaseThread
+from devices.hosting.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 2.0
+TAKE_AT_ONCE = 1_000
+
+
+class Host:
+    """The duties of one host. ``lost`` is set when another incarnation has the id: stop at once."""
+
+    def __init__(
+        self, lease: Lease, times: LeaseTimes, drivers: Sequence[str], sessions: Sessions, abandon: Abandon
+    ) -> None:
+        self.lease = lease
+        self.times = times
+        self.drivers = drivers
+        self.sessions = sessions
+        self.abandon = abandon
+        self.watchdog = Watchdog(times)
+        self.lost = asyncio.Event()
+        self._database = DatabaseThread("lease")
+        self._looked = asyncio.Event()
+        self._again: set[int] = set()
+
+    async def run(self) -> None:
+        self.watchdog.start()
+        await asyncio.gather(self._renew_for_ever(), self._take_for_ever(), self._look_for_ever())
+
+    def look(self, device_ids: Sequence[int]) -> None:
+        """Somebody asks for these devices: look now instead of in 2 s, and show their pairing codes again."""
+        self._again.update(device_ids)
+        self._looked.set()
+
+    async def close(self) -> None:
+        """The orderly end: the claim is kept for a restart on this disk."""
+        self.watchdog.stop()
+        try:
+            await self._database.run(leases.lay_down, self.lease, self.times)
+        except Exception:
+            logger.exception("The claim could not be laid down; the lease runs out by itself")
+        self._database.close()
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.times.renew)
+            began = watchdog.now()
+            try:
+                if not await self._database.run(leases.renew, self.lease, self.times):
+                    logger.error("Another engine took this host's id over: this one ends")
+                    self.lost.set()
+                    return
+                self.watchdog.renewed(began)
+            except Exception:
+                logger.exception("The lease could not be renewed")
+
+    async def _take_for_ever(self) -> None:
+        """At first everything a dead predecessor with this id owned, then whatever nobody living owns."""
+        own = True
+        while True:
+            try:
+                own = await self._take(own)
+            except Exception:
+                logger.exception("Devices could not be taken over")
+            await asyncio.sleep(min(LOOK_S, self.times.renew / 2))
+
+    async def _take(self, own: bool) -> bool:
+        if own:
+            taken = await self._database.run(
+                leases.take, self.lease, self.drivers, self.abandon, room=1_000_000, own=True
+            )
+        else:
+            taken = await self._take_share()
+        for device in taken:
+            self.sessions.keep(device)
+        if taken:
+            logger.info("Took %d devices", len(taken))
+        for device in await self._database.run(leases.ban_over, self.lease):
+            self.sessions.reopen(device)
+        return False
+
+    async def _take_share(self) -> list[leases.OwnedDevice]:
+        mine, share = await self._database.run(leases.fair_share, self.lease)
+        if mine > share:
+            released = await self._database.run(leases.release_surplus, self.lease, mine - share)
+            for device_id in released:
+                self.sessions.drop(device_id)
+            return []
+        if mine == share:
+            return []
+        room = min(TAKE_AT_ONCE, share - mine)
+        return await self._database.run(leases.take, self.lease, self.drivers, self.abandon, room=room)
+
+    async def _look_for_ever(self) -> None:
+        since_all = 0.0
+        while True:
+            try:
+                await self._look(everything=since_all >= self.times.renew)
+            except Exception:
+                logger.exception("Requests could not be read")
+            since_all = 0.0 if since_all >= self.times.renew else since_all + LOOK_S
+            try:
+                await asyncio.wait_for(self._looked.wait(), LOOK_S)
+            except TimeoutError:
+                continue
+            self._looked.clear()
+
+    async def _look(self, *, everything: bool) -> None:
+        again, self._again = self._again, set()
+        for device in await self._database.run(leases.requested, self.lease):
+            self.sessions.serve(device)
+        for device_id in again:
+            self.sessions.show_again(device_id)
+        if everything:
+            owned = await self._database.run(leases.assigned, self.lease)
+            for device in owned:
+                self.sessions.keep(device)
+            for device_id in self.sessions.sessions.keys() - {device.id for device in owned}:
+                self.sessions.drop(device_id)

@@ -1,0 +1,388 @@
+"""Sessions: starts and restarts the gateway processes of this host and keeps every owned device open in one.
+
+Everything here runs in the engine's event loop; what gateways say of a device's state is written in batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from django.db import IntegrityError
+
+from devices.gateway import contract
+from devices.gateway.client import Gateway
+from devices.gateway.contract import Command, Event
+from devices.hosting.leases import OwnedDevice
+from devices.hosting.states import Report, record
+from devices.hosting.threads import DatabaseThread
+from devices.live import push_code, push_devices
+
+logger = logging.getLogger(__name__)
+
+RESTART_PAUSE_S = 1.0
+FLUSH_S = 0.1
+RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
+TAKEN = "This number is already linked to another device here. Unlink it there first."
+
+
+class SendingSide(Protocol):
+    """What the engine's sending half wants to hear of sessions."""
+
+    def on_outcome(self, outcome: contract.Outcome) -> None: ...
+    def on_receipt(self, receipt: contract.Receipt) -> None: ...
+    def on_incoming(self, incoming: contract.Incoming) -> None: ...
+    def on_online(self, devices: Iterable[tuple[int, int]]) -> None: ...
+    def on_offline(self, devices: Iterable[int]) -> None: ...
+    def on_lost(self, devices: Iterable[int], why: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Session:
+    """One device in this host's hands."""
+
+    device: OwnedDevice
+    gateway: GatewaySlot
+    state: str = "connecting"
+    served: tuple[str, float] = ("", 0.0)  # the request done last, so that none is done twice
+    code: tuple[str, float] | None = None  # the QR of a pairing under way and when it ends; never stored elsewhere
+
+
+@dataclass(slots=True, eq=False)
+class GatewaySlot:
+    """A place for one gateway process, which is started again when it dies."""
+
+    driver: str
+    devices: set[int] = field(default_factory=set)
+    process: Gateway | None = None
+
+
+class Sessions:
+    """Keeps devices open. ``programs``: driver → argv of its gateway; ``sizes``: driver → devices a process."""
+
+    def __init__(
+        self,
+        host: str,
+        sessions_dir: Path,
+        programs: Mapping[str, Sequence[str]],
+        sizes: Mapping[str, int],
+        sending: SendingSide,
+    ) -> None:
+        self.host = host
+        self.sessions_dir = sessions_dir
+        self.programs = programs
+        self.sizes = sizes
+        self.sending = sending
+        self.sessions: dict[int, Session] = {}
+        self.slots: list[GatewaySlot] = []
+        self._to_open: deque[int] = deque()
+        self._reports: list[Report] = []
+        self._codes: list[tuple[int, str, float]] = []
+        self._database = DatabaseThread("states")
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------------ what the host asks
+
+    def start(self) -> None:
+        for driver in self.programs:
+            self._slot_for(driver)  # ready before the first device is paired
+        self._spawn(self._open_on_ramp())
+        self._spawn(self._flush_for_ever())
+
+    def keep(self, device: OwnedDevice) -> None:
+        """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
+        known = self.sessions.get(device.id)
+        if known and known.device.epoch == device.epoch:
+            known.device = device
+            return
+        if known:
+            known.device = device
+        else:
+            slot = self._slot_for(device.driver)
+            slot.devices.add(device.id)
+            self.sessions[device.id] = Session(device, slot)
+        if device.phone and device.state != "banned":
+            self._to_open.append(device.id)
+
+    def reopen(self, device: OwnedDevice) -> None:
+        self.keep(device)
+        self.sessions[device.id].device = device
+        self._to_open.append(device.id)
+
+    def drop(self, device_id: int) -> None:
+        """Close a device that is no longer this host's."""
+        session = self.sessions.pop(device_id, None)
+        if session:
+            session.gateway.devices.discard(device_id)
+            self._post(session.gateway, [contract.Close(device_id)])
+            self.sending.on_offline([device_id])
+
+    def serve(self, device: OwnedDevice) -> None:
+        """Do what a person asked of the device; what its gateway can't be told yet is done at the next look."""
+        self.keep(device)
+        session = self.sessions[device.id]
+        asked = (device.request, device.requested_at)
+        if session.gateway.process is None or session.served == asked:
+            return
+        session.served = asked
+        match device.request:
+            case "pair":
+                session.code = None
+                self._post(session.gateway, [contract.Pair(device.id, device.epoch, self._path(device))])
+                self._report(session, "pairing", "Waiting for the phone")
+            case "cancel":
+                session.code = None
+                self._post(session.gateway, [contract.Close(device.id)])
+                self._report(session, "new", "Pairing was cancelled", served=True)
+            case "reconnect":
+                self._post(session.gateway, [contract.Close(device.id)])
+                self._report(session, "connecting", served=True)
+                self._to_open.append(device.id)
+            case "unlink":
+                self._post(session.gateway, [contract.Unlink(device.id)])
+
+    def show_again(self, device_id: int) -> None:
+        """Publish the current pairing code once more, for a page that has just been opened."""
+        session = self.sessions.get(device_id)
+        if session and session.code and session.code[1] > time.time():
+            self._codes.append((device_id, session.code[0], session.code[1] - time.time()))
+
+    def post(self, device_id: int, command: Command) -> bool:
+        """Hand a command to the device's gateway; false when the device has none."""
+        session = self.sessions.get(device_id)
+        return session is not None and self._post(session.gateway, [command])
+
+    def send_all(self, sends: Iterable[contract.Send]) -> list[contract.Send]:
+        """Hand messages to their gateways, a batch each; returns those whose device has no gateway now."""
+        batches: dict[int, tuple[GatewaySlot, list[Command]]] = {}
+        homeless = []
+        for send in sends:
+            session = self.sessions.get(send.device)
+            if session is None or session.gateway.process is None:
+                homeless.append(send)
+            else:
+                batches.setdefault(id(session.gateway), (session.gateway, []))[1].append(send)
+        for slot, batch in batches.values():
+            self._post(slot, batch)
+        return homeless
+
+    @property
+    def congested(self) -> bool:
+        """A gateway does not keep up: claim nothing more for now."""
+        return any(slot.process is not None and slot.process.congested for slot in self.slots)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(slot.process.stop(2.0) for slot in self.slots if slot.process))
+        self._database.close()
+
+    # ------------------------------------------------------------------ gateways
+
+    def _slot_for(self, driver: str) -> GatewaySlot:
+        for slot in self.slots:
+            if slot.driver == driver and len(slot.devices) < self.sizes[driver]:
+                return slot
+        slot = GatewaySlot(driver)
+        self.slots.append(slot)
+        self._spawn(self._start(slot))
+        return slot
+
+    async def _start(self, slot: GatewaySlot) -> None:
+        while not self._stopping:
+            try:
+                slot.process = await Gateway.start(
+                    [sys.executable, *self.programs[slot.driver]],
+                    on_events=self._hear,
+                    on_exit=lambda process: self._lost(slot, process),
+                )
+                break
+            except OSError as error:
+                logger.error("A gateway could not be started: %s", error)
+                await asyncio.sleep(RESTART_PAUSE_S)
+        for device_id in slot.devices:
+            session = self.sessions[device_id]
+            if session.device.phone and session.device.state != "banned":
+                self._to_open.append(device_id)
+
+    def _lost(self, slot: GatewaySlot, process: Gateway) -> None:
+        if slot.process is not process:
+            return
+        slot.process = None
+        if self._stopping:
+            return
+        logger.error("A gateway ended; its %d devices are opened again", len(slot.devices))
+        self.sending.on_lost(list(slot.devices), "gateway died")
+        for device_id in slot.devices:
+            session = self.sessions[device_id]
+            if session.state == "pairing":
+                self._report(session, "new", "Pairing was interrupted. Start again.", served=True)
+            elif session.device.phone:
+                self._report(session, "connecting", "The gateway is being restarted")
+        self._spawn(self._restart(slot))
+
+    async def _restart(self, slot: GatewaySlot) -> None:
+        await asyncio.sleep(RESTART_PAUSE_S)
+        await self._start(slot)
+
+    def _post(self, slot: GatewaySlot, commands: list[Command]) -> bool:
+        if slot.process is None:
+            return False
+        slot.process.post(commands)
+        return True
+
+    def _path(self, device: OwnedDevice) -> str:
+        return str(self.sessions_dir / f"{device.driver}-{device.id}.session")
+
+    async def _open_on_ramp(self) -> None:
+        """Opens sessions no faster than the driver's ramp, so that a restart is no storm of log-ins."""
+        period = 0.05
+        while True:
+            budget = {driver: rate * period for driver, rate in RAMP.items()}
+            waiting = len(self._to_open)
+            for _ in range(waiting):
+                device_id = self._to_open.popleft()
+                session = self.sessions.get(device_id)
+                if session is None:
+                    continue
+                driver = session.device.driver
+                if session.gateway.process is None or budget[driver] < 1:
+                    self._to_open.append(device_id)
+                    continue
+                budget[driver] -= 1
+                device = session.device
+                self._post(session.gateway, [contract.Open(device.id, device.epoch, self._path(device), device.phone)])
+            await asyncio.sleep(period)
+
+    # ------------------------------------------------------------------ what gateways say
+
+    def _hear(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, contract.Wire):
+                continue  # every outcome carries the same instant
+            if isinstance(event, contract.Sent | contract.NotSent | contract.Refused | contract.Unknown):
+                self.sending.on_outcome(event)
+            elif isinstance(event, contract.Receipt):
+                self.sending.on_receipt(event)
+            elif isinstance(event, contract.Incoming):
+                self.sending.on_incoming(event)
+            else:
+                self._hear_state(event)
+
+    def _hear_state(self, event: Event) -> None:
+        device_id = getattr(event, "device", None)
+        session = self.sessions.get(device_id) if device_id is not None else None
+        if session is None:
+            return
+        match event:
+            case contract.Qr(payload=payload, expires_s=expires_s):
+                session.code = (payload, time.time() + expires_s)
+                self._codes.append((session.device.id, payload, expires_s))
+            case contract.Paired(phone=phone):
+                session.code = None
+                session.device = replace(session.device, phone=phone)
+                self._report(session, "connecting", phone=phone, served=True)
+            case contract.PairFailed(why=why):
+                session.code = None
+                self._report(session, "new", why, served=True)
+            case contract.Online():
+                self._report(session, "online")
+            case contract.Offline(why=why):
+                self._report(session, "offline", why)
+            case contract.Unlinked(why=why):
+                session.device = replace(session.device, phone="")
+                self._report(session, "unlinked", why, served=True)
+            case contract.Replaced():
+                self._report(session, "replaced", "Another session of this number took over")
+            case contract.Banned(until=until, why=why):
+                self._report(session, "banned", why, banned_until=until)
+            case contract.Outdated():
+                self._report(session, "outdated", "WhatsApp asks for a newer library")
+
+    def _report(
+        self,
+        session: Session,
+        state: str,
+        reason: str = "",
+        *,
+        phone: str | None = None,
+        banned_until: float | None = None,
+        served: bool = False,
+    ) -> None:
+        session.state = state
+        self._reports.append(
+            Report(session.device.id, session.device.epoch, state, reason, phone, banned_until, served)
+        )
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            reports, self._reports = self._reports, []
+            codes, self._codes = self._codes, []
+            if codes:
+                await self._database.run(_show, codes)
+            if reports:
+                await self._flush(reports)
+
+    async def _flush(self, reports: list[Report]) -> None:
+        """Written until it works: a state nobody wrote down would hold a device's messages for ever."""
+        taken: set[int] = set()
+        while True:
+            try:
+                known, taken = await self._database.run(_write, self.host, reports)
+                break
+            except Exception:
+                logger.exception("Device states could not be written; again in a second")
+                await asyncio.sleep(1)
+        for device_id in taken:
+            self._unlink_taken(device_id)
+        last = {report.device: report for report in reports}
+        online = [(id, last[id].epoch) for id in known if last[id].state == "online" and id not in taken]
+        offline = [id for id in known if last[id].state != "online"]
+        if online:
+            self.sending.on_online(online)
+        if offline:
+            self.sending.on_offline(offline)
+        for device_id in last.keys() - known - taken:
+            self.drop(device_id)
+
+    def _unlink_taken(self, device_id: int) -> None:
+        session = self.sessions.get(device_id)
+        if session:
+            self._post(session.gateway, [contract.Unlink(device_id)])
+            self._report(session, "unlinked", TAKEN, served=True)
+
+    def _spawn(self, work: object) -> None:
+        task = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _write(host: str, reports: list[Report]) -> tuple[set[int], set[int]]:
+    """Record the reports and tell the pages; returns (devices still ours, devices whose number is linked elsewhere)."""
+    taken: set[int] = set()
+    try:
+        known = record(host, reports)
+    except IntegrityError:
+        known = set()
+        for device_id in {report.device for report in reports}:
+            try:
+                known |= record(host, [report for report in reports if report.device == device_id])
+            except IntegrityError:
+                taken.add(device_id)
+    push_devices(known)
+    return known, taken
+
+
+def _show(codes: list[tuple[int, str, float]]) -> None:
+    for device_id, payload, expires_s in codes:
+        push_code(device_id, payload, expires_s)
