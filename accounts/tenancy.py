@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models, transaction
@@ -31,9 +30,7 @@ class TenantQuerySet(models.QuerySet[Any]):
 class TenantModel(models.Model):
     """A row that belongs to one workspace. Its table must pass through `Wall` in the migration that makes it."""
 
-    workspace = models.ForeignKey(
-        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
-    )
+    workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False)
 
     objects = TenantQuerySet.as_manager()
 
@@ -127,12 +124,23 @@ END $$;
 """
 
 
-@cache
+_role_was_found = False
+
+
 def has_tenant_role() -> bool:
-    """Whether this database user may act as the restricted role; readiness reports it when not."""
+    """Whether this database user may act as the restricted role; readiness reports it when not.
+
+    Only a yes is remembered: migrations may make the role while a process already runs.
+    """
+    global _role_was_found
+    _role_was_found = _role_was_found or look_for_tenant_role()
+    return _role_was_found
+
+
+def look_for_tenant_role() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_roles WHERE rolname = %s AND pg_has_role(current_user, oid, 'MEMBER')",
+            "SELECT count(*) FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')",
             [TENANT_ROLE],
         )
         return bool(cursor.fetchone()[0])
@@ -144,12 +152,40 @@ def tenant_scope(workspace: Workspace) -> Iterator[None]:
 
     Hooks given to ``transaction.on_commit`` run after it, as the owner again.
     """
+    nested = connection.in_atomic_block
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('flotilla.workspace', %s, true)", [str(workspace.pk)])
-            if has_tenant_role():
-                cursor.execute(f"SET LOCAL ROLE {TENANT_ROLE}")
+        before = _scope_now() if nested else ("none", "")
+        _set_scope(TENANT_ROLE if has_tenant_role() else "none", str(workspace.pk))
         yield
-        # An enclosing transaction (a test, a nested scope) goes on as the owner. After an error the rollback does it.
-        with connection.cursor() as cursor:
-            cursor.execute("RESET ROLE; SELECT set_config('flotilla.workspace', '', true)")
+        # An enclosing transaction (a test, another scope) goes on as it was. After an error the rollback sees to it.
+        if not connection.needs_rollback:
+            _set_scope(*before)
+
+
+@contextmanager
+def beyond_workspace() -> Iterator[None]:
+    """Inside a `tenant_scope`: ask something about the whole installation, such as which host has the fewest devices.
+
+    Nothing of another workspace may leave the block.
+    """
+    with transaction.atomic():  # a swallowed error must not leave the rest of the scope without its wall
+        before = _scope_now()
+        _set_scope("none", "")
+        yield
+        if not connection.needs_rollback:
+            _set_scope(*before)
+
+
+def _scope_now() -> tuple[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('role'), coalesce(current_setting('flotilla.workspace', true), '')")
+        role, workspace = cursor.fetchone()
+    return role, workspace
+
+
+def _set_scope(role: str, workspace: str) -> None:
+    """``SET LOCAL``: for the rest of the transaction, or until the savepoint is rolled back."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('flotilla.workspace', %s, true), set_config('role', %s, true)", [workspace, role]
+        )
