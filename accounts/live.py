@@ -1,0 +1,89 @@
+"""Live updates: renders a partial once and sends it to every open page of a workspace that listens to its topic.
+
+A push is a hint, the page is the truth: what is lost here is fetched again when a page's socket reopens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import redis
+import structlog
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from accounts.models import Workspace
+
+TIMEOUT_S = 2.0
+SILENCE_S = 5.0  # after a failure nothing is tried for so long, or every request would wait for Redis in vain
+
+logger = structlog.get_logger(__name__)
+_failed_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    workspace: Workspace
+    topic: str
+    template: str
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+def group_name(workspace_id: int, topic: str) -> str:
+    """The channel group of a topic. Always made here, from a workspace the server knows."""
+    return f"workspace.{workspace_id}.{topic}"
+
+
+def push(workspace: Workspace, topic: str, template: str, **context: Any) -> None:
+    """After the commit, show the partial `template` on the workspace's pages that listen to `topic`.
+
+    The partial is rendered once for all viewers, with `oob=True`: no user, request or CSRF token in it.
+    """
+    push_many([Update(workspace, topic, template, context)])
+
+
+def push_many(updates: Iterable[Update]) -> None:
+    """`push` for many at once, in one round trip to Redis."""
+    transaction.on_commit(partial(_send, list(updates)), robust=True)
+
+
+def _send(updates: list[Update]) -> None:
+    global _failed_at
+    if not updates or (_failed_at is not None and time.monotonic() - _failed_at < SILENCE_S):
+        return
+    try:
+        line = _client().pipeline(transaction=False)
+        for update in updates:
+            line.publish(_channel(update), _frame(update))
+        line.execute()
+    except (RedisError, OSError) as problem:
+        if _failed_at is None:
+            logger.warning("Live updates wait for Redis; pages say so", problem=type(problem).__name__)
+        _failed_at = time.monotonic()
+    else:
+        _failed_at = None
+
+
+def _frame(update: Update) -> bytes:
+    with timezone.override(update.workspace.zone):
+        html = render_to_string(update.template, {**update.context, "oob": True})
+    return get_channel_layer().serialize({"type": "live.update", "html": html})
+
+
+def _channel(update: Update) -> str:
+    """Where the layer publishes to a group. Asking it to would take an event loop and a new connection each time."""
+    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+    return f"{prefix}__group__{group_name(update.workspace.pk, update.topic)}"
+
+
+@cache
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)

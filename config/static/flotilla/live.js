@@ -1,0 +1,77 @@
+// The live dot: live, reconnecting or paused. The sockets are htmx's; this watches them, notices a dead line and pauses.
+(function () {
+  const sockets = new Map(); // element with ws-connect → { open, socket, wrapper, heard }
+  const LOOK_EVERY = 5000;
+  const ASK_AFTER = 10000;
+  const DEAD_AFTER = 25000;
+  let paused = false;
+  let ended = false;
+
+  function show() {
+    const dot = document.querySelector("[data-live]");
+    if (!dot) return;
+    for (const element of sockets.keys()) if (!element.isConnected) sockets.delete(element);
+    const states = [...sockets.values()];
+    const word = paused ? "paused" : ended ? "signed out" : states.every((s) => s.open) ? "live" : "reconnecting";
+    dot.hidden = states.length === 0;
+    dot.dataset.live = word;
+    const label = dot.querySelector("[data-live-word]");
+    if (label.textContent !== word) label.textContent = word;
+  }
+
+  document.addEventListener("htmx:wsConnecting", (event) => {
+    if (!sockets.has(event.target)) sockets.set(event.target, { open: false, heard: Date.now() });
+    setTimeout(show, 1500); // the first connection takes a moment: nothing is wrong yet
+  });
+  document.addEventListener("htmx:wsOpen", (event) => {
+    const { event: opened, socketWrapper } = event.detail;
+    if (!socketWrapper) return; // our own call to fetch again, after a pause
+    sockets.set(event.target, { open: true, socket: opened.target, wrapper: socketWrapper, heard: Date.now() });
+    show();
+  });
+  document.addEventListener("htmx:wsClose", (event) => {
+    const state = sockets.get(event.target);
+    const closed = event.detail.event;
+    if (state && (!state.socket || state.socket === closed.target)) state.open = false;
+    if (closed.code === 4401) ended = true;
+    show();
+  });
+  document.addEventListener("htmx:wsBeforeMessage", (event) => {
+    const state = sockets.get(event.target);
+    if (state) state.heard = Date.now();
+    if (paused || event.detail.message === "pong") event.preventDefault();
+  });
+
+  // Nothing is taken away under somebody's hands: what is being typed in, or asked about, waits for the next update.
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const target = event.detail.target;
+    const active = document.activeElement;
+    const typing = target.contains(active) && active.matches("input:not([type=hidden]), textarea, select");
+    if (typing || target.querySelector("dialog[open], .dropdown-menu.show")) event.detail.shouldSwap = false;
+  });
+
+  let lastLook = Date.now();
+  setInterval(() => {
+    const slept = Date.now() - lastLook > 3 * LOOK_EVERY; // a page in the background is woken rarely
+    lastLook = Date.now();
+    for (const [element, state] of sockets) {
+      if (slept) state.heard = Date.now();
+      if (!element.isConnected || !state.open) continue;
+      const silence = Date.now() - state.heard;
+      if (silence > DEAD_AFTER) {
+        state.open = false;
+        state.heard = Date.now();
+        state.wrapper.reconnect();
+      } else if (silence > ASK_AFTER) state.wrapper.sendImmediately("ping");
+    }
+    show();
+  }, LOOK_EVERY);
+
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-live]")) return;
+    if (ended) return location.reload();
+    paused = !paused;
+    if (!paused) document.body.dispatchEvent(new CustomEvent("htmx:wsOpen", { detail: {} })); // regions fetch themselves
+    show();
+  });
+})();
