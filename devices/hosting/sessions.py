@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 RESTART_PAUSE_S = 1.0
 FLUSH_S = 0.1
 RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
+IN_USE = "session in use"
+IN_USE_PAUSE_S = 2.0
 TAKEN = "This number is already linked to another device here. Unlink it there first."
 
 
@@ -298,6 +300,8 @@ class Sessions:
                 self._report(session, "online")
             case contract.Offline(why=why):
                 self._report(session, "offline", why)
+                if why == IN_USE:  # the gateway does not try again by itself
+                    asyncio.get_running_loop().call_later(IN_USE_PAUSE_S, self._to_open.append, session.device.id)
             case contract.Unlinked(why=why):
                 session.device = replace(session.device, phone="")
                 self._report(session, "unlinked", why, served=True)

@@ -1,0 +1,126 @@
+"""`manage.py run_engine`: one host. Owns devices, paces them, sends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import uvloop
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, connection
+
+from accounts.redis import RedisWatch
+from campaigns import outbox
+from campaigns.pulse import Pulse
+from campaigns.sender import Sender
+from devices.hosting import leases
+from devices.hosting.host import Host
+from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes
+from devices.hosting.sessions import Sessions
+from devices.hosting.threads import DatabaseThread
+from devices.hosting.wake import Wake
+from devices.jobs import Bell
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 5.0
+SETTLE_WITHIN_S = 8.0
+
+
+class Command(BaseCommand):
+    help = "Run one host: it owns devices by lease, paces them and sends."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            host_id = HostId(Path(settings.SESSIONS_DIR))
+        except HostIdTaken as problem:
+            raise CommandError(str(problem)) from None
+        raise_open_files()
+        times = LeaseTimes(**settings.LEASE_TIMES)
+        lease = begin_when_postgres_answers(host_id.value, times)
+        uvloop.run(Engine(lease, times).run())
+
+
+class Engine:
+    """Puts the halves of a host together: leases and sessions below, the sender above, the bell between them."""
+
+    def __init__(self, lease: Lease, times: LeaseTimes) -> None:
+        self.lease = lease
+        self.times = times
+        self.redis = RedisWatch(settings.REDIS_URL)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        sessions_dir = Path(settings.SESSIONS_DIR)
+        pulse = Pulse()
+        rng = Random(os.urandom(16))  # noqa: S311 - paces messages, keeps no secret
+        sender = Sender(self.lease, limit=settings.MAX_CONCURRENT_WORKERS, pulse=pulse, rng=rng)
+        sessions = Sessions(self.lease.host, sessions_dir, programs(), settings.GATEWAY_DEVICES, sender)
+        host = Host(self.lease, self.times, settings.DRIVERS, sessions, outbox.abandon)
+        sender.start(sessions, host.watchdog)
+        Bell.deliver = lambda ids: loop.call_soon_threadsafe(sender.rouse, ids)
+        Bell.look = lambda ids: loop.call_soon_threadsafe(host.look, ids)
+        wake = Wake(self.lease.host, self.lease.incarnation)
+        self.redis.start()
+        wake.start()
+        sessions.start()
+        duties = [loop.create_task(work) for work in (host.run(), sender.run(), pulse.run(), self.poll(sender))]
+        logger.info("Host %s is up, incarnation %d", self.lease.host, self.lease.incarnation)
+        ends = [loop.create_task(stop.wait()), loop.create_task(host.lost.wait())]
+        done, _ = await asyncio.wait([*duties, *ends], return_when=asyncio.FIRST_COMPLETED)
+        for task in done.intersection(duties):
+            logger.error("A duty of the engine ended", exc_info=task.exception())
+        wake.stop()
+        await sender.drain(SETTLE_WITHIN_S)
+        for task in (*duties, *ends):
+            task.cancel()
+        await sessions.stop()
+        sender.close()
+        pulse.close()
+        await host.close()
+        logger.info("Host %s is down", self.lease.host)
+
+    async def poll(self, sender: Sender) -> None:
+        """While Redis is away, Postgres is asked for due work."""
+        database = DatabaseThread("poll")
+        while True:
+            await asyncio.sleep(POLL_S)
+            if settings.ENGINE_POLLING == "off" or self.redis.connected is not False:
+                continue
+            try:
+                sender.rouse(await database.run(outbox.devices_with_due_work, self.lease))
+            except Exception:
+                logger.exception("Due work could not be looked for")
+
+
+def programs() -> dict[str, list[str]]:
+    """How to start each driver's gateway, after the interpreter's name."""
+    known = {"simulator": ["-m", "devices.gateway.simulator", "--socket", settings.SIMULATOR_SOCKET]}
+    return {driver: known[driver] for driver in settings.DRIVERS if driver in known}
+
+
+def begin_when_postgres_answers(host_id: str, times: LeaseTimes) -> Lease:
+    while True:
+        try:
+            return leases.begin(host_id, settings.DRIVERS, times)
+        except OperationalError as problem:
+            logger.warning("PostgreSQL is not reachable, waiting: %s", type(problem).__name__)
+            connection.close()
+            time.sleep(1)
+
+
+def raise_open_files() -> None:
+    """A gateway holds a file for each session."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

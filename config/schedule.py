@@ -1,0 +1,36 @@
+"""The one timetable: what happens again and again, how often, and on which queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import django_rq
+from redis import Redis
+from rq.cron import CronJob
+from rq.job import Job
+
+from campaigns.jobs import imports, planning
+from devices.jobs import JOB_TTL
+
+
+class TimetableJob(CronJob):
+    """Enqueues through django_rq: RQ's own cron would pickle, and its queues know no allow-list."""
+
+    def enqueue(self, connection: Redis | None = None) -> Job:
+        assert self.func is not None
+        return django_rq.get_queue(self.queue_name).enqueue_call(
+            self.func, ttl=JOB_TTL, result_ttl=60, failure_ttl=86_400
+        )
+
+
+def every(seconds: int, function: Callable[[], Any], queue: str = "clock") -> TimetableJob:
+    return TimetableJob(queue_name=queue, func=function, interval=seconds)
+
+
+TIMETABLE = (
+    every(5, planning.start_due),
+    every(10, planning.finish),
+    every(30, planning.reconcile_all),
+    every(30, imports.resume_stalled),
+)
