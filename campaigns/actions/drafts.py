@@ -1,0 +1,133 @@
+"""Writing campaigns: drafts are made, changed and thrown away; a running one gets another text for the unsent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.audit import record
+from accounts.models import User, Workspace
+from campaigns.audience import audience_of, size_of
+from campaigns.compose import TextError, parse
+from campaigns.engine.lifecycle import CLAIMABLE
+from campaigns.live import push_campaigns
+from campaigns.models import Campaign, CampaignDevice, CampaignState, CampaignTag, Content, Stream, Tag
+from devices.models import Device
+
+# The states in which a text can still reach somebody.
+OPEN_STATES = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a person decides about a campaign. ``start_at`` None: when somebody presses start."""
+
+    name: str
+    text: str
+    everyone: bool
+    tags: Iterable[Tag]
+    devices: Iterable[Device]
+    start_at: datetime | None = None
+    min_delay: float = 0
+
+
+@transaction.atomic
+def create_campaign(workspace: Workspace, by: User | None, plan: Plan) -> Campaign:
+    campaign = Campaign.objects.create(
+        workspace=workspace,
+        name=plan.name,
+        content=Content.objects.create(workspace=workspace, text=plan.text, created_by=by),
+        everyone=plan.everyone,
+        start_at=plan.start_at,
+        min_delay=plan.min_delay,
+        created_by=by,
+    )
+    _link(campaign, plan)
+    record(workspace, by, "campaign.created", campaign.target, name=campaign.name)
+    return campaign
+
+
+@transaction.atomic
+def edit_campaign(campaign: Campaign, by: User | None, plan: Plan) -> bool:
+    """Replace the plan of a draft. False: it is none any more."""
+    edited = Campaign.objects.filter(pk=campaign.pk, state=CampaignState.DRAFT).update(
+        name=plan.name, everyone=plan.everyone, start_at=plan.start_at, min_delay=plan.min_delay
+    )
+    if not edited:
+        return False
+    _set_text(campaign, by, plan.text)
+    campaign.refresh_from_db()
+    campaign.tag_links.all().delete()
+    campaign.device_links.all().delete()
+    _link(campaign, plan)
+    record(campaign.workspace, by, "campaign.edited", campaign.target, name=campaign.name)
+    push_campaigns([campaign.pk])
+    return True
+
+
+def _link(campaign: Campaign, plan: Plan) -> None:
+    """Tags are kept for everyone too: whoever goes back to them finds them again."""
+    owner = {"workspace_id": campaign.workspace_id, "campaign": campaign}
+    CampaignTag.objects.bulk_create(CampaignTag(tag=tag, **owner) for tag in plan.tags)
+    CampaignDevice.objects.bulk_create(CampaignDevice(device=device, **owner) for device in plan.devices)
+
+
+@transaction.atomic
+def change_text(campaign: Campaign, text: str, by: User | None) -> bool:
+    """Another text for everyone who has not been written to. False: nobody can be any more, or the text is the same."""
+    found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=OPEN_STATES).first()
+    if found is None or not _set_text(found, by, text):
+        return False
+    changed = _repoint_unsent(found)
+    record(found.workspace, by, "campaign.text_changed", found.target, people=changed)
+    push_campaigns([found.pk])
+    campaign.refresh_from_db()
+    return True
+
+
+def _set_text(campaign: Campaign, by: User | None, text: str) -> bool:
+    if campaign.content.text == text:
+        return False
+    campaign.content = Content.objects.create(workspace_id=campaign.workspace_id, text=text, created_by=by)
+    Campaign.objects.filter(pk=campaign.pk).update(content=campaign.content)
+    return True
+
+
+def _repoint_unsent(campaign: Campaign) -> int:
+    """With the campaign's row and then its streams locked, no plan is made and nothing is claimed meanwhile."""
+    streams = Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update()
+    list(streams.values_list("pk", flat=True))
+    return campaign.messages.filter(state__in=CLAIMABLE).update(content=campaign.content)
+
+
+@transaction.atomic
+def delete_draft(campaign: Campaign, by: User | None) -> bool:
+    """False: it is no draft any more."""
+    found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state=CampaignState.DRAFT).first()
+    if found is None:
+        return False
+    record(found.workspace, by, "campaign.deleted", found.target, name=found.name)
+    found.delete()
+    return True
+
+
+def what_is_missing(campaign: Campaign) -> list[str]:
+    """Why a draft cannot be started yet, each as a sentence; empty when it can."""
+    missing = []
+    try:
+        parse(campaign.content.text)
+    except TextError as error:
+        missing.append(f"The text cannot be used. {error}")
+    if not campaign.content.text.strip():
+        missing.append("The text is empty.")
+    if size_of(audience_of(campaign)).reachable == 0:
+        missing.append("Nobody is in the audience.")
+    if not Device.objects.filter(campaign_links__campaign=campaign).linked().exists():
+        missing.append("No linked device is chosen.")
+    if campaign.start_at is not None and campaign.start_at <= timezone.now():
+        missing.append("The chosen time has passed.")
+    return missing

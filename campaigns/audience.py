@@ -1,0 +1,79 @@
+"""Who a campaign is for. The same rule as the planner's statement, so that the count is the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from accounts.models import Workspace
+from campaigns.compose import TextError, slug, variables_for, variables_in
+from campaigns.models import Campaign, Contact, ContactTag
+from campaigns.querysets.contacts import ContactQuerySet
+
+SAMPLE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """``people`` get a row each; of them, ``opted_out`` will be skipped."""
+
+    people: int
+    opted_out: int
+
+    @property
+    def reachable(self) -> int:
+        return self.people - self.opted_out
+
+
+def audience(workspace: Workspace, everyone: bool, tags: Collection[int]) -> ContactQuerySet:
+    """All contacts, or those with any of the tags (ids), in the order in which they are planned."""
+    contacts = Contact.objects.for_workspace(workspace).order_by("pk")
+    if everyone:
+        return contacts
+    if not tags:
+        return contacts.none()
+    links: QuerySet[ContactTag] = ContactTag.objects.all()
+    return contacts.filter(Exists(links.filter(contact=OuterRef("pk"), tag__in=tags)))
+
+
+def audience_of(campaign: Campaign) -> ContactQuerySet:
+    tags = list(campaign.tag_links.values_list("tag_id", flat=True))
+    return audience(campaign.workspace, campaign.everyone, tags)
+
+
+def size_of(contacts: ContactQuerySet) -> Size:
+    counted = contacts.order_by().aggregate(
+        people=Count("pk"), opted_out=Count("pk", filter=Q(opted_out_at__isnull=False))
+    )
+    return Size(counted["people"], counted["opted_out"])
+
+
+def person_at(contacts: ContactQuerySet, number: int) -> Contact | None:
+    """The audience's n-th person, counted from 1."""
+    return contacts[number - 1 : number].first() if number > 0 else None
+
+
+def variables_of(contact: Contact) -> dict[str, object]:
+    return variables_for(contact.name, contact.phone, contact.fields)
+
+
+def field_words(workspace: Workspace) -> list[tuple[str, str]]:
+    """The custom fields of the newest contacts: (the word a text uses, the field's name), by name."""
+    newest = Contact.objects.for_workspace(workspace).order_by("-pk").values_list("fields", flat=True)[:SAMPLE]
+    names = {name for fields in newest for name in fields}
+    return sorted(((slug(name), name) for name in names), key=lambda pair: pair[1].lower())
+
+
+def missing_values(text: str, contacts: ContactQuerySet) -> tuple[int, dict[str, int]]:
+    """How many people were looked at (≤ `SAMPLE`), and for each of the text's variables how many of them lack it."""
+    try:
+        wanted = variables_in(text)
+    except TextError:
+        return 0, {}
+    if not wanted:
+        return 0, {}
+    people = [variables_of(contact) for contact in contacts.only("pk", "name", "phone", "fields")[:SAMPLE]]
+    lacking = {word: sum(not str(person.get(word) or "").strip() for person in people) for word in sorted(wanted)}
+    return len(people), {word: count for word, count in lacking.items() if count}

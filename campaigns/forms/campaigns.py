@@ -1,0 +1,155 @@
+"""The forms of a campaign: its plan, and its text alone."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.models import Workspace
+from campaigns.actions.drafts import Plan
+from campaigns.compose import MAX_SOURCE, TextError, parse
+from campaigns.models import Campaign, Tag
+from devices.models import Device
+
+LOCAL = "%Y-%m-%dT%H:%M"
+
+
+def clean_text(text: str) -> str:
+    """Browsers send line ends as CR LF; a message has LF."""
+    text = text.replace("\r\n", "\n").strip()
+    try:
+        parse(text)
+    except TextError as error:
+        raise ValidationError(str(error)) from error
+    return text
+
+
+def text_field() -> forms.CharField:
+    return forms.CharField(
+        label="Message",
+        max_length=MAX_SOURCE,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 9, "data-text": "", "spellcheck": "true", "dir": "auto"}),
+        error_messages={"required": "Write what the message says."},
+    )
+
+
+class TextForm(forms.Form):
+    text = text_field()
+
+    def clean_text(self) -> str:
+        if not self.cleaned_data["text"].strip():
+            raise ValidationError("Write what the message says.")
+        return clean_text(self.cleaned_data["text"])
+
+
+class CampaignForm(TextForm):
+    """One workspace's choices only: a foreign tag or device is not a valid choice."""
+
+    name = forms.CharField(max_length=120, error_messages={"required": "Give the campaign a name."})
+    audience = forms.ChoiceField(choices=[("tags", "People with a tag"), ("everyone", "Everyone")], initial="tags")
+    tags = forms.ModelMultipleChoiceField(
+        queryset=Tag.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    devices = forms.ModelMultipleChoiceField(
+        queryset=Device.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    min_delay = forms.FloatField(
+        label="Least gap on each device",
+        required=False,
+        validators=[MinValueValidator(0), MaxValueValidator(86_400)],
+    )
+    when = forms.ChoiceField(choices=[("now", "When I press start"), ("at", "At a time")], initial="now")
+    start_at = forms.CharField(required=False, max_length=32)
+
+    field_order = ("name", "text", "audience", "tags", "devices", "min_delay", "when", "start_at")
+
+    def __init__(self, workspace: Workspace, *args: Any, campaign: Campaign | None = None, **kwargs: Any) -> None:
+        if campaign is not None:
+            kwargs["initial"] = self.initial_of(campaign)
+        super().__init__(*args, **kwargs)
+        self.workspace = workspace
+        chosen = campaign.device_links.values_list("device_id", flat=True) if campaign else []
+        self.tags_field.queryset = Tag.objects.for_workspace(workspace).order_by("name")
+        self.devices_field.queryset = selectable_devices(workspace, list(chosen))
+
+    @property
+    def tags_field(self) -> forms.ModelMultipleChoiceField:
+        return self.fields["tags"]  # type: ignore[return-value]
+
+    @property
+    def devices_field(self) -> forms.ModelMultipleChoiceField:
+        return self.fields["devices"]  # type: ignore[return-value]
+
+    @staticmethod
+    def initial_of(campaign: Campaign) -> dict[str, Any]:
+        zone = campaign.workspace.zone
+        return {
+            "name": campaign.name,
+            "text": campaign.content.text,
+            "audience": "everyone" if campaign.everyone else "tags",
+            "tags": list(campaign.tag_links.values_list("tag_id", flat=True)),
+            "devices": list(campaign.device_links.values_list("device_id", flat=True)),
+            "min_delay": campaign.min_delay or None,
+            "when": "at" if campaign.start_at else "now",
+            "start_at": f"{campaign.start_at.astimezone(zone):{LOCAL}}" if campaign.start_at else "",
+        }
+
+    def clean_min_delay(self) -> float:
+        return self.cleaned_data["min_delay"] or 0
+
+    def clean_start_at(self) -> datetime | None:
+        if self.cleaned_data.get("when") != "at":
+            return None
+        at = in_zone(self.cleaned_data["start_at"], self.workspace.zone)
+        if at <= timezone.now():
+            now = timezone.now().astimezone(self.workspace.zone)
+            raise ValidationError(f"This time has passed. In {self.workspace.timezone} it is {now:%-d %b %Y, %H:%M}.")
+        return at
+
+    def plan(self) -> Plan:
+        data = self.cleaned_data
+        return Plan(
+            name=data["name"],
+            text=data["text"],
+            everyone=data["audience"] == "everyone",
+            tags=data["tags"],
+            devices=data["devices"],
+            start_at=data["start_at"],
+            min_delay=data["min_delay"],
+        )
+
+
+def selectable_devices(workspace: Workspace, chosen: list[int]) -> Any:
+    """Linked ones, and those the draft has already: an edit loses nothing."""
+    devices = Device.objects.for_workspace(workspace)
+    linked = devices.linked().values("pk")
+    return (
+        devices.filter(Q(pk__in=linked) | Q(pk__in=chosen))
+        .with_shown_state()
+        .select_related("workspace")
+        .order_by("name")
+    )
+
+
+def in_zone(local: str, zone: zoneinfo.ZoneInfo) -> datetime:
+    """The instant of a wall clock's ``2026-03-29T09:00``. Where clocks go back and it comes twice: the first."""
+    try:
+        naive = datetime.strptime(local.strip()[:16], LOCAL)
+        at = naive.replace(tzinfo=zone)
+        back = at.astimezone(UTC).astimezone(zone)
+    except (ValueError, OverflowError):
+        raise ValidationError("Choose a day and a time.") from None
+    if back.replace(tzinfo=None) != naive:
+        raise ValidationError(
+            f"{naive:%H:%M} does not exist on {naive:%-d %b %Y} in {zone.key}: clocks go forward. "
+            f"Choose {back:%H:%M} or another time."
+        )
+    return at

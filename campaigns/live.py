@@ -1,0 +1,227 @@
+"""What open pages show and hear of campaigns: figures, rate, devices and history, the same for every viewer."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.core.cache import cache
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.live import Update, push_many
+from accounts.models import AuditEntry
+from campaigns.engine.forecast import Pace, seconds_for
+from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.querysets.campaigns import COUNTERS, figures_of
+from campaigns.shown import Shown, duration, shown_campaign, shown_deed
+from devices.models import Device, DeviceState
+from devices.shown import Shown as ShownDevice
+from devices.shown import shown as shown_device
+
+WINDOW = 300  # seconds a rate looks back
+SAMPLE_EVERY = 10
+LEAST_SPAN = 60  # a shorter look back says little about a device that sends every half minute
+HISTORY = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Messages a minute, people done with a second, and over which time this was measured."""
+
+    per_minute: float
+    done_per_second: float
+    over: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    device: Device
+    figures: dict[str, int]
+    state: ShownDevice
+    next_send: datetime | None
+    lasts: float | None
+
+
+def push_campaigns(ids: Iterable[int]) -> None:
+    """Show these campaigns as they are now, on their pages and in lists. After the commit; never raises."""
+    transaction.on_commit(partial(_push_now, list(ids)), robust=True)
+
+
+def _push_now(ids: list[int]) -> None:
+    campaigns = list(Campaign.objects.filter(pk__in=ids).select_related("workspace", "content"))
+    streams = streams_of(campaigns)
+    updates = []
+    for campaign in campaigns:
+        own = streams[campaign.pk]
+        row = {"campaign": campaign, "row": row_of(campaign, own)}
+        updates += [
+            Update(campaign.workspace, topic(campaign), "campaigns/_live.html", live_context(campaign, own)),
+            Update(campaign.workspace, "campaigns", "campaigns/_campaign.html", row),
+        ]
+    push_many(updates)
+
+
+def topic(campaign: Campaign) -> str:
+    return f"campaign.{campaign.uuid}"
+
+
+def streams_of(campaigns: Iterable[Campaign]) -> dict[int, list[Stream]]:
+    """The streams of all these campaigns, in one query."""
+    found: dict[int, list[Stream]] = defaultdict(list)
+    for stream in Stream.objects.filter(campaign__in=[campaign.pk for campaign in campaigns]).order_by("pk"):
+        found[stream.campaign_id or 0].append(stream)
+    return found
+
+
+def figures(streams: Iterable[Stream]) -> dict[str, int]:
+    """Every counter and figure, summed; with what the funnel asks: delivered and read include what came after."""
+    counts = dict.fromkeys(COUNTERS, 0)
+    for stream in streams:
+        for name in COUNTERS:
+            counts[name] += getattr(stream, name)
+    found = figures_of(counts)
+    return {
+        **found,
+        "delivered": counts["delivered"] + counts["read"],
+        "read": counts["read"],
+        "replied": counts["replied"],
+        "done": found["should"] - found["remaining"],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a list shows of one campaign."""
+
+    figures: dict[str, int]
+    state: Shown
+    bar: list[tuple[str, float, float]]
+
+
+def row_of(campaign: Campaign, streams: Sequence[Stream]) -> Row:
+    found = figures(streams)
+    return Row(found, shown_campaign(campaign), bar(found))
+
+
+def bar(found: dict[str, int]) -> list[tuple[str, float, float]]:
+    """The figures as pieces of one bar: (figure, where it begins, how wide it is), in hundredths of the whole."""
+    pieces, begins = [], 0.0
+    for figure in ("sent", "uncertain", "failed", "skipped"):
+        width = round(100 * found[figure] / found["should"], 3) if found["should"] else 0.0
+        if width:
+            pieces.append((figure, round(begins, 3), width))
+        begins += width
+    return pieces
+
+
+def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any]:
+    """Everything `_live.html` reads."""
+    found = figures(streams)
+    rows = device_rows(campaign, streams)
+    rate = rate_of(campaign, found)
+    left = seconds_left(campaign, found, rows, rate)
+    return {
+        "campaign": campaign,
+        "figures": found,
+        "state": shown_campaign(campaign),
+        "bar": bar(found),
+        "funnel": funnel(found),
+        "rate": rate,
+        "left": duration(left) if left is not None else None,
+        "ends_at": timezone.now() + timedelta(seconds=left) if left is not None else None,
+        "planning": planning(campaign),
+        "device_rows": rows,
+        "history": history(campaign),
+    }
+
+
+def funnel(found: dict[str, int]) -> list[tuple[str, str, int, float]]:
+    """(key, word, people, per cent of Should) for each step."""
+    steps = (("sent", "Sent"), ("delivered", "Delivered"), ("read", "Read"), ("replied", "Replied"))
+    whole = found["should"]
+    return [(key, word, found[key], round(100 * found[key] / whole, 1) if whole else 0.0) for key, word in steps]
+
+
+def planning(campaign: Campaign) -> dict[str, int] | None:
+    """How far the plan has come while it is being made: contacts looked at (their ids are dense enough for a bar)."""
+    if campaign.planned_at or campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
+        return None
+    return {"people": campaign.recipients, "at": campaign.plan_cursor, "last": campaign.plan_last or 0}
+
+
+def device_rows(campaign: Campaign, streams: Sequence[Stream]) -> list[DeviceRow]:
+    found = Device.objects.filter(pk__in=[stream.device_id for stream in streams]).select_related("workspace")
+    devices = {device.pk: device for device in found.with_shown_state()}
+    return [device_row(campaign, stream, devices[stream.device_id]) for stream in streams]
+
+
+def device_row(campaign: Campaign, stream: Stream, device: Device) -> DeviceRow:
+    own = figures([stream])
+    sends = (
+        campaign.state == CampaignState.RUNNING
+        and device.state == DeviceState.ONLINE
+        and stream.next_due is not None
+        and own["remaining"] > 0
+    )
+    pace = Pace(device.min_delay, device.max_delay, device.hourly_cap, device.daily_cap)
+    return DeviceRow(
+        device=device,
+        figures=own,
+        state=shown_device(device),
+        next_send=max(device.next_send_at, stream.next_due or device.next_send_at) if sends else None,
+        lasts=seconds_for(own["remaining"], pace.slowed(stream.min_delay)),
+    )
+
+
+def rate_of(campaign: Campaign, found: dict[str, int]) -> Rate | None:
+    """From the counters, against an earlier total kept in the cache; without one, the average since the start."""
+    if campaign.launched_at is None:
+        return None
+    if campaign.state == CampaignState.RUNNING and (recent := recent_rate(campaign, found)):
+        return recent
+    end = campaign.finished_at or timezone.now()
+    seconds = (end - campaign.launched_at).total_seconds()
+    if seconds < 1 or not found["done"]:
+        return None
+    return Rate(60 * found["sent"] / seconds, found["done"] / seconds, "on average since the start")
+
+
+def recent_rate(campaign: Campaign, found: dict[str, int]) -> Rate | None:
+    now = time.time()
+    key = f"campaign-rate:{campaign.pk}"
+    samples = [sample for sample in cache.get(key) or [] if sample[0] > now - WINDOW]
+    if not samples or samples[-1][0] <= now - SAMPLE_EVERY:
+        samples.append((now, found["sent"], found["done"]))
+        cache.set(key, samples, 2 * WINDOW)
+    then, sent, done = samples[0]
+    span = now - then
+    if span < LEAST_SPAN:
+        return None
+    return Rate(60 * (found["sent"] - sent) / span, (found["done"] - done) / span, f"in the last {duration(span - 59)}")
+
+
+def seconds_left(
+    campaign: Campaign, found: dict[str, int], rows: Sequence[DeviceRow], rate: Rate | None
+) -> float | None:
+    """By the rate where it says something, else by the paces of the devices. None: not running, or no end in sight."""
+    if campaign.state != CampaignState.RUNNING or campaign.planned_at is None or not found["remaining"]:
+        return None
+    if any(row.lasts is None for row in rows):
+        return None
+    by_pace = max((row.lasts for row in rows if row.lasts is not None), default=None)
+    if rate is None or rate.done_per_second <= 0 or not rate.over.startswith("in the last"):
+        return by_pace
+    return found["remaining"] / rate.done_per_second
+
+
+def history(campaign: Campaign) -> list[tuple[str, AuditEntry]]:
+    entries = AuditEntry.objects.filter(workspace=campaign.workspace_id, target=campaign.target)
+    return [
+        (shown_deed(entry.action), entry) for entry in entries.select_related("actor").order_by("-at", "-pk")[:HISTORY]
+    ]

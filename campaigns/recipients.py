@@ -1,0 +1,89 @@
+"""The people behind each figure of a campaign, page by page, with what each was or will be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from campaigns.audience import variables_of
+from campaigns.compose import Template, TextError, parse, render
+from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
+from campaigns.models import Campaign, Message
+from campaigns.shown import Shown, shown_message
+
+PAGE = 50
+FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
+ERASED = "erased-"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """``text`` is what was sent; ``note`` says where it is only what would be."""
+
+    message: Message
+    state: Shown
+    text: str
+    note: str
+
+
+def states_of(figure: str) -> tuple[str, ...]:
+    return FIGURES.get(figure) or FUNNEL.get(figure) or MESSAGE_STATES
+
+
+def messages_behind(
+    campaign: Campaign, figure: str = "should", state: str = "", device: int | None = None
+) -> QuerySet[Message]:
+    """Exactly the rows that the figure counts."""
+    found = campaign.messages.all()
+    if figure == "replied":
+        found = found.filter(replied_at__isnull=False)
+    elif figure != "should":
+        found = found.filter(state__in=states_of(figure))
+    if state:
+        found = found.filter(state=state)
+    if device is not None:
+        found = found.filter(stream__device=device)
+    return found
+
+
+def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> tuple[list[Message], str]:
+    """The messages after a key, and the key of the next page (empty: this is the last one).
+
+    In the order of contacts, for which there is an index; people erased meanwhile come last.
+    """
+    erased = after.startswith(ERASED)
+    key = after.removeprefix(ERASED)
+    last = int(key) if key.isdecimal() and len(key) < 19 else 0
+    rows: list[Message] = []
+    if not erased:
+        rows = list(messages.filter(contact_id__gt=last).order_by("contact_id")[: size + 1])
+    if len(rows) <= size:
+        rest = messages.filter(contact_id__isnull=True, pk__gt=last if erased else 0).order_by("pk")
+        rows += rest[: size + 1 - len(rows)]
+    if len(rows) <= size:
+        return rows, ""
+    end = rows[size - 1]
+    return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
+
+
+def recipients(campaign: Campaign, messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
+    rows, following = page_of(messages.select_related("contact", "content", "stream__device"), after)
+    parsed: dict[int, Template] = {}
+    return [recipient(message, parsed) for message in rows], following
+
+
+def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
+    """A text that a crash left unwritten is made again from its content, and says so."""
+    if message.text is not None:
+        return Recipient(message, shown_message(message), message.text, "")
+    if message.contact is None:
+        return Recipient(message, shown_message(message), "", "")
+    try:
+        if message.content_id not in parsed:
+            parsed[message.content_id] = parse(message.content.text)
+        text = render(parsed[message.content_id], variables_of(message.contact))
+    except TextError as error:
+        return Recipient(message, shown_message(message), "", str(error))
+    note = "As it would read now." if message.state in CLAIMABLE else "Made again from the text; not recorded."
+    return Recipient(message, shown_message(message), text, note)

@@ -1,0 +1,114 @@
+"""How campaigns and messages read to people: a word, a colour and a reason, and numbers as sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from campaigns.engine import lifecycle
+from campaigns.models import Campaign, Message
+
+
+class Shown(NamedTuple):
+    word: str
+    colour: str
+    reason: str = ""
+
+
+# green done or on its way, blue running, amber waiting for something named, red needs a person, grey ended by choice
+CAMPAIGN_STATES = {
+    "draft": Shown("Draft", "grey"),
+    "scheduled": Shown("Scheduled", "amber"),
+    "running": Shown("Running", "blue"),
+    "paused": Shown("Paused", "amber", "Nothing leaves until it is resumed."),
+    "completed": Shown("Completed", "green"),
+    "cancelled": Shown("Cancelled", "grey", "Stopped for good."),
+}
+
+MESSAGE_STATES = {
+    lifecycle.PENDING: Shown("Pending", "amber", "Waits for its turn on the device."),
+    lifecycle.SENDING: Shown("Sending", "blue"),
+    lifecycle.WAITING: Shown("Waiting", "amber", "Tried, not sent; tried again later."),
+    lifecycle.SENT: Shown("Sent", "green", "WhatsApp has it; not yet on the phone."),
+    lifecycle.DELIVERED: Shown("Delivered", "green"),
+    lifecycle.READ: Shown("Read", "green"),
+    lifecycle.DEAD: Shown("Failed", "red"),
+    lifecycle.UNCERTAIN: Shown("Uncertain", "red", "Nobody knows whether it left."),
+    lifecycle.SKIPPED: Shown("Skipped", "grey"),
+    lifecycle.EXPIRED: Shown("Expired", "grey", "Its time passed before it could leave."),
+    lifecycle.CANCELLED: Shown("Cancelled", "grey"),
+}
+
+REASONS = {
+    "opted_out": "This person has opted out.",
+    "campaign_cancelled": "The campaign was cancelled.",
+    "engine_lost": "The engine died while it was being sent.",
+    "template": "The text could not be made for this person.",
+    "offline": "The device was offline.",
+}
+
+# What can be looked at as a list: the figures, their parts, and the steps of the funnel.
+LISTS = {
+    "should": "Should",
+    "sent": "Sent",
+    "failed": "Failed",
+    "remaining": "Remaining",
+    "skipped": "Skipped",
+    "uncertain": "Uncertain",
+    "delivered": "Delivered",
+    "read": "Read",
+    "replied": "Replied",
+}
+
+DEEDS = {
+    "campaign.created": "Written",
+    "campaign.edited": "Edited",
+    "campaign.scheduled": "Scheduled",
+    "campaign.unscheduled": "Taken back to draft",
+    "campaign.started": "Started",
+    "campaign.paused": "Paused",
+    "campaign.resumed": "Resumed",
+    "campaign.cancelled": "Cancelled",
+    "campaign.completed": "Completed",
+    "campaign.text_changed": "Text changed for everyone not yet written to",
+}
+
+
+def shown_campaign(campaign: Campaign) -> Shown:
+    shown = CAMPAIGN_STATES[campaign.state]
+    if campaign.state == "scheduled" and campaign.start_at:
+        at = campaign.start_at.astimezone(campaign.workspace.zone)
+        return shown._replace(reason=f"Starts {at:%a %-d %b %Y, %H:%M} ({campaign.workspace.timezone}).")
+    return shown
+
+
+def shown_message(message: Message) -> Shown:
+    shown = MESSAGE_STATES[message.state]
+    if not message.reason:
+        return shown
+    head, _, rest = message.reason.partition(":")
+    if head in REASONS:
+        return shown._replace(reason=f"{REASONS[head]}{rest and ' ' + rest.strip()}")
+    return shown._replace(reason=message.reason.replace("_", " "))
+
+
+def shown_deed(action: str) -> str:
+    return DEEDS.get(action, action.removeprefix("campaign.").replace("_", " ").capitalize())
+
+
+def duration(seconds: float | None) -> str:
+    """About how long, in one or two units: ``3 hours 20 minutes``."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return "less than a minute"
+    minutes = math.ceil(seconds / 60)
+    days, minutes = divmod(minutes, 1440)
+    hours, minutes = divmod(minutes, 60)
+    if days:
+        parts = [(days, "day"), (hours, "hour")]
+    elif hours:
+        parts = [(hours, "hour"), (minutes, "minute")]
+    else:
+        parts = [(minutes, "minute")]
+    return " ".join(f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in parts if count)

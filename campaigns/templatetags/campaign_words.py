@@ -1,0 +1,30 @@
+"""What campaign templates say: texts as WhatsApp draws them, and states in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+from django.utils.safestring import SafeString
+
+from accounts.models import Workspace
+from campaigns.bubble import drawn
+from campaigns.shown import duration
+from devices.models import Device
+from devices.shown import Shown, shown
+
+register = template.Library()
+register.filter("drawn", drawn)
+register.filter("duration", duration)
+
+
+@register.filter
+def device_state(device: Device) -> Shown:
+    """``device`` comes from ``with_shown_state()``."""
+    return shown(device)
+
+
+@register.filter
+def in_zone_of(at: datetime, workspace: Workspace) -> str | SafeString:
+    """The instant on the workspace's wall clock, whoever renders it."""
+    return f"{at.astimezone(workspace.zone):%a %-d %b %Y, %H:%M}"

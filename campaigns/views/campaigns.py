@@ -1,0 +1,134 @@
+"""Looking at campaigns: the list, one campaign live, and the people behind its figures."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.db.models import Count
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from accounts.access import WorkspaceRequest, workspace_role
+from campaigns.actions.drafts import change_text, what_is_missing
+from campaigns.audience import audience_of, missing_values, size_of
+from campaigns.engine.forecast import Pace, seconds_for_all
+from campaigns.forms.campaigns import TextForm, selectable_devices
+from campaigns.live import figures, live_context, row_of, streams_of, topic
+from campaigns.models import Campaign, CampaignState
+from campaigns.recipients import messages_behind, recipients, states_of
+from campaigns.shown import LISTS, MESSAGE_STATES, duration, shown_campaign
+from campaigns.views.answers import answer_live, is_fragment, say
+from devices.models import Device
+
+PAGE = 25
+
+
+def the_campaign(request: WorkspaceRequest, uuid: UUID) -> Campaign:
+    campaigns = Campaign.objects.for_workspace(request.workspace).select_related("workspace", "content", "created_by")
+    return get_object_or_404(campaigns, uuid=uuid)
+
+
+@require_GET
+@workspace_role("viewer")
+def campaign_list(request: WorkspaceRequest) -> HttpResponse:
+    search, state = request.GET.get("q", "").strip(), request.GET.get("state", "")
+    every = Campaign.objects.for_workspace(request.workspace)
+    found = every.filter(name__icontains=search) if search else every
+    counts = dict(found.order_by().values_list("state").annotate(Count("pk")))
+    shown = found.filter(state=state) if state in CampaignState.values else found
+    page = Paginator(shown.select_related("workspace").order_by("-pk"), PAGE).get_page(request.GET.get("page"))
+    streams = streams_of(page)
+    context = {
+        "rows": [(campaign, row_of(campaign, streams[campaign.pk])) for campaign in page],
+        "page": page,
+        "chips": [(value, label, counts.get(value, 0)) for value, label in CampaignState.choices],
+        "total": sum(counts.values()),
+        "search": search,
+        "state": state,
+        "any": bool(counts) or every.exists(),
+    }
+    template = "_campaign_list.html" if is_fragment(request) else "index.html"
+    return render(request, f"campaigns/{template}", context)
+
+
+@require_GET
+@workspace_role("viewer")
+def campaign_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    campaign = the_campaign(request, uuid)
+    if campaign.state == CampaignState.DRAFT and not is_fragment(request):
+        return render(request, "campaigns/review.html", review_context(campaign))
+    if is_fragment(request):
+        return answer_live(request, campaign)
+    context = live_context(campaign, streams_of([campaign])[campaign.pk])
+    return render(request, "campaigns/campaign.html", {**context, "topic": topic(campaign)})
+
+
+def review_context(campaign: Campaign) -> dict[str, object]:
+    people = audience_of(campaign)
+    size = size_of(people)
+    chosen = list(campaign.device_links.values_list("device_id", flat=True))
+    devices = list(selectable_devices(campaign.workspace, chosen).filter(pk__in=chosen))
+    looked_at, missing = missing_values(campaign.content.text, people)
+    return {
+        "campaign": campaign,
+        "state": shown_campaign(campaign),
+        "size": size,
+        "tags": [link.tag for link in campaign.tag_links.select_related("tag").order_by("tag__name")],
+        "devices": devices,
+        "lasts": forecast(size.reachable, devices, campaign.min_delay),
+        "looked_at": looked_at,
+        "missing_values": missing,
+        "problems": what_is_missing(campaign),
+    }
+
+
+def forecast(people: int, devices: list[Device], min_delay: float) -> str | None:
+    paces = [Pace(d.min_delay, d.max_delay, d.hourly_cap, d.daily_cap).slowed(min_delay) for d in devices]
+    seconds = seconds_for_all(people, paces) if people else None
+    return duration(seconds) if seconds is not None else None
+
+
+@require_GET
+@workspace_role("viewer")
+def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    campaign = the_campaign(request, uuid)
+    streams = streams_of([campaign])[campaign.pk]
+    devices = list(Device.objects.filter(pk__in=[stream.device_id for stream in streams]).order_by("name"))
+    figure = request.GET.get("figure", "should")
+    figure = figure if figure in LISTS else "should"
+    state = request.GET.get("state", "")
+    state = state if state in states_of(figure) else ""
+    device = next((device for device in devices if str(device.uuid) == request.GET.get("device")), None)
+    counts = figures([stream for stream in streams if device is None or stream.device_id == device.pk])
+    messages = messages_behind(campaign, figure, state, device.pk if device else None)
+    rows, following = recipients(campaign, messages, request.GET.get("after", ""))
+    context = {
+        "campaign": campaign,
+        "figure": figure,
+        "lists": [(key, word, counts[key]) for key, word in LISTS.items() if key != "uncertain" or counts[key]],
+        "states": [(key, MESSAGE_STATES[key].word, counts[f"n_{key}"]) for key in states_of(figure)],
+        "state": state,
+        "devices": devices,
+        "device": device,
+        "rows": rows,
+        "following": following,
+        "total": counts[f"n_{state}"] if state else counts[figure],
+        "word": LISTS[figure],
+    }
+    return render(request, "campaigns/recipients.html", context)
+
+
+@workspace_role("manager")
+def campaign_text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """Another text for those not written to yet."""
+    campaign = the_campaign(request, uuid)
+    form = TextForm(request.POST or None, initial={"text": campaign.content.text})
+    if request.method == "POST" and form.is_valid():
+        changed = change_text(campaign, form.cleaned_data["text"], request.user)
+        words = "Everyone not written to yet gets the new text." if changed else "Nothing was changed."
+        return say(request, words, campaign)
+    remaining = figures(streams_of([campaign])[campaign.pk])["remaining"]
+    context = {"campaign": campaign, "form": form, "remaining": remaining}
+    return render(request, "campaigns/text.html", context, status=422 if form.errors else 200)

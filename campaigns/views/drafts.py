@@ -1,0 +1,114 @@
+"""Writing campaigns: create, edit, throw away, and what the form shows while somebody writes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.access import WorkspaceRequest, workspace_role
+from campaigns.actions.drafts import create_campaign, delete_draft, edit_campaign
+from campaigns.audience import audience, field_words, person_at, size_of, variables_of
+from campaigns.compose import TextError, parse, variables_in
+from campaigns.compose import render as render_text
+from campaigns.forms.campaigns import CampaignForm, selectable_devices
+from campaigns.models import Campaign, CampaignState, Tag
+from campaigns.querysets.contacts import ContactQuerySet
+from campaigns.views.answers import say
+from campaigns.views.campaigns import forecast, the_campaign
+
+OWN_WORDS = [("name", "Name"), ("first_name", "First name"), ("phone", "Phone number")]
+
+
+@workspace_role("manager")
+def create(request: WorkspaceRequest) -> HttpResponse:
+    form = CampaignForm(request.workspace, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        campaign = create_campaign(request.workspace, request.user, form.plan())
+        return redirect("campaigns:campaign", campaign.uuid)
+    return form_page(request, form)
+
+
+@workspace_role("manager")
+def edit(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    campaign = the_campaign(request, uuid)
+    if campaign.state != CampaignState.DRAFT:
+        return say(request, "Only a draft can be edited. Of a running campaign the text can be changed.", campaign)
+    form = CampaignForm(request.workspace, request.POST or None, campaign=campaign)
+    if request.method == "POST" and form.is_valid():
+        if edit_campaign(campaign, request.user, form.plan()):
+            return redirect("campaigns:campaign", campaign.uuid)
+        return say(request, "Somebody started this campaign meanwhile; your changes were not saved.", campaign)
+    return form_page(request, form, campaign)
+
+
+def form_page(request: WorkspaceRequest, form: CampaignForm, campaign: Campaign | None = None) -> HttpResponse:
+    context = {
+        "form": form,
+        "campaign": campaign,
+        "words": OWN_WORDS + field_words(request.workspace),
+        "workspace": request.workspace,
+        "has_tags": Tag.objects.for_workspace(request.workspace).exists(),
+    }
+    return render(request, "campaigns/form.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@workspace_role("manager")
+def delete(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    campaign = the_campaign(request, uuid)
+    if not delete_draft(campaign, request.user):
+        return say(request, "Only a draft can be deleted.", campaign)
+    messages.info(request, f"The draft “{campaign.name}” was deleted.")
+    return redirect("campaigns:list")
+
+
+@require_POST
+@workspace_role("viewer")
+def preview(request: WorkspaceRequest) -> HttpResponse:
+    """The text as contact N of the audience would read it. Saves nothing."""
+    people = audience_asked(request, request.POST)
+    count = size_of(people).people
+    number = min(max(int_of(request.POST.get("number", "")), 1), max(count, 1))
+    contact = person_at(people, number)
+    context: dict[str, object] = {"contact": contact, "number": number, "people": count}
+    source = request.POST.get("text", "").replace("\r\n", "\n").strip()
+    try:
+        template = parse(source)
+        known = {word for pair in OWN_WORDS + field_words(request.workspace) for word in pair}
+        context["unknown"] = sorted(variables_in(source) - known)
+        context["text"] = render_text(template, variables_of(contact) if contact else {}) if source else ""
+    except TextError as error:
+        context["error"] = error
+    return render(request, "campaigns/_preview.html", context)
+
+
+@require_GET
+@workspace_role("viewer")
+def audience_count(request: WorkspaceRequest) -> HttpResponse:
+    """How many people the choices of the form reach, and how long that takes through its devices."""
+    size = size_of(audience_asked(request, request.GET))
+    chosen = ids_of(request.GET.getlist("devices"))
+    devices = list(selectable_devices(request.workspace, []).filter(pk__in=chosen))
+    try:
+        least = min(max(float(request.GET.get("min_delay") or 0), 0), 86_400)
+    except ValueError:
+        least = 0
+    lasts = forecast(size.reachable, devices, least)
+    return render(request, "campaigns/_audience.html", {"size": size, "devices": devices, "lasts": lasts})
+
+
+def audience_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:
+    return audience(request.workspace, asked.get("audience") == "everyone", ids_of(asked.getlist("tags")))
+
+
+def ids_of(values: list[str]) -> list[int]:
+    return [found for value in values if (found := int_of(value))]
+
+
+def int_of(value: str) -> int:
+    """0 where it is no positive number that fits an id."""
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else 0
