@@ -113,6 +113,8 @@ class Device(TenantModel):
     last_sent_at = models.DateTimeField(null=True, blank=True)
 
     objects = DeviceQuerySet.as_manager()
+    host_alive: bool  # these two by `with_shown_state()`
+    shown_state: str
 
     class Meta:
         constraints = [

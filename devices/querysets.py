@@ -11,14 +11,24 @@ from accounts.tenancy import TenantQuerySet
 
 # What a host keeps connected: every linked device but those WhatsApp or a person ended.
 ENDED_STATES = ("new", "pairing", "unlinked")
+# True only while a host keeps them true; the other states stay what they are without one.
+HOSTED_STATES = ("pairing", "connecting", "online", "offline")
 
 
 class HostQuerySet(models.QuerySet):
     def alive(self) -> Self:
         return self.filter(lease_until__gt=Now())
 
+    def with_alive(self) -> Self:
+        """Adds ``lives``."""
+        return self.annotate(lives=models.Q(lease_until__gt=Now()))
+
     def taking_devices(self, driver: str) -> Self:
         return self.alive().filter(retiring=False, drivers__contains=[driver])
+
+    def by_load(self) -> Self:
+        """Fewest devices first. Inside a `tenant_scope` only the workspace's own devices would count."""
+        return self.annotate(load=models.Count("devices")).order_by("load", "id")
 
 
 class DeviceQuerySet(TenantQuerySet):
@@ -28,6 +38,9 @@ class DeviceQuerySet(TenantQuerySet):
     def linked(self) -> Self:
         return self.filter(phone__isnull=False).exclude(state__in=ENDED_STATES)
 
+    def searched(self, words: str) -> Self:
+        return self.filter(models.Q(name__icontains=words) | models.Q(phone__contains=words.lstrip("+")))
+
     def with_live_host(self) -> Self:
         """Adds ``host_alive``: whether the state shown is vouched for by a living host."""
         return self.annotate(
@@ -35,5 +48,15 @@ class DeviceQuerySet(TenantQuerySet):
                 models.When(owner__lease_until__gt=Now(), then=True),
                 default=False,
                 output_field=models.BooleanField(),
+            )
+        )
+
+    def with_shown_state(self) -> Self:
+        """Adds ``host_alive`` and ``shown_state``: "no_engine" where a state needs a host and none vouches for it."""
+        return self.with_live_host().annotate(
+            shown_state=models.Case(
+                models.When(host_alive=False, state__in=HOSTED_STATES, then=models.Value("no_engine")),
+                default=models.F("state"),
+                output_field=models.CharField(),
             )
         )

@@ -1,0 +1,45 @@
+"""The test message: a number and a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from accounts.models import Workspace
+from campaigns import compose
+from campaigns.imports.phones import BadPhone, to_e164
+
+
+class TestMessageForm(forms.Form):
+    __test__ = False  # pytest takes classes named Test… for tests
+
+    phone = forms.CharField(
+        max_length=40,
+        label="To your own number",
+        widget=forms.TextInput(attrs={"inputmode": "tel", "autocomplete": "tel", "placeholder": "+60 12-345 6789"}),
+    )
+    text = forms.CharField(
+        max_length=compose.MAX_SOURCE,
+        label="Text",
+        initial="Hello from Flotilla: this device works.",
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+
+    def __init__(self, workspace: Workspace, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.workspace = workspace
+
+    def clean_phone(self) -> str:
+        try:
+            return to_e164(self.cleaned_data["phone"], self.workspace.default_country)
+        except BadPhone as problem:
+            raise forms.ValidationError(f"{problem}.") from None
+
+    def clean_text(self) -> str:
+        text: str = self.cleaned_data["text"]
+        try:
+            compose.parse(text)
+        except compose.TextError as problem:
+            raise forms.ValidationError(str(problem)) from None
+        return text

@@ -1,0 +1,169 @@
+"""What a person can do to a device; the owning host fulfils what needs WhatsApp (`Device.request`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from accounts import audit
+from accounts.models import User, Workspace
+from accounts.tenancy import beyond_workspace
+from devices import live
+from devices.jobs import hurry
+from devices.models import Device, DeviceEvent, DeviceState, Host, Request
+
+
+class Refused(Exception):
+    """The action cannot be done now; the text is a sentence for the person who asked."""
+
+
+@transaction.atomic
+def add_device(workspace: Workspace, by: User, name: str, driver: str, **pace: Any) -> Device:
+    """Raises `Refused` when the workspace has all its devices or the name is taken; the database judges both."""
+    try:
+        with transaction.atomic():
+            device = Device.objects.create(workspace=workspace, name=name, driver=driver, **pace)
+    except IntegrityError as error:
+        raise Refused(_reason(error, workspace)) from error
+    _note(device, by, "added")
+    return device
+
+
+@transaction.atomic
+def pair_device(device: Device, by: User) -> bool:
+    """Ask a living host to link the device; without one the request waits until a host runs.
+
+    False when the device is linked already, or a request is open, or somebody else was faster.
+    """
+    asked = Device.objects.filter(
+        pk=device.pk, epoch=device.epoch, phone__isnull=True, open_message__isnull=True, request=Request.NOTHING
+    )
+    hosts = Host.objects.taking_devices(device.driver)
+    assignment: dict[str, Any] = {}
+    if hosts.filter(pk=device.owner_id).exists():
+        asked = asked.exclude(state=DeviceState.PAIRING)
+    else:
+        with beyond_workspace():
+            host = hosts.by_load().first()
+        assignment = {"owner": host, "epoch": device.epoch + 1} if host else {}
+    if not asked.update(request=Request.PAIR, requested_at=Now(), **assignment):
+        return False
+    _note(device, by, "pairing asked", acknowledged="outside WhatsApp's terms; recipients agreed")
+    _ring(device)
+    return True
+
+
+@transaction.atomic
+def cancel_pairing(device: Device, by: User) -> bool:
+    """A pairing that no host has taken up ends at once; otherwise its host ends it."""
+    mine = Device.objects.filter(pk=device.pk)
+    cancelled = mine.filter(owner=None, request=Request.PAIR).update(request=Request.NOTHING, requested_at=None)
+    if not cancelled:
+        pairing = mine.filter(request=Request.PAIR) | mine.filter(request=Request.NOTHING, state=DeviceState.PAIRING)
+        cancelled = pairing.update(request=Request.CANCEL_PAIR, requested_at=Now())
+    if not cancelled:
+        return False
+    _note(device, by, "pairing cancelled")
+    _ring(device)
+    return True
+
+
+@transaction.atomic
+def reconnect_device(device: Device, by: User) -> bool:
+    """Have the host log the device in afresh. Not while banned: WhatsApp has said until when."""
+    linked = Device.objects.filter(pk=device.pk, phone__isnull=False, request=Request.NOTHING)
+    if not linked.exclude(state=DeviceState.BANNED, banned_until__gt=Now()).update(
+        request=Request.RECONNECT, requested_at=Now()
+    ):
+        return False
+    _note(device, by, "reconnect asked")
+    _ring(device)
+    return True
+
+
+@transaction.atomic
+def unlink_device(device: Device, by: User) -> bool:
+    """Have the host log the session out, on the phone too. Unsent messages wait until the device is linked again."""
+    linked = Device.objects.filter(pk=device.pk, phone__isnull=False, request__in=[Request.NOTHING, Request.RECONNECT])
+    if not linked.update(request=Request.UNLINK, requested_at=Now()):
+        return False
+    _note(device, by, "unlink asked")
+    _ring(device)
+    return True
+
+
+@transaction.atomic
+def rename_device(device: Device, by: User, name: str) -> None:
+    """Raises `Refused` when another device of the workspace has the name."""
+    former = device.name
+    if name == former:
+        return
+    try:
+        with transaction.atomic():
+            renamed = Device.objects.filter(pk=device.pk).update(name=name)
+    except IntegrityError as error:
+        raise Refused(_reason(error, device.workspace)) from error
+    if not renamed:
+        raise Refused("This device was removed meanwhile.")
+    device.name = name
+    _note(device, by, "renamed", former=former)
+    live.push_devices([device.pk])
+
+
+@transaction.atomic
+def set_pace(
+    device: Device, by: User, *, min_delay: float, max_delay: float, hourly_cap: int | None, daily_cap: int | None
+) -> None:
+    """The next claim obeys the new pace; a gap already drawn stays as it was drawn."""
+    pace = {"min_delay": min_delay, "max_delay": max_delay, "hourly_cap": hourly_cap, "daily_cap": daily_cap}
+    if not Device.objects.filter(pk=device.pk).update(**pace):
+        raise Refused("This device was removed meanwhile.")
+    _note(device, by, "pace changed", **pace)
+    live.push_devices([device.pk])
+
+
+@transaction.atomic
+def remove_device(device: Device, by: User) -> None:
+    """Raises `Refused` while the device is linked, busy, or has messages: they are the record of what was sent."""
+    # A new stream or campaign link takes a key lock on this row: with the row locked nothing joins it while we look.
+    found = Device.objects.filter(pk=device.pk).select_for_update().first()
+    if found is None:
+        return
+    if found.phone is not None or found.request or found.state == DeviceState.PAIRING:
+        raise Refused("Unlink the device first: its session would stay open on the phone.")
+    if found.streams.exists():
+        raise Refused("This device has messages. They are the record of what was sent, so it stays.")
+    if found.campaign_links.exists():
+        raise Refused("A campaign has chosen this device. Take it out of the campaign first.")
+    audit.record(device.workspace, by, "device.removed", target(device), name=device.name)
+    live.push_removed(found)
+    found.delete()
+
+
+def target(device: Device) -> str:
+    """How the audit ledger names this device."""
+    return f"device:{device.uuid}"
+
+
+def _ring(device: Device) -> None:
+    device.refresh_from_db()
+    hurry(device.owner_id, [device.pk])
+    live.push_devices([device.pk])
+
+
+def _note(device: Device, by: User, what: str, **detail: Any) -> None:
+    """The same deed for the workspace's audit ledger and for the device's own history."""
+    DeviceEvent.objects.create(workspace=device.workspace, device=device, kind=what, detail=f"by {by}"[:200])
+    audit.record(device.workspace, by, f"device.{what.replace(' ', '_')}", target(device), **detail)
+
+
+def _reason(error: IntegrityError, workspace: Workspace) -> str:
+    constraint = getattr(getattr(error.__cause__, "diag", None), "constraint_name", "")
+    if constraint == "devices_within_limit":
+        allowed = workspace.device_limit
+        return f"This workspace has its {allowed} device{'' if allowed == 1 else 's'}."
+    if constraint == "one_device_per_name":
+        return "Another device has this name."
+    raise error

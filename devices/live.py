@@ -1,0 +1,73 @@
+"""What open pages hear of devices: rows, headers and the pairing code of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+
+import segno
+from django.utils.safestring import SafeString, mark_safe
+
+from accounts.live import Update, push, push_many
+from devices.models import Device, DeviceState, Driver
+
+
+def push_devices(ids: Iterable[int]) -> None:
+    """Show these devices as they are now, in lists and on their own pages. Any thread, after the commit."""
+    devices = Device.objects.filter(pk__in=list(ids)).select_related("workspace").with_shown_state()
+    push_many([update for device in devices for update in updates(device)])
+
+
+def updates(device: Device) -> Iterator[Update]:
+    context = {"device": device}
+    yield Update(device.workspace, "devices", "devices/_device.html", context)
+    yield Update(device.workspace, topic(device), "devices/_device_page.html", context)
+    # While a code may be on the screen only the next code replaces it.
+    if device.state != DeviceState.PAIRING or device.request:
+        yield Update(device.workspace, topic(device), "devices/_pairing.html", context)
+
+
+def push_removed(device: Device) -> None:
+    push(device.workspace, "devices", "devices/_removed.html", device_id=device.pk)
+
+
+def push_code(device_id: int, payload: str, expires_s: float) -> None:
+    """Show a pairing code, valid for ``expires_s`` more seconds, on the device's own topic.
+
+    Whoever scans it speaks for the device: it goes to its workspace's pages and nowhere else, no table and no log.
+    """
+    device = Device.objects.filter(pk=device_id).select_related("workspace").with_shown_state().first()
+    if device is None:
+        return
+    push(
+        device.workspace,
+        topic(device),
+        "devices/_pairing.html",
+        device=device,
+        code=qr_svg(payload),
+        expires_s=round(expires_s, 1),
+        # Only the simulated network takes a code from a browser; a real one is scanned with a phone.
+        payload=payload if device.driver == Driver.SIMULATOR else "",
+    )
+
+
+def topic(device: Device) -> str:
+    return f"device.{device.uuid}"
+
+
+def qr_svg(payload: str) -> SafeString:
+    """Inline SVG, dark on white with a quiet zone of four modules whatever the theme: inverted codes do not scan."""
+    drawn = BytesIO()
+    segno.make(payload, error="m", micro=False).save(
+        drawn,
+        kind="svg",
+        border=4,
+        dark="#000",
+        light="#fff",
+        xmldecl=False,
+        svgns=False,
+        omitsize=True,
+        svgclass="qr",
+        lineclass=None,
+    )
+    return mark_safe(drawn.getvalue().decode())  # noqa: S308 - segno writes paths and numbers, never the payload's text

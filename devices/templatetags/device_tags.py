@@ -1,0 +1,15 @@
+"""How templates ask about a device: its state in words, what it used of its caps, its pairing."""
+
+from __future__ import annotations
+
+from django import template
+
+from devices import shown
+
+register = template.Library()
+register.filter("shown", shown.shown)
+register.filter("pairing_end", shown.pairing_end)
+register.filter("used_today", shown.used_today)
+register.filter("used_this_hour", shown.used_this_hour)
+register.filter("event_word", shown.event_word)
+register.filter("event_colour", shown.event_colour)

@@ -1,0 +1,98 @@
+"""The cast: Alice owns the workspace, Bob looks on, Charlie is a stranger; and an ear for what pages are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.test import Client
+from redis import Redis
+
+if TYPE_CHECKING:  # pytest reads this file before Django is set up: models are imported where they are used
+    from accounts.models import User, Workspace
+
+Hear = Callable[..., AbstractContextManager[list[list[str]]]]
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    from tests.factories import make_user
+
+    return make_user("alice@example.com")
+
+
+@pytest.fixture
+def workspace(alice: User) -> Workspace:
+    from tests.factories import make_workspace
+
+    return make_workspace(alice, name="Alice's shop")
+
+
+@pytest.fixture
+def bob(workspace: Workspace) -> User:
+    from tests.factories import make_member
+
+    return make_member(workspace, "viewer", email="bob@example.com")
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    from tests.factories import make_user, make_workspace
+
+    charlie = make_user("charlie@example.com")
+    make_workspace(charlie, name="Charlie's shop")
+    return charlie
+
+
+@pytest.fixture
+def sign_in() -> Callable[[User], Client]:
+    def signed_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def as_alice(alice: User, workspace: Workspace, sign_in: Any) -> Client:
+    return sign_in(alice)
+
+
+@pytest.fixture
+def as_bob(bob: User, sign_in: Any) -> Client:
+    return sign_in(bob)
+
+
+@pytest.fixture
+def as_charlie(charlie: User, sign_in: Any) -> Client:
+    return sign_in(charlie)
+
+
+@pytest.fixture
+def hear(django_capture_on_commit_callbacks: Any) -> Hear:
+    """`with hear((workspace, topic), …) as (heard, …):` runs what waits for the commit and collects what was pushed."""
+    from accounts.live import group_name
+
+    @contextmanager
+    def listen(*topics: tuple[Workspace, str]) -> Iterator[list[list[str]]]:
+        prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+        heard: dict[str, list[str]] = {
+            f"{prefix}__group__{group_name(workspace.pk, topic)}": [] for workspace, topic in topics
+        }
+        with Redis.from_url(settings.REDIS_URL) as redis, redis.pubsub() as ear:
+            ear.subscribe(*heard)
+            for _ in heard:
+                assert ear.get_message(timeout=2)["type"] == "subscribe"
+            with django_capture_on_commit_callbacks(execute=True):
+                yield list(heard.values())
+            # Redis answers a publish after handing it out, so what was pushed is here already.
+            while (message := ear.get_message(timeout=0.2)) is not None:
+                html = get_channel_layer().deserialize(message["data"])["html"]
+                heard[message["channel"].decode()].append(html)
+
+    return listen
