@@ -161,6 +161,8 @@ JOB_FUNCTIONS = frozenset(
     }
 )
 
+IMPORT_MAX_BYTES = env.number("IMPORT_MAX_MB", 256, 1) << 20
+
 # ---- The engine
 
 DRIVERS = env.words("DRIVERS", ["simulator"])
@@ -181,10 +183,8 @@ LEASE_TIMES = {
 # ---- People
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-]
+# One backend: a second would hash a wrong password twice for some addresses and once for others.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -197,6 +197,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"login": "accounts.forms.SignInForm", "signup": "accounts.forms.SignUpForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -206,6 +208,8 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 # Our own throttle counts sign-ins in PostgreSQL, where an emptied Redis does not forget them (SECURITY 21).
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}
 PASSWORD_RESET_TIMEOUT = 3600
+# Behind a proxy everybody comes from its address, and the throttle would count all of them as one.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", 1 if HTTPS else 0)
 
 EMAIL_FILE_PATH = VAR_DIR / "mail"
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"

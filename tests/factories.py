@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
 
 from django.utils import timezone
 
 from accounts.models import Membership, Role, User, Workspace
-from campaigns.models import Campaign, CampaignDevice, CampaignState, Contact, ContactTag, Content, Tag
+from campaigns.actions.imports import layout_of, start_import, upload_file
+from campaigns.imports.mapping import guess_columns, has_header
+from campaigns.models import (
+    Campaign,
+    CampaignDevice,
+    CampaignState,
+    Contact,
+    ContactImport,
+    ContactTag,
+    Content,
+    Tag,
+)
 from devices.models import Device, DeviceState, Host
 
 _numbers = itertools.count(1)
@@ -87,3 +99,21 @@ def make_campaign(
     for device in devices:
         CampaignDevice.objects.create(workspace=workspace, campaign=campaign, device=device)
     return campaign
+
+
+def make_import(workspace: Workspace, file: bytes, **options: Any) -> ContactImport:
+    """An import that was uploaded, mapped as guessed and started; `work_on_import` does the rest."""
+    upload = upload_file(workspace, workspace.owner, options.pop("filename", "people.csv"), BytesIO(file))
+    country = options.pop("country", workspace.default_country)
+    layout = layout_of(upload)
+    header = has_header(layout.first, country)
+    start_import(
+        upload,
+        workspace.owner,
+        columns=options.pop("columns", guess_columns(layout.first, header, country)),
+        header=header,
+        country=country,
+        **{"tags": [], "consent_source": "Sign-up form", "consent_proof": "", **options},
+    )
+    upload.refresh_from_db()
+    return upload

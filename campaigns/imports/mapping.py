@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from campaigns.compose import slug
 from campaigns.imports.phones import BadPhone, to_e164
 from campaigns.imports.reader import Record
 
@@ -177,10 +178,9 @@ def guess_columns(rows: Sequence[Sequence[str]], header: bool, region: str) -> l
 
 
 def field_name(header: str) -> str:
-    """A header as the name of a custom field, usable as `{{ name }}` in a message: “Date of birth” → date_of_birth."""
-    words = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", clean(header)).lower()).strip("_")
-    words = words[:FIELD_NAME_LENGTH].strip("_")
-    return f"{words}_field" if words in ("name", "phone") else words
+    """A header as the name of a custom field, the very word a message uses: “Date of birth” → date_of_birth."""
+    text = unicodedata.normalize("NFKC", clean(header))
+    return slug(slug(text)[:FIELD_NAME_LENGTH]) if re.search(r"\w", text) else ""
 
 
 def _unused(key: str, taken: set[str]) -> str:

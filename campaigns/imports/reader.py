@@ -4,6 +4,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -312,5 +313,8 @@ def _likeliest_delimiter(body: bytes, start: Position) -> str:
 
 
 def _first_rows(body: bytes, delimiter: str, start: Position, most: int) -> list[list[str]]:
-    good = (record.cells for record in Records([body], delimiter, start) if not record.problem)
-    return list(islice(good, most))
+    rows: list[list[str]] = []
+    with suppress(UnreadableFile):  # further down; the import itself names the line
+        good = (record.cells for record in Records([body], delimiter, start) if not record.problem)
+        rows.extend(islice(good, most))
+    return rows

@@ -2,7 +2,7 @@
 
 from campaigns.models.campaign import Campaign, CampaignDevice, CampaignState, CampaignTag
 from campaigns.models.contact import Contact, ContactStatus, ContactTag, Tag
-from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportState
+from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportRow, ImportState
 from campaigns.models.content import Content
 from campaigns.models.message import Attempt, Message, MessageState, WireId
 from campaigns.models.stream import Lane, Stream
@@ -20,6 +20,7 @@ __all__ = [
     "Content",
     "ImportChunk",
     "ImportReject",
+    "ImportRow",
     "ImportState",
     "Lane",
     "Message",

@@ -1,8 +1,14 @@
-"""An import: the uploaded file, kept in the database until done, how far it got, and every rejected row."""
+"""An import: the uploaded file, kept in the database until done, how far it got, and every rejected row.
+
+It runs in two passes. Reading gathers each number once, the last word on every column, in `ImportRow`; saving writes
+those people to the contacts. One pass could not keep the promise that the same file again changes nothing: where a
+file holds a number twice, its first row would undo the second and be undone again.
+"""
 
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -17,6 +23,7 @@ class ImportState(models.TextChoices):
     RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
+    STOPPED = "stopped", "Stopped"
 
 
 class ContactImport(TenantModel):
@@ -28,24 +35,33 @@ class ContactImport(TenantModel):
     encoding = models.CharField(max_length=16, blank=True)
     delimiter = models.CharField(max_length=1, blank=True)
     country = models.CharField(max_length=2, blank=True)
-    mapping = models.JSONField(default=dict, blank=True, help_text="Column number → what it holds.")
+    mapping = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="header: whether there is one; names of the columns; columns: [role, field].",
+    )
     tags = models.JSONField(default=list, blank=True, help_text="Names of the tags that every row gets.")
     consent_source = models.CharField(max_length=200, blank=True)
     consent_proof = models.CharField(max_length=300, blank=True)
 
     rows_done = models.PositiveBigIntegerField(default=0)
     bytes_done = models.PositiveBigIntegerField(default=0)
+    lines_done = models.PositiveBigIntegerField(default=0)
     accepted = models.PositiveBigIntegerField(default=0)
     rejected = models.PositiveBigIntegerField(default=0)
     created = models.PositiveBigIntegerField(default=0)
     updated = models.PositiveBigIntegerField(default=0)
     unchanged = models.PositiveBigIntegerField(default=0)
+    contacts = models.PositiveBigIntegerField(default=0, help_text="Different numbers among the accepted rows.")
+    saved_up_to = models.CharField(max_length=16, blank=True, help_text="The last number that was saved.")
+    tries = models.PositiveSmallIntegerField(default=0, help_text="Starts since the last step forward.")
 
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -55,6 +71,45 @@ class ContactImport(TenantModel):
 
     def __str__(self) -> str:
         return self.filename
+
+    @property
+    def target(self) -> str:
+        return f"import:{self.uuid}"
+
+    @property
+    def is_working(self) -> bool:
+        return self.state in (ImportState.QUEUED, ImportState.RUNNING)
+
+    @property
+    def saved(self) -> int:
+        return self.created + self.updated + self.unchanged
+
+    @property
+    def repeated(self) -> int:
+        """Accepted rows whose number stands on a later row too."""
+        return self.accepted - self.contacts
+
+    @property
+    def rows_expected(self) -> int:
+        """How many rows the file has, judged by the part that was read."""
+        if self.read_at or not self.bytes_done:
+            return self.rows_done
+        return max(self.rows_done, round(self.rows_done * self.size / self.bytes_done))
+
+    def rate(self, now: datetime) -> float:
+        """Rows read or contacts saved, a second, since this pass began."""
+        began = self.read_at or self.started_at
+        seconds = (now - began).total_seconds() if began else 0
+        return (self.saved if self.read_at else self.rows_done) / seconds if seconds > 0 else 0
+
+    def seconds_left(self, now: datetime) -> float | None:
+        """How long the rest will take at this rate; None while nobody can say. Saving is about as fast as reading."""
+        rate = self.rate(now)
+        if not rate:
+            return None
+        if self.read_at:
+            return (self.contacts - self.saved) / rate
+        return (2 * self.rows_expected - self.rows_done) / rate
 
 
 class ImportChunk(TenantModel):
@@ -69,6 +124,22 @@ class ImportChunk(TenantModel):
 
     def __str__(self) -> str:
         return f"chunk {self.number}"
+
+
+class ImportRow(TenantModel):
+    """A person as the file tells of them, between reading and saving. Tags stand one a line."""
+
+    contact_import = TenantForeignKey(ContactImport, on_delete=models.CASCADE, related_name="rows", db_index=False)
+    phone = models.CharField(max_length=16)
+    name = models.CharField(max_length=200)
+    fields = models.JSONField(default=dict)
+    tags = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["contact_import", "phone"], name="one_import_row_per_phone")]
+
+    def __str__(self) -> str:
+        return f"row of import {self.contact_import_id}"
 
 
 class ImportReject(TenantModel):

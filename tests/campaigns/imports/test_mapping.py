@@ -64,18 +64,15 @@ def test_the_messy_file_imports_exactly_as_expected() -> None:
     assert_as_expected((DATA / "contacts_messy.csv").read_bytes(), EXPECTED["default_region"])
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("bom", ["", "\ufeff"])
 @pytest.mark.parametrize(
-    "header",
+    ("delimiter", "end", "bom", "header"),
     [
-        "Nombre,Teléfono,Ciudad,Etiquetas",
-        "name,mobile,city,tag",
-        "姓名,手机,城市,标签",
-        "Name,WhatsApp,Ort,Gruppe",
-        "a,b,c,d",
-        "",
+        (";", "\r\n", "\ufeff", "Nombre,Teléfono,Ciudad,Etiquetas"),
+        ("\t", "\n", "", "name,mobile,city,tag"),
+        (",", "\r", "", "姓名,手机,城市,标签"),
+        (";", "\n", "", "Name,WhatsApp,Ort,Gruppe"),
+        ("\t", "\r", "\ufeff", "a,b,c,d"),
+        (",", "\r\n", "", ""),
     ],
 )
 def test_files_like_the_messy_one_import_as_well(delimiter, end, bom, header) -> None:
@@ -100,7 +97,7 @@ def test_files_like_the_messy_one_import_as_well(delimiter, end, bom, header) ->
         ("Mobile\tWhatsApp Name\tGroup\n012-3456789\tx\ty\n", ["phone", "name", "tags"]),
         ("First Name,Last Name,Company Name,Cell\n", ["name", "name", "company_name", "phone"]),
         ("Name,First name,Phone\n", ["name", "name", "phone"]),
-        ("Full name,First name,Phone\n", ["name", "first_name", "phone"]),
+        ("Full name,First name,Phone\n", ["name", "field_first_name", "phone"]),
         ("No,Nama,No. HP,Bandar\n1,Ali,0123456789,KL\n", ["no", "name", "phone", "bandar"]),
         ("No,Nama,Nombor,Bandar\n1,Ali,0123456789,KL\n", ["no", "name", "phone", "bandar"]),
         ("foo,bar,baz\nAli,012-3456788,KL\n", ["foo", "phone", "baz"]),
@@ -110,7 +107,7 @@ def test_files_like_the_messy_one_import_as_well(delimiter, end, bom, header) ->
         ("Имя,Телефон,Город\n", ["name", "phone", "город"]),
         ("ชื่อ,เบอร์โทร\n", ["name", "phone"]),
         ("الاسم,رقم الهاتف\n", ["name", "phone"]),
-        ("Phone,Phone,Name\n0123456789,,Ali\n", ["phone", "phone_field", "name"]),
+        ("Phone,Phone,Name\n0123456789,,Ali\n", ["phone", "field_phone", "name"]),
         ("City,City,,\nKL,PJ,x,\n", ["city", "city_2", "column_3", "ignore"]),
         ("a,b\nx,y\n", ["a", "b"]),
     ],
@@ -183,7 +180,7 @@ def test_what_does_not_fit_is_refused_not_cut(row, reason) -> None:
         ("Date of birth", "date_of_birth"),
         ("N.º", "n_o"),
         ("城市", "城市"),
-        ("Name", "name_field"),
+        ("Name", "field_name"),
         (" -- ", ""),
         ("x" * 80, "x" * 40),
     ],

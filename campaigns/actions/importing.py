@@ -1,0 +1,249 @@
+"""The work of an import, in steps that each commit whole, so that any process can go on where another ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
+
+from accounts.audit import record
+from campaigns.actions.imports import CHUNK_BYTES, IMPORT_JOB
+from campaigns.import_live import push_import
+from campaigns.imports.mapping import BadRow, Column, Mapping, Person, Role
+from campaigns.imports.reader import Position, Record, Records, UnreadableFile
+from campaigns.models import ContactImport, ImportChunk, ImportRow, ImportState
+from campaigns.querysets.imports import Rejected, gather, reject, save_next
+from devices.jobs import enqueue
+
+STEP_ROWS = 5_000
+TURN_SECONDS = 30  # then another workspace's import may come first
+TRIES = 5
+PUSH_EVERY = 1.0
+CELL_KEPT = 2_000  # characters of each cell of a rejected row
+REASON_LENGTH = 200
+ENDED = (ImportState.DONE, ImportState.FAILED, ImportState.STOPPED)
+
+
+class NotRunning(Exception):
+    """The import was stopped, or ended, since the last step."""
+
+
+def work_on_import(import_id: int, turn: float = TURN_SECONDS) -> None:
+    """Do an import's next steps for `turn` seconds, then queue up again. Safe to lose, to repeat and to run late."""
+    with only_worker(import_id) as alone:
+        if not alone:
+            return
+        contact_import = ContactImport.objects.select_related("workspace", "created_by").filter(pk=import_id).first()
+        if contact_import is None:
+            return
+        if contact_import.is_working and _begin(contact_import):
+            try:
+                if not _steps(contact_import, time.monotonic() + turn):
+                    enqueue("imports", IMPORT_JOB, import_id)
+                    return
+            except NotRunning:
+                pass
+            except UnreadableFile as error:
+                _end(contact_import, ImportState.FAILED, str(error))
+        contact_import.refresh_from_db(fields=["state"])
+        if contact_import.state in ENDED:
+            _tidy(contact_import)
+
+
+@contextmanager
+def only_worker(import_id: int) -> Iterator[bool]:
+    """Whether this process alone has the import. PostgreSQL lets go of the lock when the process dies."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('import', %s))", [import_id])
+        (alone,) = cursor.fetchone()
+    try:
+        yield alone
+    finally:
+        if alone:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended('import', %s))", [import_id])
+
+
+def _begin(contact_import: ContactImport) -> bool:
+    """Count the try. An import that five processes did not survive is not given to a sixth."""
+    if contact_import.tries >= TRIES:
+        _end(
+            contact_import,
+            ImportState.FAILED,
+            f"The import broke off {TRIES} times after line {contact_import.lines_done:,}. Please tell us.",
+        )
+        return False
+    return _update(
+        contact_import,
+        (ImportState.QUEUED, ImportState.RUNNING),
+        state=ImportState.RUNNING,
+        tries=F("tries") + 1,
+        started_at=Coalesce("started_at", Now()),
+        heartbeat_at=Now(),
+    )
+
+
+def _steps(contact_import: ContactImport, until: float) -> bool:
+    """Read, then save, until it is done (True) or the turn is over (False)."""
+    shown = 0.0
+
+    def over() -> bool:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= PUSH_EVERY:
+            shown = now
+            push_import(contact_import)
+        return now > until
+
+    if contact_import.read_at is None and not _read(contact_import, over):
+        return False
+    while _save_step(contact_import):
+        if over():
+            return False
+    _end(contact_import, ImportState.DONE, "")
+    return True
+
+
+def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
+    """Read the file to its end, STEP_ROWS rows to a transaction."""
+    start = Position(contact_import.bytes_done, contact_import.lines_done, contact_import.rows_done)
+    records = Records(_blocks(contact_import, start.offset), contact_import.delimiter, start)
+    mapping = mapping_of(contact_import)
+    people: dict[str, Person] = {}
+    rejected: list[Rejected] = []
+    for record_read in records:
+        try:
+            person = mapping.person(record_read)
+        except BadRow as reason:
+            rejected.append(_rejected(record_read, reason))
+        else:
+            earlier = people.get(person.phone)
+            people[person.phone] = _later(earlier, person) if earlier else person
+        if records.position.rows - contact_import.rows_done >= STEP_ROWS:
+            _read_step(contact_import, records.position, people, rejected)
+            people, rejected = {}, []
+            if over():
+                return False
+    _read_step(contact_import, records.position, people, rejected, end=True)
+    return True
+
+
+def mapping_of(contact_import: ContactImport) -> Mapping:
+    columns = [Column(Role(role), field) for role, field in contact_import.mapping["columns"]]
+    return Mapping(columns, contact_import.country)
+
+
+def _blocks(contact_import: ContactImport, offset: int) -> Iterator[bytes]:
+    number, inside = divmod(offset, CHUNK_BYTES)
+    while True:
+        chunks = ImportChunk.objects.filter(contact_import=contact_import, number=number)
+        data = chunks.values_list("data", flat=True).first()
+        if data is None:
+            return
+        yield bytes(data)[inside:]
+        number, inside = number + 1, 0
+
+
+def _later(earlier: Person, later: Person) -> Person:
+    """Two rows of one number: the later one has the last word on what it says, and tags add up."""
+    return Person(
+        later.phone,
+        later.name or earlier.name,
+        earlier.fields | later.fields,
+        list(dict.fromkeys(earlier.tags + later.tags)),
+    )
+
+
+def _rejected(row: Record, reason: BadRow) -> Rejected:
+    cells = [cell[:CELL_KEPT].replace("\0", "\ufffd") for cell in row.cells or [row.text]]
+    return Rejected(row.row, row.line, str(reason)[:REASON_LENGTH], cells)
+
+
+def _read_step(
+    contact_import: ContactImport,
+    to: Position,
+    people: dict[str, Person],
+    rejected: list[Rejected],
+    end: bool = False,
+) -> None:
+    rows = to.rows - contact_import.rows_done
+    with transaction.atomic():
+        # Locks the import's row first: a stop waits for this step, or this step finds it stopped.
+        _running(contact_import, heartbeat_at=Now())
+        new = gather(contact_import, people)
+        reject(contact_import, rejected)
+        _running(
+            contact_import,
+            bytes_done=contact_import.size if end else to.offset,
+            lines_done=to.lines,
+            rows_done=to.rows,
+            accepted=F("accepted") + rows - len(rejected),
+            rejected=F("rejected") + len(rejected),
+            contacts=F("contacts") + new,
+            read_at=Now() if end else None,
+            tries=0,
+        )
+    _refresh(contact_import)
+
+
+def _save_step(contact_import: ContactImport) -> bool:
+    """Save the next people; False when everybody is saved."""
+    with transaction.atomic():
+        _running(contact_import, heartbeat_at=Now())
+        saved = save_next(contact_import, contact_import.saved_up_to, STEP_ROWS)
+        if saved is None:
+            return False
+        _running(
+            contact_import,
+            saved_up_to=saved.last,
+            created=F("created") + saved.created,
+            updated=F("updated") + saved.updated,
+            unchanged=F("unchanged") + saved.unchanged,
+            tries=0,
+        )
+    _refresh(contact_import)
+    return True
+
+
+def _running(contact_import: ContactImport, **changes: object) -> None:
+    if not _update(contact_import, (ImportState.RUNNING,), **changes):
+        raise NotRunning
+
+
+def _update(contact_import: ContactImport, states: tuple[str, ...], **changes: object) -> bool:
+    return bool(ContactImport.objects.filter(pk=contact_import.pk, state__in=states).update(**changes))
+
+
+def _refresh(contact_import: ContactImport) -> None:
+    fields = [field.name for field in ContactImport._meta.concrete_fields if not field.is_relation]
+    contact_import.refresh_from_db(fields=fields)
+
+
+def _end(contact_import: ContactImport, state: str, error: str) -> None:
+    with transaction.atomic():
+        working = (ImportState.QUEUED, ImportState.RUNNING)
+        if not _update(contact_import, working, state=state, error=error[:300], finished_at=Now()):
+            raise NotRunning
+        _refresh(contact_import)
+        record(
+            contact_import.workspace,
+            None,
+            "import.done" if state == ImportState.DONE else "import.failed",
+            contact_import.target,
+            accepted=contact_import.accepted,
+            rejected=contact_import.rejected,
+            created=contact_import.created,
+            updated=contact_import.updated,
+            error=error,
+        )
+        push_import(contact_import)
+
+
+def _tidy(contact_import: ContactImport) -> None:
+    """The file and the rows between the passes have served; the rejected rows stay."""
+    ImportRow.objects.filter(contact_import=contact_import).delete()
+    ImportChunk.objects.filter(contact_import=contact_import).delete()

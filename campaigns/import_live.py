@@ -1,0 +1,97 @@
+"""What the page of an import shows and hears: its state in words, the bar of its pass, and the pushes of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.live import push
+from campaigns.models import ContactImport, ImportState
+from campaigns.shown import Shown
+
+STATES = {
+    ImportState.UPLOADED: Shown("Waiting", "amber", "Tell what its columns hold to start it."),
+    ImportState.QUEUED: Shown("Queued", "amber", "Waits for its turn."),
+    ImportState.RUNNING: Shown("Running", "blue"),
+    ImportState.DONE: Shown("Done", "green"),
+    ImportState.FAILED: Shown("Failed", "red"),
+    ImportState.STOPPED: Shown("Stopped", "grey"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One of the two passes while it runs: how much of what, how fast, and how long the whole will take."""
+
+    title: str
+    done: int
+    total: int
+    label: str
+    rate: str
+    left: str
+
+
+def topic(contact_import: ContactImport) -> str:
+    return f"import.{contact_import.uuid}"
+
+
+def push_import(contact_import: ContactImport) -> None:
+    push(
+        contact_import.workspace,
+        topic(contact_import),
+        "campaigns/imports/_import.html",
+        **live_context(contact_import),
+    )
+
+
+def live_context(contact_import: ContactImport) -> dict[str, Any]:
+    """Everything `_import.html` reads."""
+    return {
+        "contact_import": contact_import,
+        "state": shown_import(contact_import),
+        "current": current_pass(contact_import),
+    }
+
+
+def shown_import(contact_import: ContactImport) -> Shown:
+    shown = STATES[ImportState(contact_import.state)]
+    if not contact_import.error:
+        return shown
+    if contact_import.saved:
+        kept = f"{contact_import.saved:,} of {contact_import.contacts:,} contacts had been saved and stay."
+    else:
+        kept = "Nothing was imported."
+    return shown._replace(reason=f"{contact_import.error} {kept}")
+
+
+def current_pass(contact_import: ContactImport) -> Pass | None:
+    if contact_import.state != ImportState.RUNNING:
+        return None
+    now = timezone.now()
+    rate = contact_import.rate(now)
+    left = contact_import.seconds_left(now)
+    words = in_seconds(left) if left is not None else ""
+    if contact_import.read_at:
+        return Pass(
+            "Step 2 of 2: saving contacts",
+            contact_import.saved,
+            contact_import.contacts,
+            "contacts",
+            f"{rate:,.0f} a second" if rate else "",
+            words,
+        )
+    return Pass(
+        "Step 1 of 2: reading rows",
+        contact_import.rows_done,
+        contact_import.rows_expected,
+        "rows or so",
+        f"{rate:,.0f} a second" if rate else "",
+        words,
+    )
+
+
+def in_seconds(seconds: float) -> str:
+    """An import takes seconds or a few minutes: "about 40 s", "about 3 min"."""
+    return f"about {max(1, round(seconds))} s" if seconds < 100 else f"about {round(seconds / 60)} min"
