@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from devices.gateway.contract import Command, Event
+from devices.gateway.contract import Command, Event, NotSent, Send, Word
 from devices.gateway.link import Link
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,8 @@ class Gateway:
 
     def __init__(self, on_events: Callable[[list[Event]], None], on_exit: Callable[[Gateway], None]) -> None:
         self._on_exit = on_exit
-        self._link = Link(Event, on_words=on_events, on_lost=self._lost)
+        self._on_events = on_events
+        self._link = Link(Event, on_words=on_events, on_lost=self._lost, on_unsendable=self._unsendable)
         self._process: subprocess.Popen[bytes] | None = None
         self._gone = asyncio.Event()
         self._farewell: asyncio.Task[None] | None = None
@@ -101,6 +102,13 @@ class Gateway:
                 self._process.kill()
             self._link.abort()
             await self._gone.wait()
+
+    def _unsendable(self, command: Word) -> None:
+        """A send that cannot even be written down has an outcome too."""
+        if isinstance(command, Send):
+            why = "text cannot be encoded"
+            outcome = NotSent(command.device, command.message, command.tag, None, why)
+            asyncio.get_running_loop().call_soon(self._on_events, [outcome])
 
     def _lost(self) -> None:
         self._farewell = asyncio.get_running_loop().create_task(self._bury())

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class Link(asyncio.Protocol):
-    """`on_words` gets each decoded batch; `on_lost` is called once when the connection is gone.
+    """`on_words` gets each decoded batch, `on_lost` is called once when the connection is gone, and
+    `on_unsendable` gets a word that cannot be encoded (a lone surrogate, larger than a frame) instead of the peer.
 
     From HIGH_WATER unsent bytes down to LOW_WATER the link is `congested` (`on_congested` tells when that
     changes); a peer that lets LIMIT pile up is taken for dead and cut off, so memory stays bounded.
@@ -30,14 +31,17 @@ class Link(asyncio.Protocol):
         on_words: Callable[[list[Any]], None],
         on_lost: Callable[[], None],
         on_congested: Callable[[bool], None] = lambda congested: None,
+        on_unsendable: Callable[[Word], None] = lambda word: None,
     ) -> None:
         self.congested = False
         self._decoder: Decoder[Any] = Decoder(expected)
         self._on_words = on_words
         self._on_lost = on_lost
         self._on_congested = on_congested
+        self._on_unsendable = on_unsendable
         self._pending: list[Word] = []
         self._transport: asyncio.Transport | None = None
+        self._finished = False
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -63,18 +67,34 @@ class Link(asyncio.Protocol):
         self._pending.extend(words)
 
     def flush(self) -> None:
-        """Write what is queued now; dropped when the connection is gone, as the peer's end of it is."""
+        """Write what is queued now; after the end of the connection it goes nowhere."""
         words, self._pending = self._pending, []
-        if not words or not self.connected or self._transport is None:
+        if not words or self._finished or not self.connected or self._transport is None:
             return
-        self._transport.write(encode(words))
+        try:
+            frame = encode(words)
+        except (FrameError, ValueError, OverflowError):
+            frame = self._without_unsendable(words)
+        self._transport.write(frame)
         if self._transport.get_write_buffer_size() > LIMIT:
             log.error("peer takes nothing any more, cutting it off")
             self._transport.abort()
 
+    def _without_unsendable(self, words: list[Word]) -> bytes:
+        """Frames for the words that can be encoded, so that one bad text does not take its batch along."""
+        frames = []
+        for word in words:
+            try:
+                frames.append(encode([word]))
+            except (FrameError, ValueError, OverflowError) as error:
+                log.error("a %s cannot be encoded: %s", type(word).__name__, type(error).__name__)
+                self._on_unsendable(word)
+        return b"".join(frames)
+
     def finish(self) -> None:
         """Flush and half-close: the peer sees the end after the last word."""
         self.flush()
+        self._finished = True
         if self.connected and self._transport is not None:
             self._transport.write_eof()
 

@@ -70,6 +70,7 @@ class Device:
         "id",
         "in_flight",
         "links_as",
+        "links_phone",
         "retries",
         "session",
         "state",
@@ -86,6 +87,7 @@ class Device:
         self.in_flight: Send | None = None
         self.wire_at = 0.0
         self.links_as = ""  # id of the session a pairing would make
+        self.links_phone = ""
         self.waiting: deque[Send] = deque()
         self.told_offline = False
         self.retries = 0
@@ -103,6 +105,7 @@ class SimulatorGateway:
         self._counts = dict.fromkeys((Sent, NotSent, Refused, Unknown), 0)
         self._draining = False
         self._network: Link | None = None
+        self._network_away = False  # tried and failed, as opposed to not tried yet
         self._network_lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.engine = Link(
@@ -170,16 +173,19 @@ class SimulatorGateway:
             try:
                 await self._loop.create_unix_connection(lambda link=link: link, self._network_path)  # type: ignore[misc]
             except OSError:
+                if not self._network_away:
+                    self._network_away = True
+                    self._all_cut_off()
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
                 delay = min(delay * 2, LAST_RETRY_S)
                 continue
             delay = FIRST_RETRY_S
             log.info("connected to the network, logging %d devices in", len(self._devices))
-            self._network = link
+            self._network, self._network_away = link, False
             for device in self._devices.values():
                 self._log_in(device)
             await self._network_lost.wait()
-            self._network = None
+            self._network, self._network_away = None, True
             self.engine.hold(False)
             self._all_cut_off()
 
@@ -284,13 +290,16 @@ class SimulatorGateway:
             self._log_in(device)
 
     def _log_in(self, device: Device) -> None:
+        """Log in, or go on with a pairing, when connected; otherwise the next connection does it."""
         head = device.session.head
-        if device.state is not State.CONNECTING or head is None or self._devices.get(device.id) is not device:
+        if self._devices.get(device.id) is not device:
             return
-        if self._network is None:
-            self._tell_offline(device, "network is away")
-        else:
+        if device.state is State.PAIRING:
+            self._to_network(Pair(device.id, device.epoch, device.links_as, device.links_phone))
+        elif device.state is State.CONNECTING and head is not None:
             self._to_network(Open(device.id, device.epoch, head.session, head.phone))
+            if self._network_away:
+                self._tell_offline(device, "network is away")
 
     def _pair(self, command: Pair) -> None:
         device = self._devices.get(command.device)
@@ -298,7 +307,7 @@ class SimulatorGateway:
             if command.epoch < device.epoch:
                 return
             self._forget(device, "session closed")
-        if self._network is None:
+        if self._network_away:
             self.engine.send(PairFailed(command.device, "network is away"))
             return
         try:
@@ -309,9 +318,9 @@ class SimulatorGateway:
             self.engine.send(PairFailed(command.device, f"session file: {error.strerror}"))
         else:
             device = Device(command.device, command.epoch, session, State.PAIRING)
-            device.links_as = secrets.token_hex(16)
+            device.links_as, device.links_phone = secrets.token_hex(16), command.phone
             self._devices[device.id] = device
-            self._to_network(Pair(device.id, device.epoch, device.links_as, command.phone))
+            self._log_in(device)
 
     def _close(self, command: contract.Close) -> None:
         device = self._devices.get(command.device)
@@ -437,7 +446,7 @@ class SimulatorGateway:
         self.engine.send(event)
 
     def _all_cut_off(self) -> None:
-        """The network itself is gone."""
+        """The network itself is gone, or not there to begin with."""
         for device_id, request in self._questions:
             self.engine.send(Numbers(device_id, request, {}))
         self._questions.clear()
