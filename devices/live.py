@@ -9,7 +9,7 @@ import segno
 from django.utils.safestring import SafeString, mark_safe
 
 from accounts.live import Update, push, push_many
-from devices.models import Device, DeviceState, Driver
+from devices.models import Device, DeviceState, Driver, Request
 
 
 def push_devices(ids: Iterable[int]) -> None:
@@ -23,7 +23,7 @@ def updates(device: Device) -> Iterator[Update]:
     yield Update(device.workspace, "devices", "devices/_device.html", context)
     yield Update(device.workspace, topic(device), "devices/_device_page.html", context)
     # While a code may be on the screen only the next code replaces it.
-    if device.state != DeviceState.PAIRING or device.request:
+    if device.state != DeviceState.PAIRING or device.request == Request.CANCEL_PAIR:
         yield Update(device.workspace, topic(device), "devices/_pairing.html", context)
 
 

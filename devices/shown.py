@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from devices.models import Device, DeviceEvent
+from devices.models import Device, DeviceEvent, DeviceState
 
 
 class Shown(NamedTuple):
@@ -29,30 +29,42 @@ SHOWN_STATES = {
     "no_engine": Shown("No engine", "red", "No running engine serves this device; messages wait."),
 }
 
-# Why a pairing ended, in the gateway's words and in ours.
-PAIRING_ENDS = {
+# The gateways' words, as sentences.
+REASONS = {
     "expired": "No phone scanned the code in time.",
-    "cancelled": "The pairing was cancelled.",
-    "network is away": "WhatsApp could not be reached.",
-    "session in use": "Another engine still holds this device's session. Try again in a minute.",
+    "network is away": "WhatsApp can't be reached.",
+    "session in use": "Another engine still holds its session.",
+    "logged out": "Unlinked here.",
+    "deleted here, remove it on the phone too": "Unlinked here while not connected: remove it on the phone too.",
+    "removed on the phone": "It was removed on the phone. Link it again to send.",
+    "no session": "Its session is lost. Link it again to send.",
 }
+ENDED_BY_CHOICE = ("logged out", "deleted here, remove it on the phone too")
 
 
 def shown(device: Device) -> Shown:
     """``device`` comes from ``with_shown_state()``."""
     word, colour, reason = SHOWN_STATES[device.shown_state]
+    if device.shown_state == "no_engine":
+        return Shown(word, colour, reason)
+    if device.state_reason in ENDED_BY_CHOICE:
+        colour = "grey"
+    reason = sentence(device.state_reason) or reason
     if device.shown_state == "banned" and device.banned_until:
         until = device.banned_until.astimezone(device.workspace.zone)
-        reason = f"{device.state_reason or reason.rstrip('.')}, until {until:%-d %b %Y, %H:%M}."
-    elif device.shown_state != "no_engine" and device.state_reason:
-        reason = device.state_reason
+        reason = f"{reason} Until {until:%-d %b %Y, %H:%M}."
     return Shown(word, colour, reason)
 
 
 def pairing_end(device: Device) -> str:
     """Why the last pairing of a device that is not linked came to nothing; empty when there was none."""
-    reason = device.state_reason
-    return PAIRING_ENDS.get(reason, reason)
+    why = sentence(device.state_reason)
+    return f"{why} Nothing was linked." if why and device.state == DeviceState.NEW else why
+
+
+def sentence(reason: str) -> str:
+    reason = REASONS.get(reason, reason)
+    return f"{reason[0].upper()}{reason[1:].rstrip('.')}." if reason else ""
 
 
 def used_today(device: Device) -> int:
@@ -82,3 +94,7 @@ def event_word(event: DeviceEvent) -> str:
 def event_colour(event: DeviceEvent) -> str:
     state = SHOWN_STATES.get(event.kind)
     return state.colour if state else "grey"
+
+
+def event_detail(event: DeviceEvent) -> str:
+    return sentence(event.detail) if event.kind in SHOWN_STATES else event.detail

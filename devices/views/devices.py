@@ -61,7 +61,7 @@ def index(request: WorkspaceRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @workspace_role("manager")
 def add(request: WorkspaceRequest) -> HttpResponse:
-    form = AddDeviceForm(request.POST or None)
+    form = AddDeviceForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
             device = actions.add_device(request.workspace, request.user, **form.cleaned_data)

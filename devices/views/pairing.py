@@ -28,7 +28,7 @@ from devices.views.devices import find_device
 def pair(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """The page, or its live region for htmx. The code itself is not here: its host shows it again when asked."""
     device = find_device(request, uuid)
-    form = PairForm(request.POST or None)
+    form = PairForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         if not actions.pair_device(device, request.user):
             form.add_error(None, "The device changed meanwhile. Look at its state and try again.")

@@ -182,7 +182,12 @@ def test_the_page_tells_state_reason_number_and_history(as_alice: Client, worksp
     device = online(workspace, state=DeviceState.OFFLINE, state_reason="network is away", phone="+60123")
     DeviceEvent.objects.create(workspace=workspace, device=device, kind="offline", detail="network is away")
     page = as_alice.get(url("device", device)).content.decode()
-    for words in ("Offline", "network is away", "+60123", f'ws-connect="/ws/live/device.{device.uuid}/"'):
+    for words in (
+        "Offline",
+        "WhatsApp can&#x27;t be reached.",
+        "+60123",
+        f'ws-connect="/ws/live/device.{device.uuid}/"',
+    ):
         assert words in page
 
 
