@@ -9,6 +9,7 @@ from typing import Any, cast
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django_htmx.middleware import HtmxDetails
 
 from accounts.models import Membership, Role, User, Workspace
@@ -21,22 +22,26 @@ View = Callable[..., HttpResponse]
 class WorkspaceRequest(HttpRequest):
     """A signed-in request with its workspace and the user's role in it."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     workspace: Workspace
     role: Role
     htmx: HtmxDetails
 
 
 def current_membership(request: HttpRequest) -> Membership | None:
-    """The membership this session works in: the chosen one, else the user's own workspace, else the oldest."""
-    found = Membership.objects.filter(user_id=request.user.pk).select_related("workspace").order_by("pk")
+    """The membership this session works in."""
+    return membership_of(cast(User, request.user).pk, request.session.get(SESSION_KEY))
+
+
+def membership_of(user_id: int, chosen: int | None) -> Membership | None:
+    """In the chosen workspace, else in the user's own, else in the oldest."""
+    found = Membership.objects.filter(user_id=user_id).select_related("workspace").order_by("pk")
     memberships = list(found)
-    chosen = request.session.get(SESSION_KEY)
     for membership in memberships:
         if membership.workspace_id == chosen:
             return membership
-    own = [m for m in memberships if m.role == Role.OWNER]
-    return (own or memberships or [None])[0]
+    own = [membership for membership in memberships if membership.role == Role.OWNER]
+    return next(iter(own or memberships), None)
 
 
 def workspace_role(needed: str) -> Callable[[View], View]:
@@ -58,7 +63,7 @@ def workspace_role(needed: str) -> Callable[[View], View]:
             scoped.role = Role(membership.role)
             if not scoped.role.covers(needed):
                 raise PermissionDenied
-            with tenant_scope(scoped.workspace):
+            with tenant_scope(scoped.workspace), timezone.override(scoped.workspace.zone):
                 return view(scoped, *args, **kwargs)
 
         inner.needed_role = needed  # type: ignore[attr-defined]

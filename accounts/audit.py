@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from accounts.models import User, Workspace
 
 
-def record(
-    workspace: Workspace | None, actor: User | None, action: str, target: str = "", **detail: Any
-) -> None:
+def record(workspace: Workspace | None, actor: User | None, action: str, target: str = "", **detail: Any) -> None:
     """Note that ``actor`` (None: Flotilla itself) did ``action`` to ``target`` (``"noun:uuid"``).
 
     ``detail`` must be JSON and holds neither message text nor full phone numbers.

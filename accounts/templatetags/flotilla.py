@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.template.base import NodeList, Parser, Token
 from django.template.context import Context
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -46,6 +47,7 @@ ACCOUNT_LINKS = [
     ("Password", "account_change_password", "key-round"),
     ("Workspaces", "accounts:workspaces", "building-2"),
 ]
+WORKSPACE_TABS = [("Workspace", "accounts:settings", "building-2"), ("Members", "accounts:members", "users")]
 UNITS = [("second", 60), ("minute", 60), ("hour", 24), ("day", 30), ("month", 12)]
 
 
@@ -69,15 +71,23 @@ def navigation(context: Context) -> list[Link]:
 
 @register.simple_tag(takes_context=True)
 def account_links(context: Context) -> list[Link]:
-    links = []
-    for label, name, icon in ACCOUNT_LINKS:
-        try:
-            links.append(Link(label, reverse(name), icon))
-        except NoReverseMatch:
-            continue
+    links = [Link(label, reverse(name), icon) for label, name, icon in ACCOUNT_LINKS]
     if context["user"].is_staff:
         links.append(Link("Administration", reverse("admin:index"), "shield"))
     return links
+
+
+@register.simple_tag(takes_context=True)
+def settings_tabs(context: Context) -> list[Link]:
+    """Those of the workspace need one: a person without any still has a profile."""
+    here = context["request"].path
+    tabs = [*(WORKSPACE_TABS if current_workspace(context) else []), *ACCOUNT_LINKS]
+    return [Link(label, reverse(name), icon, current=here == reverse(name)) for label, name, icon in tabs]
+
+
+@register.simple_tag
+def sign_up_mode() -> str:
+    return settings.SIGNUP
 
 
 @register.simple_tag(takes_context=True)
