@@ -34,8 +34,8 @@ def audience(workspace: Workspace, everyone: bool, tags: Collection[int]) -> Con
         return contacts
     if not tags:
         return contacts.none()
-    links: QuerySet[ContactTag] = ContactTag.objects.all()
-    return contacts.filter(Exists(links.filter(contact=OuterRef("pk"), tag__in=tags)))
+    links: QuerySet[ContactTag] = QuerySet(ContactTag).filter(contact=OuterRef("pk"), tag__in=tags)
+    return contacts.filter(Exists(links))
 
 
 def audience_of(campaign: Campaign) -> ContactQuerySet:

@@ -1,6 +1,26 @@
 """The addresses of the campaigns app."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from campaigns.views import campaigns, direct, drafts, moves
 
 app_name = "campaigns"
-urlpatterns: list[URLPattern] = []
+
+urlpatterns = [
+    path("devices/<uuid:uuid>/test/", direct.device_test, name="device_test"),
+    path("devices/<uuid:uuid>/test/send/", direct.send_device_test, name="send_device_test"),
+    path("campaigns/", campaigns.campaign_list, name="list"),
+    path("campaigns/new/", drafts.create, name="create"),
+    path("campaigns/preview/", drafts.preview, name="preview"),
+    path("campaigns/audience/", drafts.audience_count, name="audience"),
+    path("campaigns/<uuid:uuid>/", campaigns.campaign_page, name="campaign"),
+    path("campaigns/<uuid:uuid>/edit/", drafts.edit, name="edit"),
+    path("campaigns/<uuid:uuid>/delete/", drafts.delete, name="delete"),
+    path("campaigns/<uuid:uuid>/text/", campaigns.campaign_text, name="text"),
+    path("campaigns/<uuid:uuid>/recipients/", campaigns.recipient_list, name="recipients"),
+    path("campaigns/<uuid:uuid>/start/", moves.start, name="start"),
+    path("campaigns/<uuid:uuid>/pause/", moves.pause, name="pause"),
+    path("campaigns/<uuid:uuid>/resume/", moves.resume, name="resume"),
+    path("campaigns/<uuid:uuid>/cancel/", moves.cancel, name="cancel"),
+    path("campaigns/<uuid:uuid>/unschedule/", moves.unschedule, name="unschedule"),
+]

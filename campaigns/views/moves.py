@@ -8,7 +8,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.access import WorkspaceRequest, workspace_role
 from accounts.models import User
@@ -27,9 +29,11 @@ def moved(
     if not action(campaign, request.user):
         campaign.refresh_from_db()
         messages.warning(request, f"{refused} It is {campaign.get_state_display().lower()} now.")
-    if is_fragment(request) and campaign.state != CampaignState.DRAFT:
-        return answer_live(request, campaign)
-    return redirect("campaigns:campaign", campaign.uuid)
+    if not is_fragment(request):
+        return redirect("campaigns:campaign", campaign.uuid)
+    if campaign.state == CampaignState.DRAFT:
+        return HttpResponseClientRedirect(reverse("campaigns:campaign", args=[campaign.uuid]))
+    return answer_live(request, campaign)
 
 
 @require_POST

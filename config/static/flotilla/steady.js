@@ -1,0 +1,37 @@
+// Pushed partials are written into what stands there already: only what changed is touched, so that nothing moves under
+// the pointer, a click that began is not lost, and focus, selection and open details stay.
+(function () {
+  const KEPT = new Set(["open"]); // a dialog or details somebody opened
+
+  function same(old, fresh) {
+    return old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && (old.id || "") === (fresh.id || "");
+  }
+
+  function steady(old, fresh) {
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+      return;
+    }
+    if (old.isEqualNode(fresh)) return;
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name) && !KEPT.has(name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    const before = [...old.childNodes];
+    const after = [...fresh.childNodes];
+    if (before.length === after.length && before.every((node, place) => same(node, after[place]))) {
+      before.forEach((node, place) => steady(node, after[place]));
+    } else {
+      old.replaceChildren(...after);
+      htmx.process(old);
+    }
+  }
+
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment, shouldSwap } = event.detail;
+    const fresh = fragment.firstElementChild;
+    if (!shouldSwap || !fresh || !same(target, fresh)) return;
+    event.detail.shouldSwap = false;
+    steady(target, fresh);
+  });
+})();

@@ -1,0 +1,526 @@
+"""The pages of campaigns: Alice owns the workspace, Bob looks on, Charlie is a stranger."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AuditEntry, Role, Workspace
+from campaigns.actions.campaigns import launch_campaign
+from campaigns.live import figures, live_context, streams_of
+from campaigns.models import Campaign, CampaignState, Content, Message, Stream, Tag
+from campaigns.shown import LISTS
+from tests.campaigns.campaign_cases import planned_campaign, varied_campaign
+from tests.factories import make_campaign, make_contact, make_device, make_member, make_workspace
+
+pytestmark = pytest.mark.django_db
+
+READS = ("campaign", "recipients")
+MOVES = ("start", "pause", "resume", "cancel", "unschedule", "delete")
+FORMS = ("edit", "text")
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    return make_workspace(timezone="Europe/Berlin")
+
+
+@pytest.fixture
+def alice(workspace: Workspace) -> Client:
+    return signed_in(workspace.owner)
+
+
+@pytest.fixture
+def bob(workspace: Workspace) -> Client:
+    return signed_in(make_member(workspace, Role.VIEWER))
+
+
+@pytest.fixture
+def charlie() -> Client:
+    return signed_in(make_workspace().owner)
+
+
+def signed_in(user: Any) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def at(name: str, campaign: Campaign, query: str = "") -> str:
+    return reverse(f"campaigns:{name}", args=[campaign.uuid]) + query
+
+
+def filled(workspace: Workspace, **fields: Any) -> dict[str, Any]:
+    values = {
+        "name": "Spring",
+        "text": "Hi {{ name }}",
+        "audience": "everyone",
+        "devices": [make_device(workspace).pk],
+        "min_delay": "",
+        "when": "now",
+        "start_at": "",
+    }
+    return {**values, **fields}
+
+
+def words(response: Any) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+# ---- who may
+
+
+def test_a_stranger_finds_nothing(workspace: Workspace, charlie: Client) -> None:
+    campaign = make_campaign(workspace)
+    for name in (*READS, *FORMS):
+        assert charlie.get(at(name, campaign)).status_code == 404
+    for name in (*MOVES, *FORMS):
+        assert charlie.post(at(name, campaign), {"text": "Mine now"}).status_code == 404
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.DRAFT
+    assert campaign.name not in words(charlie.get(reverse("campaigns:list")))
+
+
+def test_a_viewer_looks_and_changes_nothing(workspace: Workspace, bob: Client) -> None:
+    campaign = planned_campaign(workspace)
+    for name in READS:
+        assert bob.get(at(name, campaign)).status_code == 200
+    assert bob.get(reverse("campaigns:list")).status_code == 200
+    assert bob.get(reverse("campaigns:create")).status_code == 403
+    assert bob.post(reverse("campaigns:create"), filled(workspace)).status_code == 403
+    for name in FORMS:
+        assert bob.get(at(name, campaign)).status_code == 403
+    for name in (*MOVES, *FORMS):
+        assert bob.post(at(name, campaign), {"text": "Mine now"}).status_code == 403
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.RUNNING
+    assert Campaign.objects.count() == 1
+
+
+def test_a_get_moves_nothing(workspace: Workspace, alice: Client) -> None:
+    campaign = make_campaign(workspace)
+    for name in MOVES:
+        assert alice.get(at(name, campaign)).status_code == 405
+
+
+# ---- the list
+
+
+def test_an_empty_list_names_the_next_step(workspace: Workspace, alice: Client, bob: Client) -> None:
+    assert reverse("campaigns:create") in alice.get(reverse("campaigns:list")).content.decode()
+    assert reverse("campaigns:create") not in bob.get(reverse("campaigns:list")).content.decode()
+
+
+def test_the_list_is_searched_filtered_and_counted_by_state(workspace: Workspace, alice: Client) -> None:
+    make_campaign(workspace, name="Spring sale")
+    make_campaign(workspace, name="Spring news", state=CampaignState.PAUSED)
+    make_campaign(workspace, name="Autumn")
+    everything = words(alice.get(reverse("campaigns:list")))
+    assert "All 3" in everything
+    assert "Draft 2" in everything
+    found = words(alice.get(reverse("campaigns:list"), {"q": "spring", "state": "paused"}))
+    assert "Spring news" in found
+    assert "All 2" in found
+    assert "Spring sale" not in found
+    assert "No campaign like that" in words(alice.get(reverse("campaigns:list"), {"q": "winter"}))
+
+
+def test_htmx_gets_the_fragment_of_the_same_url(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace)
+    for url, root in ((reverse("campaigns:list"), "campaign-list"), (at("campaign", campaign), "campaign-live")):
+        fragment = alice.get(url, headers={"HX-Request": "true"}).content.decode().strip()
+        assert "<html" not in fragment
+        assert f'id="{root}"' in fragment
+        assert root in alice.get(url).content.decode()
+
+
+# ---- writing
+
+
+def test_a_campaign_is_written_reviewed_and_started_once(workspace: Workspace, alice: Client) -> None:
+    make_contact(workspace)
+    answer = alice.post(reverse("campaigns:create"), filled(workspace))
+    campaign = Campaign.objects.get()
+    assert answer.headers["Location"] == at("campaign", campaign)
+    review = words(alice.get(at("campaign", campaign)))
+    assert "Start: 1 person" in review
+    for _ in range(2):
+        answer = alice.post(at("start", campaign))
+        assert answer.headers["Location"] == at("campaign", campaign)
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.RUNNING
+    assert AuditEntry.objects.filter(target=campaign.target, action="campaign.started").count() == 1
+    assert "It was started already" in words(alice.get(at("campaign", campaign)))
+
+
+def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspace: Workspace, alice: Client) -> None:
+    typed = filled(
+        workspace, name="", text="Hi {% include 'x' %}", when="at", start_at="2020-01-01T09:00", min_delay="-1"
+    )
+    answer = alice.post(reverse("campaigns:create"), typed)
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    for said in (
+        "Give the campaign a name.",
+        "Line 1, column 7: {% include %} cannot be used here",
+        "This time has passed.",
+        "greater than or equal to 0",
+        'value="2020-01-01T09:00"',
+        "Hi {% include &#x27;x&#x27; %}",
+    ):
+        assert said in page
+    assert not Campaign.objects.exists()
+    assert not Content.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for i in (1..9) %}x{% endfor %}",
+        "{{ name | date: '%999999999d' }}",
+        "{{" + " " * 8000,
+        "x" * 9000,
+        " ",
+        "\0",
+    ],
+)
+def test_a_hostile_text_is_not_saved(workspace: Workspace, alice: Client, text: str) -> None:
+    answer = alice.post(reverse("campaigns:create"), filled(workspace, text=text))
+    assert answer.status_code == 422
+    assert "invalid-feedback" in answer.content.decode()
+    assert not Campaign.objects.exists()
+
+
+def test_a_script_in_any_text_is_only_text(workspace: Workspace, alice: Client) -> None:
+    nasty = "<script>alert(1)</script>"
+    make_contact(workspace, name=nasty, fields={nasty: nasty}, tags=(nasty,))
+    device = make_device(workspace, name=nasty)
+    tag = Tag.objects.get()
+    data = filled(workspace, name=nasty, text=nasty, devices=[device.pk], tags=[tag.pk], audience="tags")
+    alice.post(reverse("campaigns:create"), data)
+    campaign = Campaign.objects.get()
+    pages = [
+        alice.get(at("campaign", campaign)),
+        alice.get(at("edit", campaign)),
+        alice.get(reverse("campaigns:create")),
+        alice.post(reverse("campaigns:preview"), data),
+        alice.get(reverse("campaigns:list")),
+    ]
+    launch_campaign(campaign, workspace.owner)
+    pages += [
+        alice.get(at("campaign", campaign)),
+        alice.get(at("text", campaign)),
+        alice.get(at("recipients", campaign)),
+    ]
+    for page in pages:
+        assert page.status_code == 200
+        assert nasty not in page.content.decode()
+
+
+def test_devices_and_tags_of_others_are_no_choice(workspace: Workspace, alice: Client) -> None:
+    other = make_workspace()
+    make_contact(other, tags=("theirs",))
+    foreign = make_device(other)
+    data = filled(workspace, devices=[foreign.pk], tags=[Tag.objects.get().pk])
+    answer = alice.post(reverse("campaigns:create"), data)
+    assert answer.status_code == 422
+    assert answer.content.decode().count("Select a valid choice") == 2
+
+
+def test_a_device_that_is_not_linked_cannot_be_chosen_and_without_any_the_next_step_is_named(
+    workspace: Workspace, alice: Client
+) -> None:
+    device = make_device(workspace, linked=False)
+    assert reverse("devices:index") in alice.get(reverse("campaigns:create")).content.decode()
+    assert alice.post(reverse("campaigns:create"), filled(workspace, devices=[device.pk])).status_code == 422
+    assert alice.post(reverse("campaigns:create"), filled(workspace, devices=[])).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("2031-03-30T02:30", "02:30 does not exist on 30 Mar 2031 in Europe/Berlin: clocks go forward. Choose 03:30"),
+        ("tomorrow", "Choose a day and a time."),
+        ("", "Choose a day and a time."),
+        ("2031-02-30T10:00", "Choose a day and a time."),
+    ],
+)
+def test_a_time_that_is_none_is_refused(workspace: Workspace, alice: Client, typed: str, said: str) -> None:
+    answer = alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
+    assert answer.status_code == 422
+    assert said in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offset"), [("2031-07-01T09:00", 2), ("2031-12-01T09:00", 1), ("2031-10-26T02:30", 2)]
+)
+def test_a_time_is_meant_in_the_zone_of_the_workspace(
+    workspace: Workspace, alice: Client, typed: str, offset: int
+) -> None:
+    alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
+    campaign = Campaign.objects.get()
+    naive = datetime.fromisoformat(typed)
+    assert campaign.start_at == naive.replace(tzinfo=ZoneInfo("UTC")) - timedelta(hours=offset)
+    assert f'value="{typed}"' in alice.get(at("edit", campaign)).content.decode()
+
+
+def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, alice: Client) -> None:
+    make_contact(workspace, tags=("vip",))
+    device = make_device(workspace)
+    tag = Tag.objects.get()
+    data = filled(
+        workspace,
+        audience="tags",
+        tags=[tag.pk],
+        devices=[device.pk],
+        when="at",
+        start_at="2031-07-01T09:00",
+        min_delay="7.5",
+        text="Hi\r\n{{ name }}",
+    )
+    alice.post(reverse("campaigns:create"), data)
+    before = Campaign.objects.values().get()
+    content = Content.objects.get()
+    campaign = Campaign.objects.get()
+    form = alice.get(at("edit", campaign)).context["form"]
+    again = {name: form[name].value() for name in form.fields}
+    assert alice.post(at("edit", campaign), again).status_code == 302
+    assert Campaign.objects.values().get() == before
+    assert Content.objects.get() == content
+    assert content.text == "Hi\n{{ name }}"
+    assert [link.tag for link in campaign.tag_links.all()] == [tag]
+    assert [link.device for link in campaign.device_links.all()] == [device]
+
+
+def test_an_edit_of_a_started_campaign_is_refused_with_the_way_out(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace, name="Spring")
+    answer = alice.post(at("edit", campaign), filled(workspace, name="Changed"), follow=True)
+    assert "Only a draft can be edited" in words(answer)
+    assert Campaign.objects.get().name == "Spring"
+
+
+def test_a_draft_that_is_not_ready_says_why_and_does_not_start(workspace: Workspace, alice: Client) -> None:
+    campaign = make_campaign(workspace)
+    answer = alice.post(at("start", campaign))
+    assert answer.status_code == 422
+    assert "Nobody is in the audience. No linked device is chosen." in words(answer)
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.DRAFT
+
+
+def test_a_start_in_the_future_is_a_schedule_that_can_be_taken_back(workspace: Workspace, alice: Client) -> None:
+    make_contact(workspace)
+    start_at = timezone.now() + timedelta(days=2)
+    campaign = make_campaign(workspace, devices=(make_device(workspace),), start_at=start_at)
+    alice.post(at("start", campaign))
+    page = words(alice.get(at("campaign", campaign)))
+    assert f"Starts {start_at.astimezone(workspace.zone):%a %-d %b %Y, %H:%M} (Europe/Berlin)." in page
+    answer = alice.post(at("unschedule", campaign), headers={"HX-Request": "true"})
+    assert answer.headers["HX-Redirect"] == at("campaign", campaign)
+    campaign.refresh_from_db()
+    assert (campaign.state, campaign.start_at) == (CampaignState.DRAFT, start_at)
+
+
+def test_a_draft_is_deleted_and_nothing_else_is(workspace: Workspace, alice: Client) -> None:
+    draft, running = make_campaign(workspace), planned_campaign(workspace)
+    assert alice.post(at("delete", draft)).headers["Location"] == reverse("campaigns:list")
+    assert "Only a draft can be deleted" in words(alice.post(at("delete", running), follow=True))
+    assert list(Campaign.objects.all()) == [running]
+
+
+# ---- what the form shows while somebody writes
+
+
+def test_the_preview_is_what_contact_n_of_the_audience_reads(workspace: Workspace, alice: Client) -> None:
+    make_contact(workspace, name="Ann Lee", tags=("vip",), fields={"City": "Ipoh"})
+    make_contact(workspace, name="Not chosen")
+    make_contact(workspace, name="Ben Ong", tags=("vip",), opted_out_at=timezone.now())
+    asked = {"text": "Hi *{{ first_name }}* of {{ city }}, {{ nmae }}", "tags": [Tag.objects.get().pk]}
+    first = alice.post(reverse("campaigns:preview"), asked)
+    assert "Hi <strong>Ann</strong> of Ipoh, " in first.content.decode()
+    assert "Contact 1 of 2: Ann Lee" in words(first)
+    assert "No contact has nmae" in words(first)
+    second = words(alice.post(reverse("campaigns:preview"), {**asked, "number": "2"}))
+    assert "Contact 2 of 2: Ben Ong (opted out: gets nothing)" in second
+    assert "Contact 2 of 2" in words(alice.post(reverse("campaigns:preview"), {**asked, "number": "99999"}))
+    assert "closing }} is missing" in words(alice.post(reverse("campaigns:preview"), {**asked, "text": "Hi {{ name"}))
+
+
+def test_a_preview_never_shows_people_of_others(workspace: Workspace, alice: Client) -> None:
+    other = make_workspace()
+    make_contact(other, name="Secret", tags=("theirs",))
+    for asked in ({"audience": "everyone"}, {"tags": [Tag.objects.get().pk]}):
+        assert "Secret" not in words(alice.post(reverse("campaigns:preview"), {"text": "{{ name }}", **asked}))
+        assert "0 people can be reached" in words(alice.get(reverse("campaigns:audience"), asked))
+
+
+@pytest.mark.parametrize("nonsense", ["x", "-1", "9" * 40, "1 OR 1=1", "²"])
+def test_nonsense_in_the_fragments_is_no_error(workspace: Workspace, alice: Client, nonsense: str) -> None:
+    asked = {"tags": nonsense, "devices": nonsense, "number": nonsense, "min_delay": nonsense, "text": "x"}
+    assert alice.post(reverse("campaigns:preview"), asked).status_code == 200
+    assert alice.get(reverse("campaigns:audience"), asked).status_code == 200
+
+
+def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace, alice: Client) -> None:
+    for _ in range(90):
+        make_contact(workspace)
+    make_contact(workspace, opted_out_at=timezone.now())
+    devices = [make_device(workspace, min_delay=20, max_delay=40).pk for _ in range(3)]
+    found = words(alice.get(reverse("campaigns:audience"), {"audience": "everyone", "devices": devices}))
+    assert "90 people can be reached" in found
+    assert "1 more has opted out and will be skipped" in found
+    assert "Through 3 devices this takes about 15 minutes" in found
+
+
+# ---- one campaign, live
+
+
+def test_moves_answer_with_the_live_region(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace)
+    for move, state in (("pause", "Paused"), ("resume", "Running"), ("cancel", "Cancelled")):
+        answer = alice.post(at(move, campaign), headers={"HX-Request": "true"})
+        assert 'id="campaign-live"' in answer.content.decode()
+        assert state in words(answer)
+    late = words(alice.post(at("resume", campaign), headers={"HX-Request": "true"}))
+    assert "It could not be resumed. It is cancelled now." in late
+    assert figures(streams_of([campaign])[campaign.pk])["skipped"] == 4
+
+
+def test_cancel_says_how_many_people_it_touches(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace, people=5)
+    Stream.objects.filter(campaign=campaign, pending=3).update(pending=2, sent=1)
+    assert "This touches 4 people" in words(alice.get(at("campaign", campaign)))
+
+
+def test_the_live_partial_is_the_same_for_everybody(workspace: Workspace, alice: Client, bob: Client) -> None:
+    campaign = varied_campaign(workspace)
+    seen = {client.get(at("campaign", campaign), headers={"HX-Request": "true"}).content for client in (alice, bob)}
+    assert len(seen) == 1
+    page = seen.pop().decode()
+    assert "csrf" not in page.lower()
+    assert "looks-only" in bob.get(at("campaign", campaign)).content.decode()
+
+
+def test_uncertain_is_hidden_at_zero(workspace: Workspace, alice: Client) -> None:
+    assert "Uncertain" not in words(alice.get(at("campaign", planned_campaign(workspace))))
+    assert "Uncertain" in words(alice.get(at("campaign", varied_campaign(workspace))))
+
+
+def test_the_text_of_a_running_campaign_is_changed_for_the_unsent(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace)
+    refused = alice.post(at("text", campaign), {"text": "{% for %}"})
+    assert refused.status_code == 422
+    answer = words(alice.post(at("text", campaign), {"text": "New {{ name }}"}, follow=True))
+    assert "Everyone not written to yet gets the new text." in answer
+    assert set(Message.objects.values_list("content__text", flat=True)) == {"New {{ name }}"}
+
+
+def test_planning_shows_how_far_it_is(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace)
+    Campaign.objects.filter(pk=campaign.pk).update(planned_at=None, recipients=1234)
+    assert "Planning: 1,234 people have a place so far" in words(alice.get(at("campaign", campaign)))
+
+
+def test_the_history_names_who_did_what(workspace: Workspace, alice: Client) -> None:
+    make_contact(workspace)
+    campaign = make_campaign(workspace, devices=(make_device(workspace),))
+    alice.post(at("start", campaign))
+    alice.post(at("pause", campaign))
+    found = words(alice.get(at("campaign", campaign)))
+    assert f"Paused {workspace.owner.email}" in found
+    assert f"Started {workspace.owner.email}" in found
+
+
+def test_the_rate_is_measured_from_counters_and_says_over_what(workspace: Workspace, time_machine: Any) -> None:
+    cache.clear()
+    campaign = planned_campaign(workspace, people=100, devices=1)
+    start = timezone.now()
+    Campaign.objects.filter(pk=campaign.pk).update(launched_at=start)
+    campaign.refresh_from_db()
+
+    def look(seconds: int, sent: int) -> dict[str, Any]:
+        time_machine.move_to(start + timedelta(seconds=seconds), tick=False)
+        Stream.objects.filter(campaign=campaign).update(sent=sent, pending=100 - sent)
+        return live_context(campaign, streams_of([campaign])[campaign.pk])
+
+    assert look(0, 0)["rate"] is None
+    early = look(30, 10)["rate"]
+    assert (early.per_minute, early.over) == (pytest.approx(20), "on average since the start")
+    look(300, 40)
+    later = look(540, 70)
+    assert (later["rate"].per_minute, later["rate"].over) == (pytest.approx(7.5), "in the last 4 minutes")
+    assert later["left"] == "4 minutes"
+
+
+# ---- the people behind the figures
+
+
+def walked(client: Client, campaign: Campaign, query: str) -> list[int]:
+    """The message ids of the whole list, page by page."""
+    found: list[int] = []
+    url = at("recipients", campaign, query)
+    while True:
+        context = client.get(url).context
+        found += [row.message.pk for row in context["rows"]]
+        if not context["following"]:
+            assert context["total"] == len(found)
+            return found
+        url = at("recipients", campaign, f"{query}&after={context['following']}")
+
+
+def test_every_figure_is_the_length_of_the_list_behind_it(workspace: Workspace, alice: Client) -> None:
+    campaign = varied_campaign(workspace, rounds=7)
+    erased = Message.objects.filter(campaign=campaign).order_by("-pk")[:3]
+    for message in erased:
+        Message.objects.filter(pk=message.pk).update(contact=None)
+    streams = streams_of([campaign])[campaign.pk]
+    live = alice.get(at("campaign", campaign)).content.decode()
+    for figure in LISTS:
+        found = walked(alice, campaign, f"?figure={figure}")
+        assert len(found) == len(set(found)) == figures(streams)[figure], figure
+        assert f"?figure={figure}" in live
+        for stream in streams:
+            behind = walked(alice, campaign, f"?figure={figure}&device={stream.device.uuid}")
+            assert len(behind) == figures([stream])[figure]
+    counts = figures(streams)
+    parts = ("sent", "failed", "remaining", "skipped", "uncertain")
+    assert counts["should"] == sum(counts[part] for part in parts) == campaign.recipients == 77
+
+
+def test_a_list_is_narrowed_by_state(workspace: Workspace, alice: Client) -> None:
+    campaign = varied_campaign(workspace, rounds=2)
+    assert len(walked(alice, campaign, "?figure=remaining&state=waiting")) == 2
+    assert len(walked(alice, campaign, "?figure=remaining&state=sent")) == 6
+
+
+def test_each_row_says_person_number_state_reason_and_text(workspace: Workspace, alice: Client) -> None:
+    campaign = varied_campaign(workspace)
+    sent = Message.objects.get(campaign=campaign, state="sent")
+    found = words(alice.get(at("recipients", campaign, "?figure=sent&state=sent")))
+    for said in (sent.contact.name, sent.phone, "Sent", "WhatsApp has it", sent.stream.device.name, "Word for word"):
+        assert said in found
+    pending = words(alice.get(at("recipients", campaign, "?figure=remaining&state=pending")))
+    assert f"Hello {Message.objects.get(state='pending').contact.name}" in pending
+    assert "As it would read now." in pending
+    assert "This person has opted out." in words(alice.get(at("recipients", campaign, "?figure=skipped")))
+
+
+@pytest.mark.parametrize("query", ["?figure=nonsense", "?after=x", "?device=1", "?state=%00", "?after=" + "9" * 30])
+def test_a_query_that_makes_no_sense_is_the_whole_list(workspace: Workspace, alice: Client, query: str) -> None:
+    campaign = planned_campaign(workspace)
+    answer = alice.get(at("recipients", campaign, query))
+    assert answer.status_code == 200
+    assert len(answer.context["rows"]) == 4
+
+
+def test_a_campaign_is_found_by_its_uuid_only(workspace: Workspace, alice: Client) -> None:
+    campaign = make_campaign(workspace)
+    assert alice.get(f"/campaigns/{campaign.pk}/").status_code == 404
