@@ -107,8 +107,8 @@ class Gateway:
         """A send that cannot even be written down has an outcome too."""
         if isinstance(command, Send):
             why = "text cannot be encoded"
-            outcome = NotSent(command.device, command.message, command.tag, None, why)
-            asyncio.get_running_loop().call_soon(self._on_events, [outcome])
+            outcome: list[Event] = [NotSent(command.device, command.message, command.tag, None, why)]
+            asyncio.get_running_loop().call_soon(self._on_events, outcome)
 
     def _lost(self) -> None:
         self._farewell = asyncio.get_running_loop().create_task(self._bury())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import secrets
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
 import uvloop
 
 from devices.gateway.client import Gateway
@@ -68,8 +68,14 @@ class Load:
 
 
 def cpu(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+    """Seconds of user and system time so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def measure(folder: Path, network_pid: int, devices: int, seconds: float) -> None:
@@ -89,7 +95,7 @@ async def measure(folder: Path, network_pid: int, devices: int, seconds: float) 
     await asyncio.sleep(seconds)
     after = load.sent, cpu(gateway.pid), cpu(network_pid), time.monotonic()
     sent, gateway_s, network_s, wall_s = (b - a for a, b in zip(before, after, strict=True))
-    rss = [psutil.Process(pid).memory_info().rss / 2**20 for pid in (gateway.pid, network_pid)]
+    rss = [resident_mb(pid) for pid in (gateway.pid, network_pid)]
     print(f"{sent / wall_s:,.0f} messages/s")  # noqa: T201
     print(f"gateway {gateway_s / sent * 1e6:.1f} µs CPU a message, {rss[0]:.0f} MB")  # noqa: T201
     print(f"network {network_s / sent * 1e6:.1f} µs CPU a message, {rss[1]:.0f} MB")  # noqa: T201

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.gateway import link
+from devices.gateway import client, link
 from devices.gateway.client import Gateway
 from devices.gateway.contract import NotSent, Stats, StatsReport
 from tests.devices.gateway.world import PROGRAM, Engine, SimulatedWorld, wait_until
@@ -62,6 +62,7 @@ async def test_a_gateway_that_does_not_keep_up_is_congested_until_it_has(start: 
 
 async def test_a_gateway_that_takes_nothing_at_all_is_cut_off(start: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "LIMIT", 8 * 1024 * 1024)
+    monkeypatch.setattr(client, "LINGER_S", 0.1)
     engine = await start(sys.executable, "-c", DEAF)
     engine.post(*[engine.sending(text=BIG) for _ in range(100)])
     await engine.until(lambda: engine.exits == 1, "exit")

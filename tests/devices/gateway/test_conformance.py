@@ -209,17 +209,20 @@ async def test_a_dead_session_is_unknown_and_nothing_was_sent(world: SimulatedWo
     assert send.tag.hex() not in world.ledger_tags()
 
 
-async def test_an_answer_after_the_timeout_does_not_make_a_second_outcome(world: SimulatedWorld) -> None:
-    engine = await world.start_gateway("--send-timeout", "0.2")
+async def test_a_late_answer_is_nobodys_outcome(world: SimulatedWorld) -> None:
+    """Not a second one of its own message, and not that of the message now on the wire."""
+    engine = await world.start_gateway("--send-timeout", "0.4")
     await world.online(engine)
-    world.control.rule(delay_s=0.5, times=1)
-    late = engine.sending()
-    engine.post(late)
-    assert isinstance(await engine.outcome(late.message), Unknown)
+    world.control.rule(delay_s=0.6, times=1)
+    world.control.rule(dead=True)
+    late, following = engine.sending(), engine.sending()
+    engine.post(late, following)
     receipt = await engine.see(Receipt)  # leaves the network after the late acknowledgement
     engine.post(Evidence(1, 5, [late.tag]))
     assert receipt.ids == [(await engine.see(Found)).ids[late.tag.hex()]]
-    assert isinstance(await engine.outcome(late.message), Unknown)
+    for send in (late, following):
+        assert isinstance(await engine.outcome(send.message), Unknown)
+    assert not engine.seen(Offline)
 
 
 async def test_a_device_that_is_not_open_sends_nothing(world: SimulatedWorld, engine: Engine) -> None:

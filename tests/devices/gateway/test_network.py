@@ -10,10 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from devices.gateway.contract import Event, Incoming, Online, Open, Receipt, Send, Sent, Unknown
+from devices.gateway.contract import (
+    Event,
+    Incoming,
+    NotSent,
+    Online,
+    Open,
+    Outcome,
+    Receipt,
+    Refused,
+    Send,
+    Sent,
+    Unknown,
+)
 from devices.gateway.control import ControlRefused, ControlUnavailable, SimulatorControl
 from devices.gateway.network import STOP_WORDS, Dice, chat_of, number_of
-from tests.devices.gateway.world import SimulatedWorld, new_phone
+from tests.devices.gateway.world import OUTCOMES, SimulatedWorld, new_phone
 
 
 @pytest.fixture
@@ -47,8 +59,8 @@ async def test_a_message_is_in_the_ledger_before_it_is_acknowledged(worlds: list
     lines = {line.split()[3]: line.split() for line in world.ledger.read_text().splitlines()}
     assert len(lines) == 200
     for send in sends:
-        at, device, epoch, _, digest = lines[send.tag.hex()]
-        assert (device, epoch, digest) == (str(send.device), "1", hashlib.sha256(send.text.encode()).hexdigest())
+        at, *rest = lines[send.tag.hex()]
+        assert rest == [str(send.device), "1", send.tag.hex(), hashlib.sha256(send.text.encode()).hexdigest()]
         sent = await engine.outcome(send.message)
         assert sent.wire_at <= float(at) <= sent.at
 
@@ -95,6 +107,50 @@ async def test_a_killed_network_is_started_again_over_its_leftovers(worlds: list
     engine.post(second)
     await engine.outcome(second.message)
     assert world.ledger_tags() == [first.tag.hex(), second.tag.hex()]
+
+
+async def test_outcomes_agree_with_the_ledger_however_often_the_network_is_killed(
+    worlds: list[SimulatedWorld],
+) -> None:
+    world = SimulatedWorld(ack_ms=2, jitter_ms=5, refuse_share=0.05, unregistered_share=0.05)
+    worlds.append(world)
+    world.start_network()
+    engine = await world.start_gateway()
+    sends: dict[int, Send] = {}
+    outcomes: dict[int, list[Outcome]] = {}
+
+    going_on = True
+
+    def send_next(event: Event) -> None:
+        """A device with an outcome sends its next message, unless it is offline: then when it is back."""
+        if isinstance(event, OUTCOMES):
+            outcomes.setdefault(event.message, []).append(event)
+        elif not isinstance(event, Online):
+            return
+        if going_on and (isinstance(event, Online) or event.wire_at is not None):
+            send = engine.sending(event.device)
+            sends[send.message] = send
+            engine.post(send)
+
+    engine.on_event = send_next
+    for device in range(50):
+        engine.post(Open(device, 1, world.session_path(), f"+6014{device:07}"))
+    for deaths in range(3):
+        await engine.until(lambda goal=500 * (deaths + 1): len(outcomes) >= goal, "more outcomes")  # type: ignore[misc]
+        await asyncio.to_thread(world.kill_network)
+        await asyncio.to_thread(world.start_network)
+    await engine.until(lambda: len(outcomes) >= 2000, "more outcomes")
+    going_on = False
+    await engine.until(lambda: len(outcomes) == len(sends), "an outcome of every send")
+
+    assert {len(one) for one in outcomes.values()} == {1}
+    by_kind = {kind: {o.tag.hex() for [o] in outcomes.values() if isinstance(o, kind)} for kind in OUTCOMES}
+    ledger = world.ledger_tags()
+    assert len(ledger) == len(set(ledger)) == len(set(ledger) & {send.tag.hex() for send in sends.values()})
+    assert by_kind[Sent] <= set(ledger) <= by_kind[Sent] | by_kind[Unknown]
+    assert 0 < len(by_kind[Unknown]) <= 3 * 50
+    assert by_kind[NotSent]
+    assert by_kind[Refused]
 
 
 async def test_people_reply_and_ask_to_stop(worlds: list[SimulatedWorld]) -> None:
