@@ -58,7 +58,7 @@ class CampaignForm(TextForm):
     tags = forms.ModelMultipleChoiceField(
         queryset=Tag.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
     )
-    devices = forms.ModelMultipleChoiceField(
+    devices: forms.ModelMultipleChoiceField = forms.ModelMultipleChoiceField(
         queryset=Device.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
     )
     min_delay = forms.FloatField(
