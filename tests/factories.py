@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.utils import timezone
 
@@ -101,9 +101,10 @@ def make_campaign(
     return campaign
 
 
-def make_import(workspace: Workspace, file: bytes, **options: Any) -> ContactImport:
+def make_import(workspace: Workspace, file: bytes | BinaryIO, **options: Any) -> ContactImport:
     """An import that was uploaded, mapped as guessed and started; `work_on_import` does the rest."""
-    upload = upload_file(workspace, workspace.owner, options.pop("filename", "people.csv"), BytesIO(file))
+    stream = BytesIO(file) if isinstance(file, bytes) else file
+    upload = upload_file(workspace, workspace.owner, options.pop("filename", "people.csv"), stream)
     country = options.pop("country", workspace.default_country)
     layout = layout_of(upload)
     header = has_header(layout.first, country)

@@ -36,7 +36,12 @@ def to_e164(text: str, region: str) -> str:
     compact = text.translate(_PUNCTUATION)
     digits = compact.removeprefix("+")
     if digits.isdecimal() and digits.isascii():  # nearly every row; the rest is for what is not plainly a number
-        number = _international(digits) if digits is not compact else _national(digits, region)
+        if digits is not compact:
+            number = _international(digits)
+        elif digits.startswith("00"):
+            number = _international(digits[2:])
+        else:
+            number = _national(digits, region)
         if number is not None:
             return number
         try:

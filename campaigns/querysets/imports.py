@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import connection
@@ -15,8 +15,8 @@ from campaigns.models import ContactImport
 # A later row has the last word on every column it fills; what it leaves empty stays.
 GATHER_SQL = r"""
 INSERT INTO campaigns_importrow AS kept (workspace_id, contact_import_id, phone, name, fields, tags)
-SELECT %(workspace)s, %(import)s, phone, name, fields::jsonb, tags
-FROM unnest(%(phones)s::text[], %(names)s::text[], %(fields)s::text[], %(tags)s::text[]) AS t(phone, name, fields, tags)
+SELECT %(workspace)s, %(import)s, phone, name, fields, tags
+FROM json_to_recordset(%(people)s::json) AS person(phone text, name text, fields jsonb, tags text)
 ON CONFLICT (contact_import_id, phone) DO UPDATE SET
     name = COALESCE(NULLIF(EXCLUDED.name, ''), kept.name),
     fields = kept.fields || EXCLUDED.fields,
@@ -27,9 +27,8 @@ RETURNING (xmax = 0)
 
 REJECT_SQL = """
 INSERT INTO campaigns_importreject (workspace_id, contact_import_id, row, line, reason, cells)
-SELECT %(workspace)s, %(import)s, row, line, reason, cells::jsonb
-FROM unnest(%(rows)s::bigint[], %(lines)s::bigint[], %(reasons)s::text[], %(cells)s::text[])
-     AS t(row, line, reason, cells)
+SELECT %(workspace)s, %(import)s, row, line, reason, cells
+FROM json_to_recordset(%(rejected)s::json) AS rejected(row bigint, line bigint, reason text, cells jsonb)
 """
 
 CHUNK_SQL = """
@@ -112,18 +111,13 @@ def gather(contact_import: ContactImport, people: Mapping[str, Person]) -> int:
     """Keep these people (by number) for the second pass; returns how many numbers are new in this import."""
     if not people:
         return 0
-    rows = people.values()
+    # one JSON text costs a fifth of what five arrays do; in the order of the index
+    rows = [
+        {"phone": phone, "name": person.name, "fields": person.fields, "tags": "\n".join(person.tags)}
+        for phone, person in sorted(people.items())
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(
-            GATHER_SQL,
-            {
-                **_ids(contact_import),
-                "phones": [person.phone for person in rows],
-                "names": [person.name for person in rows],
-                "fields": [json.dumps(person.fields) if person.fields else "{}" for person in rows],
-                "tags": ["\n".join(person.tags) for person in rows],
-            },
-        )
+        cursor.execute(GATHER_SQL, {**_ids(contact_import), "people": json.dumps(rows)})
         return sum(new for (new,) in cursor.fetchall())
 
 
@@ -131,16 +125,8 @@ def reject(contact_import: ContactImport, rejected: Sequence[Rejected]) -> None:
     if not rejected:
         return
     with connection.cursor() as cursor:
-        cursor.execute(
-            REJECT_SQL,
-            {
-                **_ids(contact_import),
-                "rows": [r.row for r in rejected],
-                "lines": [r.line for r in rejected],
-                "reasons": [r.reason for r in rejected],
-                "cells": [json.dumps(r.cells) for r in rejected],
-            },
-        )
+        rows = json.dumps([asdict(row) for row in rejected])
+        cursor.execute(REJECT_SQL, {**_ids(contact_import), "rejected": rows})
 
 
 def save_next(contact_import: ContactImport, after: str, size: int) -> Saved | None:
