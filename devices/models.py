@@ -24,9 +24,7 @@ class Host(models.Model):
     drivers = models.JSONField(default=list, help_text="The drivers whose gateways this host can start.")
     hostname = models.CharField(max_length=120, blank=True)
     pid = models.PositiveIntegerField(default=0)
-    retiring = models.BooleanField(
-        default=False, help_text="Takes no further devices; its claim ends with the lease."
-    )
+    retiring = models.BooleanField(default=False, help_text="Takes no further devices; its claim ends with the lease.")
 
     objects = HostQuerySet.as_manager()
 
@@ -67,9 +65,7 @@ class Device(TenantModel):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=80)
     driver = models.CharField(max_length=10, choices=Driver.choices, default=Driver.SIMULATOR)
-    phone = models.CharField(
-        max_length=16, null=True, blank=True, unique=True, help_text="E.164, known once linked."
-    )
+    phone = models.CharField(max_length=16, null=True, blank=True, unique=True, help_text="E.164, known once linked.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     min_delay = models.FloatField(
@@ -84,9 +80,7 @@ class Device(TenantModel):
         validators=[MinValueValidator(0), MaxValueValidator(86400)],
         help_text="Seconds between two messages; each gap is drawn between the two.",
     )
-    hourly_cap = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Messages an hour; empty: no cap."
-    )
+    hourly_cap = models.PositiveIntegerField(null=True, blank=True, help_text="Messages an hour; empty: no cap.")
     daily_cap = models.PositiveIntegerField(null=True, blank=True, help_text="Messages a day; empty: no cap.")
 
     request = models.CharField(max_length=10, choices=Request.choices, default=Request.NOTHING, blank=True)
