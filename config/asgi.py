@@ -20,16 +20,11 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from accounts.consumers import LiveConsumer  # noqa: E402
 from accounts.redis import RedisWatch  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
 
-try:
-    from accounts.consumers import LiveConsumer
-
-    sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi())]
-except ImportError:
-    sockets = []
-
+sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi())]
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
 RedisWatch(settings.REDIS_URL).start()

@@ -118,7 +118,8 @@ def installation(environ: dict[str, str]) -> Installation:
 def own_postgres(var: Path) -> Postgres:
     sockets = socket_folder(var, "postgres")
     if os.geteuid() == 0:
-        return Postgres(ROOT_HOME / path_hash(BASE_DIR) / "data", sockets, user=UNPRIVILEGED)
+        place = BASE_DIR if var == BASE_DIR / "var" else var
+        return Postgres(ROOT_HOME / path_hash(place) / "data", sockets, user=UNPRIVILEGED)
     return Postgres(var / "postgres" / "data", sockets)
 
 
@@ -263,16 +264,18 @@ def start_supervisor(site: Installation) -> subprocess.Popen[bytes]:
     with site.configuration.open("w") as file:
         supervisor_configuration(site).write(file)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(site.configuration)]
-    # Its own session: Ctrl-C reaches this process alone, which then ends everything in order.
-    return subprocess.Popen(
-        tethered(command, member=site.var / "run" / "members.lock"),
-        env=site.environ,
-        cwd=BASE_DIR,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    # Its own session: Ctrl-C reaches this process alone, which then ends everything in order. Its complaints go to a
+    # file: when this process is killed the pipe breaks, and a supervisor that can't complain ends without order.
+    with (site.var / "log" / "supervisord.log").open("wb") as complaints:
+        return subprocess.Popen(
+            tethered(command, member=site.var / "run" / "members.lock"),
+            env=site.environ,
+            cwd=BASE_DIR,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            start_new_session=True,
+        )
 
 
 def pass_on(process: subprocess.Popen[bytes]) -> None:
@@ -374,8 +377,8 @@ def main(options: list[str]) -> int:
         signal.signal(ending, on_signal)
     try:
         site = installation(environ)
-        check_port(site)
         await_predecessors(site.var)
+        check_port(site)
         for server in site.servers:
             server.prepare()
         note = leave_note(site)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import threading
 import time
@@ -26,12 +27,19 @@ RETRY_S = 1
 logger = structlog.get_logger(__name__)
 
 
+def end_with_parent() -> None:
+    """For the job and scheduler processes that RQ forks: a killed worker would leave its scheduler behind for ever."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class FlotillaWorker(Worker):
     """Ends soon after SIGTERM, takes its running job with it, and looks for a lost Redis every few seconds."""
 
     max_connection_wait_time = 5.0
+    asked_to_stop = False
 
     def handle_warm_shutdown_request(self) -> None:
+        self.asked_to_stop = True
         timer = threading.Timer(PATIENCE_S, self.give_up_job)
         timer.daemon = True
         timer.start()
@@ -41,10 +49,6 @@ class FlotillaWorker(Worker):
         if self.horse_pid:
             logger.warning("A job did not end in time and is given up", worker=self.name)
             self.kill_horse()
-
-    def setup_work_horse_signals(self) -> None:
-        super().setup_work_horse_signals()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Command(BaseCommand):
@@ -57,15 +61,19 @@ class Command(BaseCommand):
         parser.add_argument("--burst", action="store_true", help="end when the queues are empty")
 
     def handle(self, *args: Any, queues: list[str], with_scheduler: bool, burst: bool, **options: Any) -> None:
+        os.register_at_fork(after_in_child=end_with_parent)
         RedisWatch(settings.REDIS_URL).start()
         while True:
+            worker = self.worker(queues)
             try:
-                self.worker(queues).work(burst=burst, with_scheduler=with_scheduler, logging_level=None)
+                worker.work(burst=burst, with_scheduler=with_scheduler, logging_level=None)
             except RedisError:
+                if worker.asked_to_stop:
+                    return  # it could not say goodbye to a Redis that is gone
                 time.sleep(RETRY_S)  # Redis is away at the start; RedisWatch has said so
             else:
                 return
 
-    def worker(self, names: list[str]) -> Worker:
+    def worker(self, names: list[str]) -> FlotillaWorker:
         connections.close_all()  # a forked job must not share its parent's connection
         return get_worker(*names, worker_class=FlotillaWorker, serializer=JSONSerializer)

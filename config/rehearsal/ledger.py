@@ -1,0 +1,65 @@
+"""Compares the database with the simulated network's ledger, the independent witness of what was really sent."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger: Unix seconds, device id, epoch, the attempt's tag in hex."""
+
+    at: float
+    device: int
+    epoch: int
+    tag: str
+
+
+def read_ledger(path: Path) -> list[Entry]:
+    entries = []
+    with path.open() as lines:
+        for line in lines:
+            at, device, epoch, tag, _ = line.split()
+            entries.append(Entry(float(at), int(device), int(epoch), tag))
+    return entries
+
+
+def compare(entries: list[Entry], launched: float) -> tuple[dict[str, int], dict[str, float]]:
+    """(the ledger's verdict, due → wire in ms). ``launched``: nothing was due before this instant, in Unix seconds.
+
+    A message counts as a duplicate when the ledger has more than one entry for it, by the tags of all its attempts.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT encode(tag, 'hex'), id, state, extract(epoch FROM ready_at)::float8 "
+            "FROM campaigns_message WHERE tag IS NOT NULL "
+            "UNION ALL SELECT encode(tag, 'hex'), message_id, 'earlier', NULL FROM campaigns_attempt"
+        )
+        known: dict[str, tuple[Any, ...]] = {tag: rest for tag, *rest in cursor.fetchall()}
+    seen = {entry.tag for entry in entries}
+    times_sent = Counter(known[entry.tag][0] for entry in entries if entry.tag in known)
+    delays = sorted(
+        (entry.at - max(ready, launched)) * 1000
+        for entry in entries
+        if entry.tag in known and (ready := known[entry.tag][2]) is not None
+    )
+    verdict = {
+        "entries": len(entries),
+        "duplicates": sum(1 for times in times_sent.values() if times > 1),
+        "unknown_to_database": sum(1 for entry in entries if entry.tag not in known),
+        "sent_but_absent": sum(
+            1 for tag, (_, state, _) in known.items() if state in ("sent", "delivered", "read") and tag not in seen
+        ),
+    }
+    return verdict, {f"p{share}": round(percentile(delays, share), 1) for share in (50, 95, 99)}
+
+
+def percentile(ordered: list[float], share: int) -> float:
+    """The nearest-rank percentile of values in ascending order; 0 for none."""
+    return ordered[max(0, math.ceil(len(ordered) * share / 100) - 1)] if ordered else 0.0
