@@ -1,0 +1,197 @@
+"""The admin of campaigns, for staff: to look things up. Message rows and counters belong to the engine."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from campaigns.models import (
+    Attempt,
+    Campaign,
+    CampaignDevice,
+    CampaignTag,
+    Contact,
+    ContactImport,
+    ContactTag,
+    Content,
+    ImportChunk,
+    ImportReject,
+    ImportRow,
+    Message,
+    Stream,
+    Tag,
+    WireId,
+)
+
+COUNTED = 10_000
+
+
+class BoundedPaginator(Paginator):
+    """Never counts a million rows: the planner's estimate for a whole table, otherwise up to `COUNTED`."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet = self.object_list  # type: ignore[assignment]
+        if not rows.query.where:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass", [rows.model._meta.db_table]
+                )
+                estimate = int(cursor.fetchone()[0])
+            if estimate > COUNTED:
+                return estimate
+        return rows.order_by()[:COUNTED].count()
+
+
+class LargeAdmin(admin.ModelAdmin):
+    """A table that may have millions of rows: newest first, never counted whole, references by id."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    ordering = ("-pk",)
+
+
+class LookOnly(LargeAdmin):
+    """Rows that statements keep consistent with counters and evidence: a hand edit would break both."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Contact)
+class ContactAdmin(LargeAdmin):
+    list_display = ("phone", "name", "workspace", "status", "consent_source", "opted_out_at", "created_at")
+    list_filter = ("status", ("opted_out_at", admin.EmptyFieldListFilter))
+    list_select_related = ("workspace",)
+    search_fields = ("=phone", "name")
+    search_help_text = "A number as +60123456789, or a part of a name."
+    raw_id_fields = ("workspace", "consent_import")
+    readonly_fields = ("uuid", "created_at", "updated_at")
+
+
+@admin.register(Tag)
+class TagAdmin(admin.ModelAdmin):
+    list_display = ("name", "workspace", "created_at")
+    list_select_related = ("workspace",)
+    search_fields = ("name", "workspace__name")
+    raw_id_fields = ("workspace",)
+
+
+@admin.register(ContactTag)
+class ContactTagAdmin(LargeAdmin):
+    list_display = ("pk", "contact", "tag", "workspace")
+    list_select_related = ("contact", "tag", "workspace")
+    search_fields = ("=contact__phone", "=tag__name")
+    raw_id_fields = ("workspace", "contact", "tag")
+
+
+@admin.register(ContactImport)
+class ContactImportAdmin(LookOnly):
+    list_display = ("filename", "workspace", "state", "rows_done", "accepted", "rejected", "created_by", "created_at")
+    list_filter = ("state",)
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("filename", "workspace__name", "=uuid")
+
+
+@admin.register(ImportReject)
+class ImportRejectAdmin(LookOnly):
+    list_display = ("contact_import", "line", "reason", "workspace")
+    list_select_related = ("contact_import", "workspace")
+    search_fields = ("reason", "=contact_import__uuid")
+
+
+@admin.register(ImportRow)
+class ImportRowAdmin(LookOnly):
+    list_display = ("pk", "contact_import", "phone", "name", "workspace")
+    list_select_related = ("contact_import", "workspace")
+    search_fields = ("=phone", "=contact_import__uuid")
+
+
+@admin.register(ImportChunk)
+class ImportChunkAdmin(LookOnly):
+    list_display = ("contact_import", "number", "workspace")
+    list_select_related = ("contact_import", "workspace")
+    search_fields = ("=contact_import__uuid",)
+    exclude = ("data",)
+
+    def get_queryset(self, request: HttpRequest) -> object:  # type: ignore[override]
+        return super().get_queryset(request).defer("data")
+
+
+@admin.register(Content)
+class ContentAdmin(LookOnly):
+    list_display = ("pk", "beginning", "workspace", "created_by", "created_at")
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("text", "workspace__name")
+
+    @admin.display(description="text")
+    def beginning(self, content: Content) -> str:
+        return content.text[:80]
+
+
+@admin.register(Campaign)
+class CampaignAdmin(LookOnly):
+    list_display = ("name", "workspace", "state", "recipients", "start_at", "launched_at", "finished_at", "created_by")
+    list_filter = ("state",)
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("name", "workspace__name", "=uuid")
+
+
+@admin.register(CampaignTag)
+class CampaignTagAdmin(LookOnly):
+    list_display = ("campaign", "tag", "workspace")
+    list_select_related = ("campaign", "tag", "workspace")
+    search_fields = ("campaign__name", "=tag__name")
+
+
+@admin.register(CampaignDevice)
+class CampaignDeviceAdmin(LookOnly):
+    list_display = ("campaign", "device", "workspace")
+    list_select_related = ("campaign", "device", "workspace")
+    search_fields = ("campaign__name", "device__name", "=device__phone")
+
+
+@admin.register(Stream)
+class StreamAdmin(LookOnly):
+    list_display = (
+        "pk", "campaign", "device", "lane", "running", "next_due", "pending", "sending", "waiting", "sent", "delivered",
+        "read", "dead", "uncertain", "skipped", "replied",
+    )  # fmt: skip
+    list_filter = ("lane", "running")
+    list_select_related = ("campaign", "device")
+    search_fields = ("campaign__name", "=campaign__uuid", "device__name", "=device__phone")
+
+
+@admin.register(Message)
+class MessageAdmin(LookOnly):
+    list_display = ("pk", "phone", "state", "reason", "campaign", "workspace", "attempts", "due_at", "sent_at")
+    list_filter = ("state",)
+    list_select_related = ("campaign", "workspace")
+    search_fields = ("=phone", "=wire_id", "=campaign__uuid")
+    search_help_text = "A number as +60123456789, WhatsApp's id, or a campaign's UUID."
+
+
+@admin.register(Attempt)
+class AttemptAdmin(LookOnly):
+    list_display = ("pk", "message_id", "number", "started_at", "outcome", "workspace")
+    list_select_related = ("workspace",)
+    search_fields = ("=message__id",)
+
+
+@admin.register(WireId)
+class WireIdAdmin(LookOnly):
+    list_display = ("wire_id", "device_id", "message_id", "sent_at", "workspace")
+    list_select_related = ("workspace",)
+    search_fields = ("=wire_id", "=message_id")
