@@ -138,9 +138,11 @@ def has_tenant_role() -> bool:
 
 
 def look_for_tenant_role() -> bool:
+    """A role that was made after the migrations has no grants: acting as it would break every page."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')",
+            "SELECT count(*) FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')"
+            " AND has_table_privilege(oid, to_regclass('accounts_workspace')::oid, 'SELECT')",
             [TENANT_ROLE],
         )
         return bool(cursor.fetchone()[0])

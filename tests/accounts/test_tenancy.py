@@ -27,6 +27,7 @@ from campaigns.models import (
     ContactImport,
     ImportChunk,
     ImportReject,
+    ImportRow,
     Lane,
     Message,
     Stream,
@@ -73,6 +74,9 @@ def fill(workspace: Workspace, number: int) -> None:
     upload = ContactImport.objects.create(workspace=workspace, filename="people.csv")
     ImportChunk.objects.create(workspace=workspace, contact_import=upload, number=number, data=b"phone\n")
     ImportReject.objects.create(workspace=workspace, contact_import=upload, row=number, line=2, reason="No number")
+    ImportRow.objects.create(
+        workspace=workspace, contact_import=upload, phone=f"+6019{number:07d}", name="Row", tags=""
+    )
     device = make_device(workspace)
     DeviceEvent.objects.create(workspace=workspace, device=device, kind="paired")
     contact = make_contact(workspace, tags=(f"vip{number}",), consent_import=upload)
