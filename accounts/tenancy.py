@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.db import connection, models, transaction
 from django.db.migrations.operations.base import Operation
@@ -22,7 +22,10 @@ TENANT_ROLE = "flotilla_tenant"
 CURRENT_WORKSPACE = "NULLIF(current_setting('flotilla.workspace', true), '')::bigint"
 
 
-class TenantQuerySet(models.QuerySet[Any]):
+Row = TypeVar("Row", bound=models.Model, covariant=True)
+
+
+class TenantQuerySet(models.QuerySet[Row]):
     def for_workspace(self, workspace: Workspace) -> Self:
         return self.filter(workspace=workspace)
 
