@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
+import structlog
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -61,6 +62,7 @@ def workspace_role(needed: str) -> Callable[[View], View]:
             scoped = cast(WorkspaceRequest, request)
             scoped.workspace = membership.workspace
             scoped.role = Role(membership.role)
+            structlog.contextvars.bind_contextvars(workspace_id=scoped.workspace.pk)
             if not scoped.role.covers(needed):
                 raise PermissionDenied
             with tenant_scope(scoped.workspace), timezone.override(scoped.workspace.zone):

@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
 from django.conf import settings
 
@@ -23,6 +24,7 @@ def start_servers() -> None:
         os.environ["CHANNEL_PREFIX"] = worker  # publish and subscribe know no database numbers
         return
     var = session.enter_context(tempfile.TemporaryDirectory(prefix="flotilla-var-"))
+    (Path(var) / "static").mkdir()
     os.environ.update(
         session.enter_context(temporary_servers(*FORGETFUL)),
         DJANGO_SETTINGS_MODULE="config.settings",

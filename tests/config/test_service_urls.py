@@ -160,7 +160,7 @@ def test_the_parts_make_the_url_when_it_is_unset() -> None:
     parts = {"REDIS_URL": "", "REDISHOST": "cache.internal", "REDISPORT": "6380", "REDIS_PASSWORD": "a/b@c"}
     assert redis_url(parts) == "redis://:a%2Fb%40c@cache.internal:6380/0"
     assert redis_url({"REDISHOST": "::1"}) == "redis://[::1]:6379/0"
-    assert redis_url({"REDIS_URL": "redis://other", **{"REDISHOST": "cache.internal"}}) == "redis://other"
+    assert redis_url({"REDIS_URL": "redis://other", "REDISHOST": "cache.internal"}) == "redis://other"
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from accounts.masking import mask_url
+from accounts.setup import first_account_url
 
 
 class Command(BaseCommand):
@@ -30,8 +31,8 @@ class Command(BaseCommand):
         self.collect_static_files()
         if demo:
             call_command("seed_demo", stdout=self.stdout)
-        if "first_account_link" in get_commands():
-            call_command("first_account_link", stdout=self.stdout)
+        if link := first_account_url(settings.SITE_URL):
+            self.stdout.write(f"Nobody can administer this installation yet. Make the first account here, once: {link}")
 
     def wait_for_database(self) -> None:
         told = False
