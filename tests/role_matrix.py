@@ -1,0 +1,108 @@
+"""Who may open which address: written down once, for every address of the site. What is not in here fails the tests.
+
+A new page takes one line in `MATRIX`: the name of its URL, and who may open it:
+
+    public    anybody, signed in or not
+    person    whoever is signed in
+    viewer    members of the workspace with at least this role: lower roles get 403, strangers 404
+    manager
+    owner
+    staff     staff of the installation
+
+A new noun (an id in a URL) takes one line in `NOUNS`: the word before the id in the address, and what makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from accounts.models import Workspace
+from tests.factories import make_campaign, make_contact, make_device, make_import
+
+MATRIX = {
+    # config
+    "root": "person",
+    # accounts
+    "accounts:setup": "public",  # 404 once somebody administers the installation
+    "accounts:settings": "viewer",
+    "accounts:save_workspace": "owner",
+    "accounts:members": "viewer",
+    "accounts:profile": "person",
+    "accounts:workspaces": "person",
+    "accounts:choose_workspace": "viewer",
+    # django-allauth
+    "account_login": "public",
+    "account_logout": "public",
+    "account_signup": "public",
+    "account_inactive": "public",
+    "account_email_verification_sent": "public",
+    "account_confirm_email": "public",
+    "account_confirm_login_code": "public",
+    "account_reset_password": "public",
+    "account_reset_password_done": "public",
+    "account_reset_password_from_key": "public",
+    "account_reset_password_from_key_done": "public",
+    "account_reauthenticate": "person",
+    "account_email": "person",
+    "account_change_password": "person",
+    "account_set_password": "person",
+    # devices
+    "devices:index": "viewer",
+    "devices:add": "manager",
+    "devices:device": "viewer",
+    "devices:rename": "manager",
+    "devices:pace": "manager",
+    "devices:reconnect": "manager",
+    "devices:unlink": "manager",
+    "devices:remove": "manager",
+    "devices:pair": "manager",
+    "devices:cancel_pairing": "manager",
+    "devices:play_phone": "manager",
+    # campaigns
+    "campaigns:device_test": "viewer",
+    "campaigns:send_device_test": "manager",
+    "campaigns:list": "viewer",
+    "campaigns:create": "manager",
+    "campaigns:preview": "viewer",
+    "campaigns:audience": "viewer",
+    "campaigns:campaign": "viewer",
+    "campaigns:edit": "manager",
+    "campaigns:delete": "manager",
+    "campaigns:text": "manager",
+    "campaigns:recipients": "viewer",
+    "campaigns:start": "manager",
+    "campaigns:pause": "manager",
+    "campaigns:resume": "manager",
+    "campaigns:cancel": "manager",
+    "campaigns:unschedule": "manager",
+    "campaigns:contacts": "viewer",
+    "campaigns:contact_add": "manager",
+    "campaigns:contact": "viewer",
+    "campaigns:contact_opt_out": "manager",
+    "campaigns:contact_opt_in": "manager",
+    "campaigns:imports": "viewer",
+    "campaigns:import_upload": "manager",
+    "campaigns:import": "viewer",
+    "campaigns:import_start": "manager",
+    "campaigns:import_stop": "manager",
+    "campaigns:import_discard": "manager",
+    "campaigns:import_rejects": "viewer",
+    # monitoring
+    "monitoring:home": "viewer",
+    "monitoring:healthz": "public",
+    "monitoring:readyz": "public",
+    "monitoring:redis_check": "staff",
+}
+# Whole trees with one rule, by the beginning of the name or, for nameless patterns, of the address.
+TREES = {"admin:": "staff", "django_rq:": "staff", "admin/": "staff"}
+
+NOUNS: dict[str, Callable[[Workspace], Any]] = {
+    "workspaces": lambda workspace: workspace,
+    "devices": make_device,
+    "campaigns": make_campaign,
+    "contacts": make_contact,
+    "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
+}
+# What stands for parameters that are no ids of a workspace's nouns.
+SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1"}
