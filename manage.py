@@ -14,6 +14,10 @@ def main() -> None:
         from config.up import main as up
 
         sys.exit(up(sys.argv[2:]))
+    if sys.argv[1:2] == ["rehearse"]:  # likewise
+        from config.rehearsal.command import main as rehearse
+
+        sys.exit(rehearse(sys.argv[2:]))
     from django.core.management import execute_from_command_line
 
     from config.running import adopt

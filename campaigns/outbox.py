@@ -6,6 +6,7 @@ cancel and planning lock streams in id order too, so that no two of them can wai
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,7 +138,8 @@ moved AS (
         attempts = m.attempts + (h.verdict = 'send')::int,
         tag = CASE WHEN h.verdict = 'send' THEN j.tag ELSE m.tag END,
         epoch = CASE WHEN h.verdict = 'send' THEN a.epoch ELSE m.epoch END,
-        attempted_at = CASE WHEN h.verdict = 'send' THEN now() ELSE m.attempted_at END
+        attempted_at = CASE WHEN h.verdict = 'send' THEN now() ELSE m.attempted_at END,
+        ready_at = CASE WHEN h.verdict = 'send' THEN greatest(m.due_at, j.next_send_at) ELSE m.ready_at END
     FROM head h
     JOIN judged j ON j.id = h.device_id
     JOIN asked a ON a.device_id = h.device_id
@@ -214,8 +216,9 @@ def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
 def _answer(row: tuple[Any, ...]) -> Claimed | Held:
     device, workspace, moved, campaign, message, tag, delay, phone, content, text, name, fields, tries, why, wait = row
     if moved == "sending":
+        fields = json.loads(fields)  # Django has psycopg hand jsonb over as text
         return Claimed(
-            device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields, tries
+            device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, custom, tries
         )
     return Held(device, why, None if wait is None else max(0.0, wait))
 

@@ -194,6 +194,10 @@ class Sender:
             except TextError as error:
                 self._answer(worker, outcome.template_error(str(error)))
                 continue
+            except Exception:  # one poisonous message must not end the engine, again and again
+                logger.exception("Message %d could not be composed", message.message)
+                self._answer(worker, outcome.template_error("it could not be composed"))
+                continue
             sends.append(
                 contract.Send(
                     message.device, worker.epoch, message.message, message.tag, message.phone, worker.flight.text

@@ -152,6 +152,7 @@ class Migration(migrations.Migration):
                 ('tag', models.BinaryField(blank=True, help_text='32 random bytes, drawn for each attempt.', null=True)),
                 ('epoch', models.PositiveBigIntegerField(blank=True, null=True)),
                 ('attempted_at', models.DateTimeField(blank=True, null=True)),
+                ('ready_at', models.DateTimeField(blank=True, help_text="When it might have left at the earliest: due, and its device's pace allowed it.", null=True)),
                 ('text', models.TextField(blank=True, help_text='What was sent, word for word.', null=True)),
                 ('wire_id', models.CharField(blank=True, help_text="WhatsApp's id of the message.", max_length=64, null=True)),
                 ('chat', models.CharField(blank=True, help_text="WhatsApp's name of the chat.", max_length=64, null=True)),

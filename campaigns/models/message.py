@@ -39,6 +39,11 @@ class Message(TenantModel):
     tag = models.BinaryField(null=True, blank=True, help_text="32 random bytes, drawn for each attempt.")
     epoch = models.PositiveBigIntegerField(null=True, blank=True)
     attempted_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When it might have left at the earliest: due, and its device's pace allowed it.",
+    )
 
     text = models.TextField(null=True, blank=True, help_text="What was sent, word for word.")
     wire_id = models.CharField(max_length=64, null=True, blank=True, help_text="WhatsApp's id of the message.")

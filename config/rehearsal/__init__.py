@@ -1,1 +1,1 @@
-"""The rehearsal: a whole installation of its own, real processes and all, run against the simulated network's ledger."""
+"""The rehearsal: an installation of its own, real processes and all, checked against the network's ledger."""

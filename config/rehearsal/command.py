@@ -127,18 +127,10 @@ class Rehearsal:
     def start_processes(self) -> None:
         self.follow_servers()
         manage = [sys.executable, str(PROJECT / "manage.py")]
-        network = [
-            "--network",
-            "--socket",
-            os.environ["SIMULATOR_SOCKET"],
-            "--control",
-            os.environ["SIMULATOR_CONTROL"],
-        ]
-        self.start(
-            "simulator",
-            [sys.executable, "-m", "devices.gateway.simulator", *network, "--ledger", str(self.ledger)]
-            + ["--ack-ms", str(self.asked.ack_ms), "--seed", str(self.asked.seed), *QUIET_PEOPLE],
-        )
+        sockets = ["--socket", os.environ["SIMULATOR_SOCKET"], "--control", os.environ["SIMULATOR_CONTROL"]]
+        behaviour = ["--ack-ms", str(self.asked.ack_ms), "--seed", str(self.asked.seed), *QUIET_PEOPLE]
+        network = ["-m", "devices.gateway.simulator", "--network", *sockets, "--ledger", str(self.ledger)]
+        self.start("simulator", [sys.executable, *network, *behaviour])
         self.start("web", [sys.executable, "-m", "daphne", "-u", str(self.folder / "web"), "config.asgi:application"])
         self.start("worker", [*manage, "work", "clock", "planning", "webhooks"])
         self.start("worker", [*manage, "work", "imports", "exports"])
@@ -249,7 +241,7 @@ class Rehearsal:
 
 
 # People who neither answer nor refuse: a rehearsal ends with sent = messages.
-QUIET_PEOPLE = ["--reply-share", "0", "--stop-share", "0", "--refuse-share", "0", "--lost-ack-share", "0"]
+QUIET_PEOPLE = ["--jitter-ms", "0", "--reply-share", "0", "--stop-share", "0"]
 
 
 def plan_paused(campaigns: list[Any]) -> None:

@@ -44,7 +44,7 @@ def even_shares(total: int, parts: int) -> list[int]:
 
 
 def make_workspace(number: int, devices: int) -> Workspace:
-    owner = User.objects.create(email=f"owner{number}@rehearsal.invalid", password="!")
+    owner = User.objects.create(email=f"owner{number}@rehearsal.invalid")
     workspace = Workspace.objects.create(
         owner=owner, name=f"Rehearsal {number}", timezone="Asia/Kuala_Lumpur", device_limit=max(15, devices)
     )
