@@ -218,7 +218,7 @@ def _answer(row: tuple[Any, ...]) -> Claimed | Held:
     if moved == "sending":
         fields = json.loads(fields)  # Django has psycopg hand jsonb over as text
         return Claimed(
-            device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, custom, tries
+            device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields, tries
         )
     return Held(device, why, None if wait is None else max(0.0, wait))
 
