@@ -48,6 +48,11 @@ class PaceForm(forms.ModelForm):
         required=False, min_value=1, max_value=1_000_000, label="Most a day", help_text="Empty: no cap."
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("min_delay", "max_delay"):  # 10, not 10.0
+            self.initial[name] = f"{self.initial[name]:g}"
+
     class Meta:
         model = Device
         fields = ["min_delay", "max_delay", "hourly_cap", "daily_cap"]

@@ -21,10 +21,10 @@ def push_devices(ids: Iterable[int]) -> None:
 def updates(device: Device) -> Iterator[Update]:
     context = {"device": device}
     yield Update(device.workspace, "devices", "devices/_device.html", context)
-    yield Update(device.workspace, topic(device), "devices/_device_page.html", context)
+    yield Update(device.workspace, f"device.{device.uuid}", "devices/_device_page.html", context)
     # While a code may be on the screen only the next code replaces it.
     if device.state != DeviceState.PAIRING or device.request == Request.CANCEL_PAIR:
-        yield Update(device.workspace, topic(device), "devices/_pairing.html", context)
+        yield Update(device.workspace, pairing_topic(device), "devices/_pairing.html", context)
 
 
 def push_removed(device: Device) -> None:
@@ -32,7 +32,7 @@ def push_removed(device: Device) -> None:
 
 
 def push_code(device_id: int, payload: str, expires_s: float) -> None:
-    """Show a pairing code, valid for ``expires_s`` more seconds, on the device's own topic.
+    """Show a pairing code, valid for ``expires_s`` more seconds, on the pages that pair this device.
 
     Whoever scans it speaks for the device: it goes to its workspace's pages and nowhere else, no table and no log.
     """
@@ -41,7 +41,7 @@ def push_code(device_id: int, payload: str, expires_s: float) -> None:
         return
     push(
         device.workspace,
-        topic(device),
+        pairing_topic(device),
         "devices/_pairing.html",
         device=device,
         code=qr_svg(payload),
@@ -51,8 +51,9 @@ def push_code(device_id: int, payload: str, expires_s: float) -> None:
     )
 
 
-def topic(device: Device) -> str:
-    return f"device.{device.uuid}"
+def pairing_topic(device: Device) -> str:
+    """Apart from the device's page, which viewers keep open: a code goes to the pages that pair."""
+    return f"pairing.{device.uuid}"
 
 
 def qr_svg(payload: str) -> SafeString:

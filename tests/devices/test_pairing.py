@@ -29,7 +29,7 @@ def url(device: Device, name: str = "pair") -> str:
 
 
 def topic(device: Device) -> tuple[Workspace, str]:
-    return device.workspace, f"device.{device.uuid}"
+    return device.workspace, f"pairing.{device.uuid}"
 
 
 def region(client: Client, device: Device) -> str:
@@ -98,14 +98,19 @@ def test_fetching_the_region_asks_the_host_to_show_the_code_again(
     queue.empty()
 
 
-def test_a_code_reaches_the_device_s_own_topic_with_its_countdown(pairing: Device, charlie: User, hear: Any) -> None:
-    stranger = (charlie.owned_workspace, f"device.{pairing.uuid}")
-    with hear(topic(pairing), (pairing.workspace, "devices"), stranger) as (page, rows, elsewhere):
+def test_a_code_reaches_the_pages_that_pair_and_no_others(pairing: Device, charlie: User, hear: Any) -> None:
+    workspace = pairing.workspace
+    others = [
+        (workspace, "devices"),
+        (workspace, f"device.{pairing.uuid}"),
+        (charlie.owned_workspace, f"pairing.{pairing.uuid}"),
+    ]
+    with hear(topic(pairing), *others) as (page, *elsewhere):
         push_code(pairing.pk, PAYLOAD, 59.6)
     (shown,) = page
     assert 'id="pairing"' in shown
     assert 'data-expires="59.6"' in shown
-    assert rows == elsewhere == []
+    assert elsewhere == [[], [], []]
 
 
 def test_a_code_is_drawn_dark_on_white_with_a_quiet_zone_and_nothing_inline(pairing: Device, hear: Any) -> None:
