@@ -1,6 +1,14 @@
 """The addresses of the monitoring app."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from monitoring.views import health, home
 
 app_name = "monitoring"
-urlpatterns: list[URLPattern] = []
+
+urlpatterns = [
+    path("dashboard", home.home, name="home"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("api/system/redis-check", health.redis_check, name="redis_check"),
+]

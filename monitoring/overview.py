@@ -1,0 +1,286 @@
+"""What Home shows of a workspace: today's funnel, devices, campaigns, what needs a person, and the first steps.
+
+Everything comes from maintained counters and a few rows; no query here grows with the number of messages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, Sum
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Workspace
+from campaigns.live import Row, figures, row_of, streams_of
+from campaigns.models import Campaign, CampaignState, Contact, Lane, Stream
+from devices.models import Device, Host
+from devices.shown import SHOWN_STATES, shown, used_today
+
+OPEN = (CampaignState.RUNNING, CampaignState.PAUSED)
+CAMPAIGNS_SHOWN = 8
+NAMED_AT_MOST = 5  # of one kind of trouble; the list behind the link has them all
+RECENT = timedelta(days=7)
+LATE = timedelta(minutes=2)
+STUCK = {
+    "uncertain": "The answer was lost, so nobody knows whether they left. They are not sent again on their own.",
+    "failed": "WhatsApp refused them for good, or every try was used up. Each shows its reason.",
+}
+# A device in one of these states sends nothing until something happens, or somebody does something.
+HALTED = {"offline", "unlinked", "replaced", "banned", "outdated", "no_engine"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    label: str
+    value: int
+    url: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """``since`` says honestly what is counted: a counter knows its campaign, not the day."""
+
+    figures: list[Figure]
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCount:
+    word: str
+    colour: str
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    colour: str
+    title: str
+    text: str
+    url: str = ""
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    title: str
+    text: str
+    done: bool
+    url: str
+    action: str
+
+
+def overview(workspace: Workspace) -> dict[str, Any]:
+    """Everything `_home.html` reads."""
+    devices = list(
+        Device.objects.for_workspace(workspace).select_related("workspace").with_shown_state().order_by("name")
+    )
+    campaigns = lively_campaigns(workspace)
+    streams = streams_of(campaigns)
+    steps = first_steps(workspace, devices)
+    return {
+        "workspace": workspace,
+        "funnel": funnel(campaigns, [stream for own in streams.values() for stream in own]),
+        "sent_today": sum(used_today(device) for device in devices),
+        "devices": device_counts(devices),
+        "device_total": len(devices),
+        "rows": listed(campaigns, streams),
+        "troubles": [*troubles(workspace, devices)],
+        "steps": [] if all(step.done for step in steps) else steps,
+        "next_step": next((step for step in steps if not step.done), None),
+        "steps_done": sum(step.done for step in steps),
+    }
+
+
+# ---- Campaigns
+
+
+def start_of_day(workspace: Workspace) -> datetime:
+    return timezone.now().astimezone(workspace.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def lively_campaigns(workspace: Workspace) -> list[Campaign]:
+    """What runs, is paused or scheduled, and what was started or ended today, newest first."""
+    today = start_of_day(workspace)
+    lively = Q(state__in=(*OPEN, CampaignState.SCHEDULED)) | Q(launched_at__gte=today) | Q(finished_at__gte=today)
+    found = Campaign.objects.for_workspace(workspace).filter(lively).select_related("workspace")
+    return list(found.order_by("-launched_at", "-pk"))
+
+
+def listed(campaigns: Sequence[Campaign], streams: dict[int, list[Stream]]) -> list[tuple[Campaign, Row]]:
+    """Running ones first, then paused, then by their start."""
+    waiting = [campaign for campaign in campaigns if campaign.state == CampaignState.SCHEDULED]
+    waiting.sort(key=lambda campaign: (campaign.start_at is None, campaign.start_at))
+    shown_first = [campaign for state in OPEN for campaign in campaigns if campaign.state == state] + waiting
+    return [(campaign, row_of(campaign, streams[campaign.pk])) for campaign in shown_first[:CAMPAIGNS_SHOWN]]
+
+
+def funnel(campaigns: Sequence[Campaign], streams: Sequence[Stream]) -> Funnel | None:
+    """Of the campaigns that ran today; None when none did."""
+    ran = [campaign for campaign in campaigns if campaign.launched_at]
+    if not ran:
+        return None
+    today = start_of_day(ran[0].workspace)
+    earlier = sum(campaign.launched_at < today for campaign in ran if campaign.launched_at)
+    found = figures(streams)
+    words = ("sent", "delivered", "read", "replied", "failed")
+    return Funnel(
+        [
+            Figure(word.capitalize(), found[word], behind(ran, word), "red" if word == "failed" and found[word] else "")
+            for word in words
+        ],
+        since_when(len(ran), earlier),
+    )
+
+
+def since_when(ran: int, earlier: int) -> str:
+    told = f"{counted(ran, 'campaign')} ran today."
+    if not earlier:
+        return told
+    who = "It" if ran == 1 else "All" if ran == earlier else f"{earlier} of them"
+    whose = "its figures count from its start" if ran == 1 else "those figures count from the start"
+    return f"{told} {who} began before today: {whose}."
+
+
+def behind(ran: Sequence[Campaign], figure: str) -> str:
+    """The rows behind a figure: the people of the only campaign, or the list of campaigns."""
+    if len(ran) == 1:
+        return f"{reverse('campaigns:recipients', args=[ran[0].uuid])}?figure={figure}"
+    return reverse("campaigns:list")
+
+
+# ---- Devices
+
+
+def device_counts(devices: Sequence[Device]) -> list[DeviceCount]:
+    counts = Counter(device.shown_state for device in devices)
+    return [
+        DeviceCount(state.word, state.colour, counts[name], f"{reverse('devices:index')}?state={name}")
+        for name, state in SHOWN_STATES.items()
+        if counts[name]
+    ]
+
+
+# ---- What needs a person
+
+
+def troubles(workspace: Workspace, devices: Sequence[Device]) -> Iterator[Trouble]:
+    """Each with its action; the gravest first."""
+    alive = Host.objects.alive().exists()
+    if not alive:
+        yield Trouble(
+            "red",
+            "No engine is running",
+            "Nothing is sent and no device can be linked until one runs. Whoever runs this installation can start it.",
+        )
+    yield from halted_devices(workspace, devices, alive)
+    yield from stuck_messages(workspace)
+    yield from late_campaigns(workspace)
+
+
+def halted_devices(workspace: Workspace, devices: Sequence[Device], alive: bool) -> Iterator[Trouble]:
+    """Devices that can't send what runs through them. Without any engine that is said once, not for each."""
+    running = Stream.objects.for_workspace(workspace).filter(running=True)
+    waiting = dict(running.values_list("device").annotate(count=Sum("pending") + Sum("waiting")))
+    for device in devices:
+        count = waiting.get(device.pk, 0)
+        if not count or device.shown_state not in HALTED or (device.shown_state == "no_engine" and not alive):
+            continue
+        state = shown(device)
+        again = device.shown_state == "unlinked"
+        yield Trouble(
+            state.colour,
+            f"{device.name}: {state.word.lower()}",
+            f"{state.reason} {counted(count, 'message')} {'waits' if count == 1 else 'wait'} for it.".strip(),
+            reverse("devices:pair" if again else "devices:device", args=[device.uuid]),
+            "Link it again" if again else "Open the device",
+        )
+
+
+def stuck_messages(workspace: Workspace) -> Iterator[Trouble]:
+    """Uncertain and failed messages of campaigns that are open or ended lately."""
+    lately = Q(campaign__state__in=OPEN) | Q(campaign__finished_at__gte=timezone.now() - RECENT)
+    streams = Stream.objects.for_workspace(workspace).filter(lately, lane=Lane.CAMPAIGN)
+    sums = streams.values("campaign__uuid", "campaign__name").annotate(uncertain=Sum("uncertain"), failed=Sum("dead"))
+    found: list[Any] = list(sums.filter(Q(uncertain__gt=0) | Q(failed__gt=0)).order_by("-campaign"))
+    for figure, text in STUCK.items():
+        touched = [(row["campaign__uuid"], row["campaign__name"], row[figure]) for row in found if row[figure]]
+        yield from stuck_by_campaign(figure, text, touched)
+
+
+def stuck_by_campaign(figure: str, text: str, touched: Sequence[tuple[UUID, str, int]]) -> Iterator[Trouble]:
+    for uuid, name, count in touched[:NAMED_AT_MOST]:
+        url = f"{reverse('campaigns:recipients', args=[uuid])}?figure={figure}"
+        yield Trouble("red", f"{name}: {counted(count, 'message')} {figure}", text, url, "Look at them")
+    if rest := touched[NAMED_AT_MOST:]:
+        messages = counted(sum(count for _, _, count in rest), "message")
+        title = f"{counted(len(rest), 'more campaign')}: {messages} {figure}"
+        yield Trouble("red", title, text, reverse("campaigns:list"), "All campaigns")
+
+
+def late_campaigns(workspace: Workspace) -> Iterator[Trouble]:
+    late = Campaign.objects.for_workspace(workspace).filter(
+        state=CampaignState.SCHEDULED, start_at__lt=timezone.now() - LATE
+    )
+    for campaign in late.order_by("start_at")[:NAMED_AT_MOST]:
+        yield Trouble(
+            "red",
+            f"{campaign.name}: should have started",
+            "Its time has passed. The clock, which starts campaigns, may not be running.",
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Open the campaign",
+        )
+
+
+# ---- The first steps
+
+
+def first_steps(workspace: Workspace, devices: Sequence[Device]) -> list[Step]:
+    """From nothing to a running campaign. A campaign that was ever started had its device and its people."""
+    launched = Campaign.objects.for_workspace(workspace).filter(launched_at__isnull=False).exists()
+    linked = [device for device in devices if device.is_linked]
+    first = next(iter(linked or devices), None)
+    direct = Stream.objects.for_workspace(workspace).filter(lane=Lane.DIRECT)
+    tested = direct.filter(Q(sent__gt=0) | Q(delivered__gt=0) | Q(read__gt=0)).exists()
+    people = Contact.objects.for_workspace(workspace).exists()
+    return [
+        Step(
+            "Link a device",
+            "One WhatsApp number, linked by scanning a code with its phone.",
+            bool(linked) or launched,
+            reverse("devices:pair", args=[first.uuid]) if first else reverse("devices:add"),
+            f"Link {first.name}" if first else "Add a device",
+        ),
+        Step(
+            "Send yourself a test message",
+            "See it arrive on your own phone before anybody else's.",
+            tested,
+            reverse("devices:device", args=[first.uuid]) if first else reverse("devices:index"),
+            "Send a test" if first else "To the devices",
+        ),
+        Step(
+            "Import your contacts",
+            "A CSV file of people who agreed to hear from you.",
+            people or launched,
+            reverse("campaigns:import_upload"),
+            "Import contacts",
+        ),
+        Step(
+            "Start a campaign",
+            "One message to the people you choose, paced over your devices.",
+            launched,
+            reverse("campaigns:create"),
+            "Write a campaign",
+        ),
+    ]
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
