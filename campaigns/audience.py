@@ -50,9 +50,13 @@ def size_of(contacts: ContactQuerySet) -> Size:
     return Size(counted["people"], counted["opted_out"])
 
 
+def reachable(contacts: ContactQuerySet) -> ContactQuerySet:
+    return contacts.filter(opted_out_at__isnull=True)
+
+
 def person_at(contacts: ContactQuerySet, number: int) -> Contact | None:
-    """The audience's n-th person, counted from 1."""
-    return contacts[number - 1 : number].first() if number > 0 else None
+    """The n-th person who can be reached, counted from 1."""
+    return reachable(contacts)[number - 1 : number].first() if number > 0 else None
 
 
 def variables_of(contact: Contact) -> dict[str, object]:
@@ -67,13 +71,14 @@ def field_words(workspace: Workspace) -> list[tuple[str, str]]:
 
 
 def missing_values(text: str, contacts: ContactQuerySet) -> tuple[int, dict[str, int]]:
-    """How many people were looked at (≤ `SAMPLE`), and for each of the text's variables how many of them lack it."""
+    """How many reachable people were looked at (≤ `SAMPLE`), and how many of them lack each of the text's variables."""
     try:
         wanted = variables_in(text)
     except TextError:
         return 0, {}
     if not wanted:
         return 0, {}
-    people = [variables_of(contact) for contact in contacts.only("pk", "name", "phone", "fields")[:SAMPLE]]
+    found = reachable(contacts).only("pk", "name", "phone", "fields")
+    people = [variables_of(contact) for contact in found[:SAMPLE]]
     lacking = {word: sum(not str(person.get(word) or "").strip() for person in people) for word in sorted(wanted)}
     return len(people), {word: count for word, count in lacking.items() if count}

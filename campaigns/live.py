@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from accounts.live import Update, push_many
 from accounts.models import AuditEntry
-from campaigns.engine.forecast import Pace, seconds_for
-from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.audience import Size, audience_of, size_of
+from campaigns.engine.forecast import Pace, seconds_for, seconds_for_all
+from campaigns.models import Campaign, CampaignState, Stream, Tag
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device, DeviceState
@@ -45,6 +46,21 @@ class DeviceRow:
     figures: dict[str, int]
     state: ShownDevice
     next_send: datetime | None
+    lasts: float | None
+    waits: bool
+
+    @property
+    def due(self) -> bool:
+        return self.next_send is not None and self.next_send <= timezone.now()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanShown:
+    """What a campaign that has not begun will do. ``lasts``: seconds; None without people or a device that can send."""
+
+    size: Size
+    tags: list[Tag]
+    devices: list[Device]
     lasts: float | None
 
 
@@ -138,6 +154,8 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
         "planning": planning(campaign),
         "device_rows": rows,
         "history": history(campaign),
+        "waiting_devices": [row for row in rows if row.waits],
+        "plan": plan_of(campaign) if campaign.state == CampaignState.SCHEDULED else None,
     }
 
 
@@ -163,20 +181,35 @@ def device_rows(campaign: Campaign, streams: Sequence[Stream]) -> list[DeviceRow
 
 def device_row(campaign: Campaign, stream: Stream, device: Device) -> DeviceRow:
     own = figures([stream])
-    sends = (
-        campaign.state == CampaignState.RUNNING
-        and device.state == DeviceState.ONLINE
-        and stream.next_due is not None
-        and own["remaining"] > 0
-    )
-    pace = Pace(device.min_delay, device.max_delay, device.hourly_cap, device.daily_cap)
+    open_ends = campaign.state == CampaignState.RUNNING and own["remaining"] > 0
+    online = device.shown_state == DeviceState.ONLINE
+    sends = open_ends and online and stream.next_due is not None
     return DeviceRow(
         device=device,
         figures=own,
         state=shown_device(device),
         next_send=max(device.next_send_at, stream.next_due or device.next_send_at) if sends else None,
-        lasts=seconds_for(own["remaining"], pace.slowed(stream.min_delay)),
+        lasts=seconds_for(own["remaining"], pace_of(device).slowed(stream.min_delay)),
+        waits=open_ends and not online,
     )
+
+
+def pace_of(device: Device) -> Pace:
+    return Pace(device.min_delay, device.max_delay, device.hourly_cap, device.daily_cap)
+
+
+def plan_of(campaign: Campaign) -> PlanShown:
+    size = size_of(audience_of(campaign))
+    chosen = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
+    devices = list(chosen.with_shown_state().order_by("name"))
+    tags = [link.tag for link in campaign.tag_links.select_related("tag").order_by("tag__name")]
+    return PlanShown(size, tags, devices, forecast(size.reachable, devices, campaign.min_delay))
+
+
+def forecast(people: int, devices: Iterable[Device], min_delay: float) -> float | None:
+    """Seconds until everyone is written to, if nothing else is sent through these devices."""
+    paces = [pace_of(device).slowed(min_delay) for device in devices]
+    return seconds_for_all(people, paces) if people else None
 
 
 def rate_of(campaign: Campaign, found: dict[str, int]) -> Rate | None:

@@ -1,12 +1,13 @@
 """The addresses of the campaigns app."""
 
-from django.urls import path
+from django.urls import include, path
 
 from campaigns.views import campaigns, direct, drafts, moves
 
 app_name = "campaigns"
 
 urlpatterns = [
+    path("", include("campaigns.urls_contacts")),
     path("devices/<uuid:uuid>/test/", direct.device_test, name="device_test"),
     path("devices/<uuid:uuid>/test/send/", direct.send_device_test, name="send_device_test"),
     path("campaigns/", campaigns.campaign_list, name="list"),
@@ -16,7 +17,7 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/", campaigns.campaign_page, name="campaign"),
     path("campaigns/<uuid:uuid>/edit/", drafts.edit, name="edit"),
     path("campaigns/<uuid:uuid>/delete/", drafts.delete, name="delete"),
-    path("campaigns/<uuid:uuid>/text/", campaigns.campaign_text, name="text"),
+    path("campaigns/<uuid:uuid>/text/", drafts.text, name="text"),
     path("campaigns/<uuid:uuid>/recipients/", campaigns.recipient_list, name="recipients"),
     path("campaigns/<uuid:uuid>/start/", moves.start, name="start"),
     path("campaigns/<uuid:uuid>/pause/", moves.pause, name="pause"),

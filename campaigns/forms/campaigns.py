@@ -97,7 +97,7 @@ class CampaignForm(TextForm):
             "audience": "everyone" if campaign.everyone else "tags",
             "tags": list(campaign.tag_links.values_list("tag_id", flat=True)),
             "devices": list(campaign.device_links.values_list("device_id", flat=True)),
-            "min_delay": campaign.min_delay or None,
+            "min_delay": f"{campaign.min_delay:g}" if campaign.min_delay else None,
             "when": "at" if campaign.start_at else "now",
             "start_at": f"{campaign.start_at.astimezone(zone):{LOCAL}}" if campaign.start_at else "",
         }

@@ -11,15 +11,13 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.drafts import change_text, what_is_missing
-from campaigns.audience import audience_of, missing_values, size_of
-from campaigns.engine.forecast import Pace, seconds_for_all
-from campaigns.forms.campaigns import TextForm, selectable_devices
-from campaigns.live import figures, live_context, row_of, streams_of, topic
+from campaigns.actions.drafts import what_is_missing
+from campaigns.audience import audience_of, missing_values
+from campaigns.live import figures, live_context, plan_of, row_of, streams_of, topic
 from campaigns.models import Campaign, CampaignState
 from campaigns.recipients import messages_behind, recipients, states_of
-from campaigns.shown import LISTS, MESSAGE_STATES, duration, shown_campaign
-from campaigns.views.answers import answer_live, is_fragment, say
+from campaigns.shown import LISTS, MESSAGE_STATES, shown_campaign
+from campaigns.views.answers import answer_live, is_fragment
 from devices.models import Device
 
 PAGE = 25
@@ -66,28 +64,15 @@ def campaign_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 
 
 def review_context(campaign: Campaign) -> dict[str, object]:
-    people = audience_of(campaign)
-    size = size_of(people)
-    chosen = list(campaign.device_links.values_list("device_id", flat=True))
-    devices = list(selectable_devices(campaign.workspace, chosen).filter(pk__in=chosen))
-    looked_at, missing = missing_values(campaign.content.text, people)
+    looked_at, missing = missing_values(campaign.content.text, audience_of(campaign))
     return {
         "campaign": campaign,
         "state": shown_campaign(campaign),
-        "size": size,
-        "tags": [link.tag for link in campaign.tag_links.select_related("tag").order_by("tag__name")],
-        "devices": devices,
-        "lasts": forecast(size.reachable, devices, campaign.min_delay),
+        "plan": plan_of(campaign),
         "looked_at": looked_at,
         "missing_values": missing,
         "problems": what_is_missing(campaign),
     }
-
-
-def forecast(people: int, devices: list[Device], min_delay: float) -> str | None:
-    paces = [Pace(d.min_delay, d.max_delay, d.hourly_cap, d.daily_cap).slowed(min_delay) for d in devices]
-    seconds = seconds_for_all(people, paces) if people else None
-    return duration(seconds) if seconds is not None else None
 
 
 @require_GET
@@ -118,17 +103,3 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         "word": LISTS[figure],
     }
     return render(request, "campaigns/recipients.html", context)
-
-
-@workspace_role("manager")
-def campaign_text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    """Another text for those not written to yet."""
-    campaign = the_campaign(request, uuid)
-    form = TextForm(request.POST or None, initial={"text": campaign.content.text})
-    if request.method == "POST" and form.is_valid():
-        changed = change_text(campaign, form.cleaned_data["text"], request.user)
-        words = "Everyone not written to yet gets the new text." if changed else "Nothing was changed."
-        return say(request, words, campaign)
-    remaining = figures(streams_of([campaign])[campaign.pk])["remaining"]
-    context = {"campaign": campaign, "form": form, "remaining": remaining}
-    return render(request, "campaigns/text.html", context, status=422 if form.errors else 200)

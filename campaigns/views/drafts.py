@@ -10,15 +10,16 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.drafts import create_campaign, delete_draft, edit_campaign
+from campaigns.actions.drafts import change_text, create_campaign, delete_draft, edit_campaign
 from campaigns.audience import audience, field_words, person_at, size_of, variables_of
 from campaigns.compose import TextError, parse, variables_in
 from campaigns.compose import render as render_text
-from campaigns.forms.campaigns import CampaignForm, selectable_devices
-from campaigns.models import Campaign, CampaignState, Tag
+from campaigns.forms.campaigns import CampaignForm, TextForm, selectable_devices
+from campaigns.live import figures, forecast, streams_of
+from campaigns.models import Campaign, CampaignState, Contact, Tag
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.views.answers import say
-from campaigns.views.campaigns import forecast, the_campaign
+from campaigns.views.campaigns import the_campaign
 
 OWN_WORDS = [("name", "Name"), ("first_name", "First name"), ("phone", "Phone number")]
 
@@ -56,6 +57,25 @@ def form_page(request: WorkspaceRequest, form: CampaignForm, campaign: Campaign 
     return render(request, "campaigns/form.html", context, status=422 if form.errors else 200)
 
 
+@workspace_role("manager")
+def text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """Another text for those not written to yet."""
+    campaign = the_campaign(request, uuid)
+    form = TextForm(request.POST or None, initial={"text": campaign.content.text})
+    if request.method == "POST" and form.is_valid():
+        changed = change_text(campaign, form.cleaned_data["text"], request.user)
+        words = "Everyone not written to yet gets the new text." if changed else "Nothing was changed."
+        return say(request, words, campaign)
+    context = {
+        "form": form,
+        "campaign": campaign,
+        "words": OWN_WORDS + field_words(request.workspace),
+        "tags": [link.tag_id for link in campaign.tag_links.all()],
+        "remaining": figures(streams_of([campaign])[campaign.pk])["remaining"],
+    }
+    return render(request, "campaigns/text.html", context, status=422 if form.errors else 200)
+
+
 @require_POST
 @workspace_role("manager")
 def delete(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
@@ -71,7 +91,7 @@ def delete(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def preview(request: WorkspaceRequest) -> HttpResponse:
     """The text as contact N of the audience would read it. Saves nothing."""
     people = audience_asked(request, request.POST)
-    count = size_of(people).people
+    count = size_of(people).reachable
     number = min(max(int_of(request.POST.get("number", "")), 1), max(count, 1))
     contact = person_at(people, number)
     context: dict[str, object] = {"contact": contact, "number": number, "people": count}
@@ -98,7 +118,9 @@ def audience_count(request: WorkspaceRequest) -> HttpResponse:
     except ValueError:
         least = 0
     lasts = forecast(size.reachable, devices, least)
-    return render(request, "campaigns/_audience.html", {"size": size, "devices": devices, "lasts": lasts})
+    nobody = not size.people and not Contact.objects.for_workspace(request.workspace).exists()
+    context = {"size": size, "devices": devices, "lasts": lasts, "nobody": nobody}
+    return render(request, "campaigns/_audience.html", context)
 
 
 def audience_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:

@@ -342,14 +342,15 @@ def test_a_draft_is_deleted_and_nothing_else_is(workspace: Workspace, alice: Cli
 def test_the_preview_is_what_contact_n_of_the_audience_reads(workspace: Workspace, alice: Client) -> None:
     make_contact(workspace, name="Ann Lee", tags=("vip",), fields={"City": "Ipoh"})
     make_contact(workspace, name="Not chosen")
-    make_contact(workspace, name="Ben Ong", tags=("vip",), opted_out_at=timezone.now())
+    make_contact(workspace, name="Opted out", tags=("vip",), opted_out_at=timezone.now())
+    make_contact(workspace, name="Ben Ong", tags=("vip",))
     asked = {"text": "Hi *{{ first_name }}* of {{ city }}, {{ nmae }}", "tags": [Tag.objects.get().pk]}
     first = alice.post(reverse("campaigns:preview"), asked)
     assert "Hi <strong>Ann</strong> of Ipoh, " in first.content.decode()
     assert "Contact 1 of 2: Ann Lee" in words(first)
     assert "No contact has nmae" in words(first)
     second = words(alice.post(reverse("campaigns:preview"), {**asked, "number": "2"}))
-    assert "Contact 2 of 2: Ben Ong (opted out: gets nothing)" in second
+    assert "Contact 2 of 2: Ben Ong" in second
     assert "Contact 2 of 2" in words(alice.post(reverse("campaigns:preview"), {**asked, "number": "99999"}))
     assert "closing }} is missing" in words(alice.post(reverse("campaigns:preview"), {**asked, "text": "Hi {{ name"}))
 
@@ -416,6 +417,10 @@ def test_uncertain_is_hidden_at_zero(workspace: Workspace, alice: Client) -> Non
 
 def test_the_text_of_a_running_campaign_is_changed_for_the_unsent(workspace: Workspace, alice: Client) -> None:
     campaign = planned_campaign(workspace)
+    campaign.tag_links.create(workspace=workspace, tag=Tag.objects.create(workspace=workspace, name="vip"))
+    form = alice.get(at("text", campaign)).content.decode()
+    assert f'name="tags" value="{Tag.objects.get().pk}"' in form
+    assert 'data-insert="{{ first_name }}"' in form
     refused = alice.post(at("text", campaign), {"text": "{% for %}"})
     assert refused.status_code == 422
     answer = words(alice.post(at("text", campaign), {"text": "New {{ name }}"}, follow=True))
