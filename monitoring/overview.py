@@ -32,7 +32,7 @@ STUCK = {
     "failed": "WhatsApp refused them for good, or every try was used up. Each shows its reason.",
 }
 # A device in one of these states sends nothing until something happens, or somebody does something.
-HALTED = {"offline", "unlinked", "replaced", "banned", "outdated", "no_engine"}
+HALTED = {"new", "offline", "unlinked", "replaced", "banned", "outdated", "no_engine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Step:
     action: str
 
 
-def overview(workspace: Workspace) -> dict[str, Any]:
+def overview(workspace: Workspace, can_manage: bool = True) -> dict[str, Any]:
     """Everything `_home.html` reads."""
     devices = list(
         Device.objects.for_workspace(workspace).select_related("workspace").with_shown_state().order_by("name")
@@ -86,13 +86,13 @@ def overview(workspace: Workspace) -> dict[str, Any]:
     streams = streams_of(campaigns)
     steps = first_steps(workspace, devices)
     return {
-        "workspace": workspace,
+        "can_manage": can_manage,
         "funnel": funnel(campaigns, [stream for own in streams.values() for stream in own]),
         "sent_today": sum(used_today(device) for device in devices),
         "devices": device_counts(devices),
         "device_total": len(devices),
         "rows": listed(campaigns, streams),
-        "troubles": [*troubles(workspace, devices)],
+        "troubles": [*troubles(workspace, devices, can_manage)],
         "steps": [] if all(step.done for step in steps) else steps,
         "next_step": next((step for step in steps if not step.done), None),
         "steps_done": sum(step.done for step in steps),
@@ -171,7 +171,7 @@ def device_counts(devices: Sequence[Device]) -> list[DeviceCount]:
 # ---- What needs a person
 
 
-def troubles(workspace: Workspace, devices: Sequence[Device]) -> Iterator[Trouble]:
+def troubles(workspace: Workspace, devices: Sequence[Device], can_manage: bool) -> Iterator[Trouble]:
     """Each with its action; the gravest first."""
     alive = Host.objects.alive().exists()
     if not alive:
@@ -180,27 +180,29 @@ def troubles(workspace: Workspace, devices: Sequence[Device]) -> Iterator[Troubl
             "No engine is running",
             "Nothing is sent and no device can be linked until one runs. Whoever runs this installation can start it.",
         )
-    yield from halted_devices(workspace, devices, alive)
+    # Without any engine that is said once, not for each device.
+    halted = HALTED if alive else HALTED - {"no_engine"}
+    yield from halted_devices(workspace, [device for device in devices if device.shown_state in halted], can_manage)
     yield from stuck_messages(workspace)
     yield from late_campaigns(workspace)
 
 
-def halted_devices(workspace: Workspace, devices: Sequence[Device], alive: bool) -> Iterator[Trouble]:
-    """Devices that can't send what runs through them. Without any engine that is said once, not for each."""
+def halted_devices(workspace: Workspace, halted: Sequence[Device], can_manage: bool) -> Iterator[Trouble]:
+    """Those that work waits for."""
     running = Stream.objects.for_workspace(workspace).filter(running=True)
     waiting = dict(running.values_list("device").annotate(count=Sum("pending") + Sum("waiting")))
-    for device in devices:
+    for device in halted:
         count = waiting.get(device.pk, 0)
-        if not count or device.shown_state not in HALTED or (device.shown_state == "no_engine" and not alive):
+        if not count:
             continue
         state = shown(device)
-        again = device.shown_state == "unlinked"
+        to_link = can_manage and not device.is_linked
         yield Trouble(
             state.colour,
             f"{device.name}: {state.word.lower()}",
             f"{state.reason} {counted(count, 'message')} {'waits' if count == 1 else 'wait'} for it.".strip(),
-            reverse("devices:pair" if again else "devices:device", args=[device.uuid]),
-            "Link it again" if again else "Open the device",
+            reverse("devices:pair" if to_link else "devices:device", args=[device.uuid]),
+            "Link it" if to_link else "Open the device",
         )
 
 

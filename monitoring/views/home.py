@@ -14,7 +14,7 @@ from monitoring.overview import overview
 @workspace_role("viewer")
 def home(request: WorkspaceRequest) -> HttpResponse:
     """The page, or to htmx its live region alone, which is swapped in by id."""
-    context = {**overview(request.workspace), "can_manage": request.role.covers("manager")}
+    context = overview(request.workspace, can_manage=request.role.covers("manager"))
     if request.htmx and not request.htmx.boosted:
         return render(request, "monitoring/_home.html", {**context, "oob": True})
     return render(request, "monitoring/home.html", context)
