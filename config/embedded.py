@@ -337,9 +337,13 @@ def temporary_servers(*postgres_settings: str) -> Iterator[dict[str, str]]:
 
 
 def main() -> int:
-    """`python -m config.embedded program …`: run a program with temporary servers in its environment."""
+    """`python -m config.embedded program …`: run a program, or a Python file, with temporary servers."""
+    command = sys.argv[1:]
+    if command and command[0].endswith(".py"):
+        command.insert(0, sys.executable)
     with temporary_servers(*FORGETFUL) as urls:
-        return subprocess.call(sys.argv[1:], env={**os.environ, **urls})
+        environ = {"SECRET_KEY": secrets.token_urlsafe(48), **os.environ, **urls}
+        return subprocess.call(command, env=environ)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from configparser import RawConfigParser
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -292,8 +293,13 @@ def pass_on(process: subprocess.Popen[bytes]) -> None:
 
 def await_servers(site: Installation, supervisor: subprocess.Popen[bytes]) -> None:
     for server in site.servers:
-        if not wait_until(lambda server=server: supervisor.poll() is not None or server.is_ready(), READY_TIMEOUT_S):  # type: ignore[misc]
+        wait_until(partial(is_settled, server, supervisor), READY_TIMEOUT_S)
+        if not server.is_ready():
             raise ServerError(f"{server.name} does not answer: see {site.var}/log/{server.name}.log")
+
+
+def is_settled(server: Server, supervisor: subprocess.Popen[bytes]) -> bool:
+    return supervisor.poll() is not None or server.is_ready()
 
 
 def prepare_database(site: Installation, options: list[str]) -> str:

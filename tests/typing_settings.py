@@ -6,4 +6,4 @@ os.environ.setdefault("SECRET_KEY", "types")
 os.environ.setdefault("DATABASE_URL", "postgresql://flotilla@/flotilla?host=/nowhere")
 os.environ.setdefault("REDIS_URL", "unix:///nowhere")
 
-from config.settings import *  # noqa: E402, F403
+from config.settings import *  # noqa: F403

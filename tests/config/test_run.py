@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -107,6 +108,10 @@ def within(seconds: float, condition: Callable[[], object]) -> None:
     assert wait_until(lambda: bool(condition()), seconds)
 
 
+def runs_anew(run: Run, killed: int, words: list[str]) -> bool:
+    return any(process.pid != killed for process in run.processes(*words))
+
+
 def test_one_command_starts_everything_and_sigterm_leaves_nothing(run: Run) -> None:
     run.start()
     assert f"Flotilla is at http://localhost:{run.port}/" in run.said()
@@ -151,7 +156,7 @@ def test_a_killed_process_is_started_again(run: Run) -> None:
     for words in (["daphne"], ["valkey-server"], ["postgres", "-D"]):
         (killed, *_) = run.processes(*words)
         killed.kill()
-        within(20, lambda killed=killed, words=words: any(p.pid != killed.pid for p in run.processes(*words)))
+        within(20, partial(runs_anew, run, killed.pid, words))
     within(30, lambda: run.get("/accounts/login/") == 200)
 
 
