@@ -11,6 +11,7 @@ from accounts.live import push
 from campaigns.models import ContactImport, ImportState
 from campaigns.shown import Shown
 
+REJECTS_SHOWN = 20
 STATES = {
     ImportState.UPLOADED: Shown("Waiting", "amber", "Tell what its columns hold to start it."),
     ImportState.QUEUED: Shown("Queued", "amber", "Waits for its turn."),
@@ -52,6 +53,7 @@ def live_context(contact_import: ContactImport) -> dict[str, Any]:
         "contact_import": contact_import,
         "state": shown_import(contact_import),
         "current": current_pass(contact_import),
+        "rejects": contact_import.rejects.order_by("row")[:REJECTS_SHOWN] if contact_import.rejected else [],
     }
 
 

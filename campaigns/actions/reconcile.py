@@ -7,6 +7,7 @@ import logging
 from django.db.models.functions import Now
 
 from campaigns.actions.campaigns import PLAN_JOB, finish_campaigns, start_due_campaigns
+from campaigns.actions.imports import resume_stalled_imports
 from campaigns.models import Campaign, CampaignState, Lane, Stream
 from devices.jobs import enqueue, rouse
 
@@ -14,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def reconcile() -> None:
-    """Start what is due, go on planning, ring for due work, finish what is done. Safe at any time, on any number."""
+    """Start what is due, go on planning and importing, ring for due work, finish what is done. Safe on any number."""
     start_due_campaigns()
     for campaign_id in unplanned():
         enqueue("planning", PLAN_JOB, campaign_id)
@@ -22,6 +23,7 @@ def reconcile() -> None:
         due = Stream.objects.filter(running=True, lane=lane, next_due__lte=Now(), device__owner__isnull=False)
         rouse(name, due.values_list("device__owner_id", "device_id").distinct())
     finish_campaigns()
+    resume_stalled_imports()
 
 
 def unplanned() -> list[int]:

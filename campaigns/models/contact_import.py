@@ -77,6 +77,11 @@ class ContactImport(TenantModel):
         return f"import:{self.uuid}"
 
     @property
+    def key(self) -> str:
+        """The UUID as text, for the query of a link."""
+        return str(self.uuid)
+
+    @property
     def is_working(self) -> bool:
         return self.state in (ImportState.QUEUED, ImportState.RUNNING)
 

@@ -1,0 +1,154 @@
+"""Looking at contacts, and the few things done to one of them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.access import WorkspaceRequest, workspace_role
+from campaigns.actions.contacts import add_contact, opt_out, take_back_opt_out
+from campaigns.forms.contacts import ContactForm, ReasonForm
+from campaigns.models import Contact, ContactImport, Tag
+from campaigns.querysets.contacts import ContactQuerySet
+from campaigns.shown import shown_message
+from campaigns.views.answers import is_fragment
+
+PAGE = 50
+COUNTED = 10_000
+MESSAGES = 50
+TAGS_OFFERED = 200
+
+
+def the_contact(request: WorkspaceRequest, uuid: UUID) -> Contact:
+    contacts = Contact.objects.for_workspace(request.workspace).select_related("workspace", "consent_import")
+    return get_object_or_404(contacts, uuid=uuid)
+
+
+@require_GET
+@workspace_role("viewer")
+def contact_list(request: WorkspaceRequest) -> HttpResponse:
+    every = Contact.objects.for_workspace(request.workspace)
+    source = the_source(request)
+    found = filtered(request, every, source)
+    before = request.GET.get("before", "")
+    page = found.filter(pk__lt=int(before)) if before.isdecimal() and len(before) < 19 else found
+    rows = list(page.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])
+    narrowed = any(request.GET.get(key) for key in ("q", "tag", "consent", "import"))
+    count = found.count_up_to(COUNTED) if narrowed else every.count()
+    context = {
+        "rows": rows[:PAGE],
+        "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
+        "count": count,
+        "many": narrowed and count == COUNTED,
+        "narrowed": narrowed,
+        "any": bool(rows) or (narrowed and every.exists()),
+        "tags": Tag.objects.for_workspace(request.workspace)[:TAGS_OFFERED],
+        "source": source,
+    }
+    template = "_list.html" if is_fragment(request) else "index.html"
+    return render(request, f"campaigns/contacts/{template}", context)
+
+
+def the_source(request: WorkspaceRequest) -> ContactImport | None:
+    """The import of `?import=`; a foreign or malformed one is not found."""
+    asked = request.GET.get("import", "")
+    if not asked:
+        return None
+    imports = ContactImport.objects.for_workspace(request.workspace)
+    return get_object_or_404(imports, uuid=uuid_or_nothing(asked))
+
+
+def uuid_or_nothing(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def filtered(request: WorkspaceRequest, contacts: ContactQuerySet, source: ContactImport | None) -> ContactQuerySet:
+    if search := request.GET.get("q", "").strip().replace("\0", "")[:100]:
+        contacts = contacts.matching(search)
+    if tag := request.GET.get("tag", "").replace("\0", ""):
+        contacts = contacts.tagged(tag)
+    if source:
+        contacts = contacts.filter(consent_import=source)
+    match request.GET.get("consent"):
+        case "agreed":
+            return contacts.agreeing()
+        case "opted-out":
+            return contacts.opted_out()
+    return contacts
+
+
+@require_GET
+@workspace_role("viewer")
+def contact_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    return render_contact(request, the_contact(request, uuid))
+
+
+def render_contact(
+    request: WorkspaceRequest, contact: Contact, form: ReasonForm | None = None, status: int = 200
+) -> HttpResponse:
+    history = contact.messages.select_related("campaign", "stream__device").order_by("-pk")[: MESSAGES + 1]
+    context = {
+        "contact": contact,
+        "tags": [link.tag for link in contact.tag_links.select_related("tag").order_by("tag__name")],
+        "fields": sorted(contact.fields.items()),
+        "history": [(message, shown_message(message)) for message in history[:MESSAGES]],
+        "more": len(history) > MESSAGES,
+        "form": form or ReasonForm(),
+        "can_manage": request.role.covers("manager"),
+    }
+    return render(request, "campaigns/contacts/contact.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@workspace_role("manager")
+def contact_add(request: WorkspaceRequest) -> HttpResponse:
+    form = ContactForm(request.POST or None, workspace=request.workspace)
+    if request.method != "POST" or not form.is_valid():
+        status = 422 if form.is_bound else 200
+        return render(request, "campaigns/contacts/add.html", {"form": form}, status=status)
+    contact, created = add_contact(
+        request.workspace,
+        request.user,
+        phone=form.cleaned_data["phone"],
+        name=form.cleaned_data["name"],
+        tags=form.cleaned_data["tags"],
+        consent_source=form.consent_source,
+    )
+    if created:
+        messages.success(request, f"{contact} was added.")
+    else:
+        messages.info(request, f"{contact.phone} is in your contacts already. Nothing was changed.")
+    return redirect("campaigns:contact", contact.uuid)
+
+
+@require_POST
+@workspace_role("manager")
+def contact_opt_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    contact = the_contact(request, uuid)
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        return render_contact(request, contact, form, status=422)
+    if opt_out(contact, request.user, form.cleaned_data["reason"]):
+        messages.success(request, f"{contact} opted out. Nothing is sent to this number any more.")
+    else:
+        messages.info(request, f"{contact} had opted out before.")
+    return redirect("campaigns:contact", contact.uuid)
+
+
+@require_POST
+@workspace_role("manager")
+def contact_opt_in(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    contact = the_contact(request, uuid)
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        return render_contact(request, contact, form, status=422)
+    if take_back_opt_out(contact, request.user, form.cleaned_data["reason"]):
+        messages.success(request, f"The opt-out of {contact} was taken back.")
+    return redirect("campaigns:contact", contact.uuid)

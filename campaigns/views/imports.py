@@ -1,0 +1,144 @@
+"""Importing contacts: the upload, what the columns hold, the import as it runs, and its rejected rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from pathlib import PurePath
+from typing import IO
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.access import WorkspaceRequest, workspace_role
+from campaigns.actions.imports import (
+    UNFINISHED_MOST,
+    TooManyImports,
+    discard_upload,
+    layout_of,
+    start_import,
+    stop_import,
+    upload_file,
+)
+from campaigns.forms.imports import MappingForm, UploadForm
+from campaigns.import_live import live_context, shown_import, topic
+from campaigns.imports.neutral import neutral
+from campaigns.imports.reader import UnreadableFile
+from campaigns.models import ContactImport, ImportState
+from campaigns.views.answers import is_fragment
+
+PAGE = 25
+
+
+def the_import(request: WorkspaceRequest, uuid: UUID) -> ContactImport:
+    imports = ContactImport.objects.for_workspace(request.workspace).select_related("workspace", "created_by")
+    return get_object_or_404(imports, uuid=uuid)
+
+
+@require_GET
+@workspace_role("viewer")
+def import_list(request: WorkspaceRequest) -> HttpResponse:
+    imports = ContactImport.objects.for_workspace(request.workspace).select_related("created_by").order_by("-pk")
+    page = Paginator(imports, PAGE).get_page(request.GET.get("page"))
+    rows = [(contact_import, shown_import(contact_import)) for contact_import in page]
+    return render(request, "campaigns/imports/index.html", {"page": page, "rows": rows})
+
+
+@require_http_methods(["GET", "POST"])
+@workspace_role("manager")
+def import_upload(request: WorkspaceRequest) -> HttpResponse:
+    form = UploadForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        file = form.cleaned_data["file"]
+        try:
+            upload = upload_file(request.workspace, request.user, PurePath(file.name).name, file)
+        except UnreadableFile as problem:
+            form.add_error("file", str(problem))
+        except TooManyImports:
+            form.add_error(None, f"{UNFINISHED_MOST} imports wait or run already. Let one of them end first.")
+        else:
+            return redirect("campaigns:import", upload.uuid)
+    status = 422 if request.method == "POST" else 200
+    return render(request, "campaigns/imports/upload.html", {"form": form}, status=status)
+
+
+@require_GET
+@workspace_role("viewer")
+def import_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    contact_import = the_import(request, uuid)
+    if is_fragment(request):
+        return render(request, "campaigns/imports/_import.html", live_context(contact_import))
+    if contact_import.state == ImportState.UPLOADED and request.role.covers("manager"):
+        form = MappingForm(layout=layout_of(contact_import), country=contact_import.country)
+        return render(request, "campaigns/imports/mapping.html", {"contact_import": contact_import, "form": form})
+    context = live_context(contact_import) | {"topic": topic(contact_import)}
+    return render(request, "campaigns/imports/import.html", context)
+
+
+@require_POST
+@workspace_role("manager")
+def import_start(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    contact_import = the_import(request, uuid)
+    if contact_import.state != ImportState.UPLOADED:
+        return redirect("campaigns:import", uuid)
+    form = MappingForm(request.POST, layout=layout_of(contact_import), country=contact_import.country)
+    if not form.is_valid():
+        context = {"contact_import": contact_import, "form": form}
+        return render(request, "campaigns/imports/mapping.html", context, status=422)
+    start_import(
+        contact_import,
+        request.user,
+        columns=form.columns,
+        header=form.cleaned_data["header"],
+        country=form.cleaned_data["country"],
+        tags=form.cleaned_data["tags"],
+        consent_source=form.consent_source,
+        consent_proof=form.cleaned_data["consent_proof"],
+    )
+    return redirect("campaigns:import", uuid)
+
+
+@require_POST
+@workspace_role("manager")
+def import_stop(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    contact_import = the_import(request, uuid)
+    stop_import(contact_import, request.user)
+    contact_import.refresh_from_db()
+    if is_fragment(request):
+        return render(request, "campaigns/imports/_import.html", live_context(contact_import))
+    return redirect("campaigns:import", uuid)
+
+
+@require_POST
+@workspace_role("manager")
+def import_discard(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    contact_import = the_import(request, uuid)
+    if not discard_upload(contact_import, request.user):
+        messages.info(request, "This import has started, so it stays in the history.")
+        return redirect("campaigns:import", uuid)
+    messages.success(request, f"{contact_import.filename} was discarded.")
+    return redirect("campaigns:imports")
+
+
+@require_GET
+@workspace_role("viewer")
+def import_rejects(request: WorkspaceRequest, uuid: UUID) -> FileResponse:
+    """The rejected rows as they stood in the file, with line and reason: to be repaired and uploaded again."""
+    contact_import = the_import(request, uuid)
+    # On disk beyond 1 MB and finished here: a response streams after the transaction that may see the rows.
+    file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
+    out = csv.writer(text, delimiter=contact_import.delimiter or ",")
+    out.writerow(["Line", "Reason", *map(neutral, contact_import.mapping.get("names", []))])
+    rejects = contact_import.rejects.order_by("row").values_list("line", "reason", "cells")
+    for line, reason, cells in rejects.iterator(chunk_size=2_000):
+        out.writerow([line, reason, *map(neutral, cells)])
+    text.detach()
+    file.seek(0)
+    name = f"{PurePath(contact_import.filename).stem} - rejected rows.csv"
+    return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")

@@ -1,0 +1,135 @@
+"""An import survives the death of its workers, and its memory does not grow with the file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import connection
+from django.db.models import Count
+
+from campaigns.actions.importing import only_worker, work_on_import
+from campaigns.actions.imports import resume_stalled_imports
+from campaigns.models import Contact, ContactImport, ContactTag, ImportChunk, ImportReject, ImportRow, ImportState
+from tests.benchmarks.bench_import import GeneratedFile
+from tests.factories import make_import, make_workspace
+
+pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
+
+ROWS = 30_000
+
+
+def environment() -> dict[str, str]:
+    """For a process of its own on this test's database."""
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"])
+    return {**os.environ, "DATABASE_URL": url.geturl()}
+
+
+@contextmanager
+def rq_worker() -> Iterator[subprocess.Popen[bytes]]:
+    """`manage.py work imports`, in a session of its own so that it dies with the job process it forked."""
+    command = [sys.executable, "manage.py", "work", "imports"]
+    process = subprocess.Popen(command, env=environment(), start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(contact_import: ContactImport, condition: Callable[[ContactImport], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        contact_import.refresh_from_db()
+        if condition(contact_import):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"still {contact_import.state} at row {contact_import.rows_done}")
+
+
+def contacts_of(workspace) -> list[tuple]:
+    found = Contact.objects.for_workspace(workspace).annotate(tags=Count("tag_links")).order_by("phone")
+    return list(found.values_list("phone", "name", "fields", "tags"))
+
+
+def test_an_import_whose_workers_are_killed_ends_as_if_nothing_had_happened() -> None:
+    workspace, calm = make_workspace(), make_workspace()
+    contact_import = make_import(workspace, GeneratedFile(ROWS))
+    moments: list[Callable[[ContactImport], bool]] = [
+        lambda i: i.rows_done > 0,
+        lambda i: i.rows_done > ROWS // 2,
+        lambda i: i.saved > 0,
+        lambda i: i.saved > ROWS // 2,
+    ]
+    for moment in moments:
+        with rq_worker():
+            wait_for(contact_import, moment)
+        contact_import.refresh_from_db()
+        assert contact_import.state == ImportState.RUNNING
+        ContactImport.objects.filter(pk=contact_import.pk).update(heartbeat_at="2026-01-01T00:00:00Z")
+        assert resume_stalled_imports() == 1
+    with rq_worker():
+        wait_for(contact_import, lambda i: i.state == ImportState.DONE and not i.chunks.exists())
+
+    undisturbed = make_import(calm, GeneratedFile(ROWS))
+    work_on_import(undisturbed.pk, turn=600)
+    undisturbed.refresh_from_db()
+    figures = ("rows_done", "accepted", "rejected", "contacts", "created", "updated", "unchanged")
+    assert [getattr(contact_import, f) for f in figures] == [getattr(undisturbed, f) for f in figures]
+    assert contacts_of(workspace) == contacts_of(calm)
+    assert contact_import.created == Contact.objects.for_workspace(workspace).count()
+    assert contact_import.rejected == ImportReject.objects.filter(contact_import=contact_import).count()
+    assert contact_import.accepted + contact_import.rejected == ROWS
+    assert not ImportRow.objects.exists()
+    assert not ImportChunk.objects.exists()
+
+
+def test_a_second_worker_of_the_same_import_does_nothing() -> None:
+    contact_import = make_import(make_workspace(), b"Phone\n0123456789\n")
+    program = (
+        "import sys, django; django.setup();"
+        "from campaigns.actions.importing import work_on_import; work_on_import(int(sys.argv[1]))"
+    )
+    second = [sys.executable, "-c", program, str(contact_import.pk)]
+    with only_worker(contact_import.pk) as alone:
+        assert alone
+        subprocess.run(second, env=environment(), check=True)
+        contact_import.refresh_from_db()
+        assert contact_import.state == ImportState.QUEUED
+    subprocess.run(second, env=environment(), check=True)
+    contact_import.refresh_from_db()
+    assert contact_import.state == ImportState.DONE
+
+
+def test_memory_stays_flat_over_a_hundred_thousand_rows() -> None:
+    workspace = make_workspace()
+    small = make_import(workspace, GeneratedFile(10_000, seed=2))
+    large = make_import(workspace, GeneratedFile(100_000, seed=3))
+    program = textwrap.dedent(
+        """
+        import resource, sys
+        import django
+        django.setup()
+        from campaigns.actions.importing import work_on_import
+        for import_id in sys.argv[1:]:
+            work_on_import(int(import_id), turn=600)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        """
+    )
+    command = [sys.executable, "-c", program, str(small.pk), str(large.pk)]
+    out = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True).stdout
+    after_small, after_large = map(int, out.split())
+    large.refresh_from_db()
+    assert large.state == ImportState.DONE
+    assert large.accepted + large.rejected == 100_000
+    assert ContactTag.objects.for_workspace(workspace).count() > 50_000
+    assert after_large < 200
+    assert after_large - after_small < 25
