@@ -63,8 +63,8 @@ def _send(updates: list[Update]) -> None:
         return
     try:
         line = _client().pipeline(transaction=False)
-        for update in updates:
-            line.publish(_channel(update), _frame(update))
+        for channel, update in _heard(updates):
+            line.publish(channel, _frame(update))
         line.execute()
     except (RedisError, OSError) as problem:
         if _failed_at is None:
@@ -72,6 +72,15 @@ def _send(updates: list[Update]) -> None:
         _failed_at = time.monotonic()
     else:
         _failed_at = None
+
+
+def _heard(updates: list[Update]) -> list[tuple[str, Update]]:
+    """With their channels, those that some page listens to: an engine tells of thousands of devices a second, and
+    rendering is what costs. A page that starts to listen just now fetches itself anyway."""
+    channels = [_channel(update) for update in updates]
+    listeners: dict[Any, int] = dict(_client().pubsub_numsub(*set(channels)))
+    found = zip(channels, updates, strict=True)
+    return [(channel, update) for channel, update in found if listeners.get(channel.encode())]
 
 
 def _frame(update: Update) -> bytes:
