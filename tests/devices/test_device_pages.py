@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
+from django.test.signals import template_rendered
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User, Workspace
 from campaigns.models import Campaign, Lane, Stream
+from devices.live import push_devices
 from devices.models import Device, DeviceEvent, DeviceState, Request
 from tests.factories import make_campaign, make_device, make_host, make_workspace
 
@@ -313,3 +315,20 @@ def test_a_removed_device_disappears_from_open_lists(as_alice: Client, workspace
     with hear((workspace, "devices")) as (rows,):
         as_alice.post(url("remove", device))
     assert [row.strip() for row in rows] == [f'<tr id="device-{device.pk}" hx-swap-oob="delete"></tr>']
+
+
+def test_what_nobody_looks_at_is_not_even_rendered(workspace: Workspace, hear: Any) -> None:
+    device = online(workspace)
+    rendered: list[str] = []
+
+    def note(sender: Any, template: Any, **kwargs: Any) -> None:
+        rendered.append(template.name)
+
+    template_rendered.connect(note)
+    try:
+        with hear((workspace, "devices")):
+            push_devices([device.pk])
+    finally:
+        template_rendered.disconnect(note)
+    assert "devices/_device.html" in rendered
+    assert "devices/_header.html" not in rendered
