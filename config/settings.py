@@ -158,6 +158,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.finish",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.imports.run_import",
+        "campaigns.jobs.imports.resume_stalled",
     }
 )
 

@@ -16,6 +16,7 @@ import rq
 from django.conf import settings
 from django.db import transaction
 from redis.exceptions import RedisError
+from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import decode_redis_hash
@@ -36,21 +37,31 @@ _FORBIDDEN = (
 )
 
 
-class RefusedJob(Exception):
-    """A job in Redis that Flotilla did not make, or that asks for what we never ask for."""
+class RefusedJob(NoSuchJobError):
+    """A job in Redis that Flotilla did not make, or that asks for what we never ask for.
+
+    To RQ it is a job that does not exist: the worker goes on to the next one.
+    """
 
 
 class AllowedJob(Job):
     """Refuses anything but `settings.JOB_FUNCTIONS` where a job is restored, before anything is imported."""
 
     def restore(self, raw_data: Any) -> Any:
-        stored = decode_redis_hash(raw_data)
-        name = _function_name(stored.get("data", b""))
-        if name not in settings.JOB_FUNCTIONS:
-            raise RefusedJob(f"function {name!r} is not one of ours")
-        if asked := [field for field in _FORBIDDEN if stored.get(field) not in (None, b"", b"[]", b"0")]:
-            raise RefusedJob(f"{', '.join(asked)} is not allowed")
-        return super().restore(raw_data)
+        try:
+            _check(decode_redis_hash(raw_data))
+            return super().restore(raw_data)
+        except Exception as problem:
+            logger.error("Refused a job of the queues: %s", problem)
+            raise problem if isinstance(problem, NoSuchJobError) else RefusedJob(str(problem)) from problem
+
+
+def _check(stored: dict[str, Any]) -> None:
+    name = _function_name(stored.get("data", b""))
+    if name not in settings.JOB_FUNCTIONS:
+        raise RefusedJob(f"function {name!r} is not one of ours")
+    if asked := [field for field in _FORBIDDEN if stored.get(field) not in (None, b"", b"[]", b"0")]:
+        raise RefusedJob(f"{', '.join(asked)} is not allowed")
 
 
 def _function_name(data: bytes) -> str:
@@ -80,9 +91,7 @@ def enqueue(queue: str, function: str, *args: Any, **options: Any) -> None:
     transaction.on_commit(lambda: _enqueue_now(lambda: django_rq.get_queue(queue), function, args, options))
 
 
-def _enqueue_now(
-    queue: Callable[[], rq.Queue], function: str, args: Sequence[Any], options: dict[str, Any]
-) -> None:
+def _enqueue_now(queue: Callable[[], rq.Queue], function: str, args: Sequence[Any], options: dict[str, Any]) -> None:
     try:
         queue().enqueue_call(function, args=tuple(args), result_ttl=60, failure_ttl=86_400, **options)
     except (RedisError, OSError) as error:

@@ -53,7 +53,8 @@ def resume_campaign(campaign: Campaign, by: User | None) -> bool:
     if not _moved(campaign, by, CampaignState.RUNNING, "campaign.resumed", [CampaignState.PAUSED]):
         return False
     _set_running(campaign, True)
-    enqueue("planning", PLAN_JOB, campaign.pk)
+    if campaign.planned_at is None:
+        enqueue("planning", PLAN_JOB, campaign.pk)
     rouse_campaign(campaign)
     return True
 

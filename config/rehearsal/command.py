@@ -92,6 +92,7 @@ class Rehearsal:
         self.meter = Meter()
         self.rng = random.Random(asked.seed)  # noqa: S311 - chooses whom to kill
         self.engines: list[subprocess.Popen[bytes]] = []
+        self.started: dict[str, subprocess.Popen[bytes]] = {}
         self.in_flight_at_kills = 0
         self.logs = (folder / "log").open("ab")
 
@@ -146,6 +147,7 @@ class Rehearsal:
             argv, cwd=PROJECT, env={**os.environ, **environment}, stdout=self.logs, stderr=self.logs
         )
         self.meter.roots[process.pid] = kind
+        self.started[kind] = process
         self.cleanup.callback(end, process)
         return process
 
@@ -172,6 +174,7 @@ class Rehearsal:
         while (left := remaining()) > 0:
             if time.time() - launched > self.asked.within:
                 raise SystemExit(f"{left} messages remain after {self.asked.within:.0f} s: {self.tail()}")
+            self.check_processes()
             if kills and left <= kills[0]:
                 kills.pop(0)
                 self.kill_an_engine()
@@ -202,9 +205,15 @@ class Rehearsal:
     def wait_for(self, what: str, condition: Callable[[], bool]) -> None:
         until = time.time() + READY_WITHIN_S
         while not condition():
+            self.check_processes()
             if time.time() > until:
                 raise SystemExit(f"{what} were not ready within {READY_WITHIN_S} s: {self.tail()}")
             time.sleep(LOOK_S)
+
+    def check_processes(self) -> None:
+        for kind, process in self.started.items():
+            if process.poll() is not None:
+                raise SystemExit(f"the {kind} process ended: {self.tail()}")
 
     def result(self, launched: float, seconds: float) -> dict[str, Any]:
         from config.rehearsal.ledger import compare, read_ledger
