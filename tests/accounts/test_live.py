@@ -1,0 +1,204 @@
+"""Live updates: who hears what, and what happens when they may no longer, or when Redis is away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import structlog
+from asgiref.sync import sync_to_async
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.db import connections, transaction
+from django.template import engines
+from django.test import Client
+from django.urls import path
+
+from accounts import consumers, live
+from accounts.consumers import LiveConsumer
+from accounts.live import Update, push, push_many
+from accounts.models import Membership, User
+from config.security import OwnOrigin
+from tests.factories import make_member, make_workspace
+
+HOST = "localhost"
+CHIP = "components/_state.html"
+
+
+def socket(topic: str, user: User | None = None, origin: str | None = f"http://{HOST}") -> WebsocketCommunicator:
+    headers = [(b"host", HOST.encode())]
+    if origin:
+        headers.append((b"origin", origin.encode()))
+    if user:
+        client = Client()
+        client.force_login(user)
+        headers.append((b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode()))
+    application = OwnOrigin(AuthMiddlewareStack(URLRouter([path("ws/live/<str:topic>/", LiveConsumer.as_asgi())])))
+    return WebsocketCommunicator(application, f"/ws/live/{topic}/", headers=headers)
+
+
+async def close_code(communicator: WebsocketCommunicator) -> int:
+    message = await communicator.receive_output(timeout=5)
+    assert message["type"] == "websocket.close", message
+    return int(message["code"])
+
+
+def in_thread(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Elsewhere than the sockets' own thread, as a job or a request would; its connection ends with it."""
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return sync_to_async(called, thread_sensitive=False)
+
+
+committed = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def cast(transactional_db: None) -> AsyncIterator[dict[str, Any]]:
+    yield await in_thread(make_cast)()
+    await sync_to_async(connections.close_all)()  # the one the sockets asked their questions on
+
+
+def make_cast() -> dict[str, Any]:
+    alice, charlie = make_workspace(), make_workspace()
+    return {"alice": alice, "charlie": charlie, "bob": make_member(alice, "viewer")}
+
+
+async def test_members_hear_their_workspace_and_strangers_do_not(cast: dict[str, Any]) -> None:
+    people = (cast["alice"].owner, cast["bob"], cast["charlie"].owner)
+    alice, bob, charlie = [await in_thread(socket)("devices", person) for person in people]
+    for listener in (alice, bob, charlie):
+        assert (await listener.connect())[0]
+    await in_thread(push)(cast["alice"], "devices", CHIP, word="Online", colour="green")
+    assert "Online" in await alice.receive_from(timeout=5)
+    assert "Online" in await bob.receive_from(timeout=5)
+    assert await charlie.receive_nothing(timeout=0.3)
+    for listener in (alice, bob, charlie):
+        await listener.disconnect()
+
+
+async def test_a_topic_hears_only_itself(cast: dict[str, Any]) -> None:
+    listener = await in_thread(socket)("campaigns", cast["alice"].owner)
+    assert (await listener.connect())[0]
+    updates = [Update(cast["alice"], topic, CHIP, {"word": topic}) for topic in ("devices", "campaigns")]
+    await in_thread(push_many)(updates)
+    assert "campaigns" in await listener.receive_from(timeout=5)
+    assert await listener.receive_nothing(timeout=0.3)
+    await listener.disconnect()
+
+
+@pytest.mark.parametrize("origin", [None, "https://evil.example", "http://localhost.evil.example", "null"])
+async def test_a_socket_opens_only_from_a_page_of_this_site(cast: dict[str, Any], origin: str | None) -> None:
+    listener = await in_thread(socket)("devices", cast["alice"].owner, origin)
+    assert not (await listener.connect())[0]
+
+
+async def test_a_socket_opens_only_for_somebody_signed_in(transactional_db: None) -> None:
+    assert not (await socket("devices").connect())[0]
+
+
+@pytest.mark.parametrize("topic", ["Devices", "devices.x", "a.b.c", "workspace.1.devices*", "d" * 80, "device.%2e%2e"])
+async def test_a_topic_is_a_plain_word_with_at_most_one_id(cast: dict[str, Any], topic: str) -> None:
+    listener = await in_thread(socket)(topic, cast["alice"].owner)
+    assert not (await listener.connect())[0]
+
+
+async def test_a_ping_is_answered_and_anything_else_ignored(cast: dict[str, Any]) -> None:
+    listener = await in_thread(socket)("home", cast["alice"].owner)
+    await listener.connect()
+    await listener.send_to(text_data='{"type": "live.update", "html": "<b>"}')
+    await listener.send_to(bytes_data=b"\x00")
+    await listener.send_to(text_data="ping")
+    assert await listener.receive_from() == "pong"
+    assert await listener.receive_nothing(timeout=0.2)
+    await listener.disconnect()
+
+
+async def test_a_frame_too_large_ends_the_socket(cast: dict[str, Any]) -> None:
+    listener = await in_thread(socket)("home", cast["alice"].owner)
+    await listener.connect()
+    await listener.send_to(text_data="x" * (consumers.LARGEST_FRAME + 1))
+    assert await close_code(listener) == consumers.TOO_LARGE
+
+
+async def test_a_flood_of_frames_ends_the_socket(cast: dict[str, Any]) -> None:
+    listener = await in_thread(socket)("home", cast["alice"].owner)
+    await listener.connect()
+    for _ in range(consumers.FRAMES_A_MINUTE + 1):
+        await listener.send_to(text_data="hello")
+    assert await close_code(listener) == consumers.POLICY_VIOLATION
+
+
+def leave(user: User) -> None:
+    Membership.objects.filter(user=user).delete()
+
+
+def change_password(user: User) -> None:
+    user.set_password("a quite different one")
+    user.save()
+
+
+def switch_off(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        (leave, consumers.NOT_A_MEMBER),
+        (change_password, consumers.SIGNED_OUT),
+        (switch_off, consumers.SIGNED_OUT),
+    ],
+)
+async def test_a_socket_ends_when_its_owner_may_listen_no_longer(
+    cast: dict[str, Any], monkeypatch: pytest.MonkeyPatch, what: Any, code: int
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.2)
+    listener = await in_thread(socket)("home", cast["bob"])
+    assert (await listener.connect())[0]
+    assert await listener.receive_nothing(timeout=0.5), "it stays open while nothing has changed"
+    await in_thread(what)(cast["bob"])
+    assert await close_code(listener) == code
+
+
+@pytest.mark.django_db
+def test_what_is_pushed_is_rendered_after_the_commit_and_marked_for_swapping_by_id(
+    monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(live, "_send", lambda updates: sent.extend(updates))
+    workspace = make_workspace()
+    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+        push(workspace, "home", "components/_messages.html")
+        assert sent == []
+    frame = live.get_channel_layer().deserialize(live._frame(sent[0]))
+    assert 'hx-swap-oob="true"' in frame["html"]
+
+
+@pytest.mark.django_db
+def test_times_in_a_push_are_in_the_zone_of_the_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = engines["django"].from_string("{% load tz %}{% get_current_timezone as zone %}{{ zone }}")
+    monkeypatch.setattr(live, "render_to_string", lambda name, context: template.render(context))
+    update = Update(make_workspace(timezone="America/New_York"), "home", "any.html")
+    assert "America/New_York" in live.get_channel_layer().deserialize(live._frame(update))["html"]
+
+
+@committed
+def test_a_push_without_redis_is_logged_once_and_never_raised(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REDIS_URL = "unix:///nowhere/valkey"
+    monkeypatch.setattr(live, "SILENCE_S", 0)
+    monkeypatch.setattr(live, "_failed_at", None)
+    live._client.cache_clear()
+    workspace = make_workspace()
+    with structlog.testing.capture_logs() as lines:
+        push(workspace, "home", CHIP, word="x")
+        push(workspace, "home", CHIP, word="x")
+    live._client.cache_clear()
+    assert [line["event"] for line in lines] == ["Live updates wait for Redis; pages say so"]

@@ -1,0 +1,116 @@
+"""The settings of a workspace and of a person."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from accounts.models import AuditEntry, Role, User, Workspace
+from tests.factories import make_member, make_user, make_workspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice() -> Workspace:
+    return make_workspace(name="Alice's Shop", timezone="UTC", default_country="MY")
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def save(client: Client, **fields: str) -> int:
+    data = {"name": "New name", "timezone": "Asia/Tokyo", "default_country": "JP", **fields}
+    return client.post("/settings/workspace/", data).status_code
+
+
+def test_the_owner_changes_the_workspace_and_the_ledger_says_how(alice: Workspace) -> None:
+    assert save(signed_in(alice.owner), name="Alice's Shop") == 302
+    alice.refresh_from_db()
+    assert (alice.name, alice.timezone, alice.default_country) == ("Alice's Shop", "Asia/Tokyo", "JP")
+    entry = AuditEntry.objects.get(action="workspace.changed")
+    assert entry.detail == {"timezone": ["UTC", "Asia/Tokyo"], "default_country": ["MY", "JP"]}
+    assert (entry.actor, entry.workspace, entry.target) == (alice.owner, alice, f"workspace:{alice.uuid}")
+
+
+def test_saving_the_same_again_is_no_change(alice: Workspace) -> None:
+    save(signed_in(alice.owner), name="Alice's Shop", timezone="UTC", default_country="MY")
+    assert not AuditEntry.objects.filter(action="workspace.changed").exists()
+
+
+def test_the_limit_and_the_owner_are_not_on_the_form(alice: Workspace) -> None:
+    save(signed_in(alice.owner), device_limit="99", owner=str(make_user().pk))
+    before = alice.owner_id
+    alice.refresh_from_db()
+    assert (alice.device_limit, alice.owner_id) == (15, before)
+
+
+def test_a_mistake_keeps_what_was_typed_and_the_old_name_in_the_frame(alice: Workspace) -> None:
+    answer = signed_in(alice.owner).post(
+        "/settings/workspace/", {"name": "Typed name", "timezone": "Mars/Base", "default_country": "JP"}
+    )
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert 'value="Typed name"' in page
+    assert 'title="Workspace">Alice&#x27;s Shop<' in page
+    alice.refresh_from_db()
+    assert alice.name == "Alice's Shop"
+
+
+def test_a_zone_from_elsewhere_stays_until_another_is_chosen(alice: Workspace) -> None:
+    Workspace.objects.filter(pk=alice.pk).update(timezone="Etc/GMT-8")
+    client = signed_in(alice.owner)
+    assert '<option value="Etc/GMT-8" selected>' in client.get("/settings/").content.decode()
+    assert save(client, timezone="Etc/GMT-8") == 302
+
+
+@pytest.mark.parametrize("role", [Role.MANAGER, Role.VIEWER])
+def test_others_read_the_settings(alice: Workspace, role: Role) -> None:
+    client = signed_in(make_member(alice, role))
+    page = client.get("/settings/").content.decode()
+    assert "Only the owner changes these" in page
+    assert "/settings/workspace/" not in page
+    assert save(client) == 403
+
+
+def test_members_see_each_other_and_who_adds_more(alice: Workspace) -> None:
+    bob = make_member(alice, Role.VIEWER, email="bob@example.com")
+    make_workspace(make_user("charlie@example.com"))
+    page = signed_in(bob).get("/settings/members/").content.decode()
+    assert "bob@example.com" in page
+    assert alice.owner.email in page
+    assert "charlie@example.com" not in page
+    assert "staff of this installation add and remove members" in page
+
+
+def test_a_guest_with_a_workspace_of_her_own_starts_there_and_switches(alice: Workspace) -> None:
+    own = make_workspace(name="Bob's own")
+    alice.memberships.create(user=own.owner, role=Role.MANAGER)
+    client = signed_in(own.owner)
+    assert client.get("/settings/members/").context["request"].workspace == own
+    assert client.post(f"/settings/workspaces/{alice.uuid}/choose/").status_code == 302
+    assert client.get("/settings/members/").context["request"].workspace == alice
+    alice.memberships.filter(user=own.owner).delete()
+    assert client.get("/settings/members/").context["request"].workspace == own, "and falls back when she is removed"
+
+
+def test_nobody_chooses_a_workspace_of_strangers(alice: Workspace) -> None:
+    client = signed_in(make_workspace().owner)
+    assert client.post(f"/settings/workspaces/{alice.uuid}/choose/").status_code == 404
+    assert "workspace" not in client.session
+
+
+def test_a_person_changes_her_name_and_nothing_else(alice: Workspace) -> None:
+    client = signed_in(alice.owner)
+    client.post("/settings/profile/", {"first_name": "Alice", "last_name": "Lim", "email": "x@x.x", "is_staff": "on"})
+    user = User.objects.get(pk=alice.owner_id)
+    assert (user.first_name, user.last_name, user.is_staff) == ("Alice", "Lim", False)
+    assert user.email == alice.owner.email
+
+
+def test_times_are_shown_in_the_zone_of_the_workspace(alice: Workspace) -> None:
+    Workspace.objects.filter(pk=alice.pk).update(timezone="Asia/Tokyo")
+    assert "(JST)" in signed_in(alice.owner).get("/settings/members/").content.decode()
