@@ -70,6 +70,8 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Step:
+    """Without ``url`` another step comes first."""
+
     title: str
     text: str
     done: bool
@@ -92,7 +94,7 @@ def overview(workspace: Workspace, can_manage: bool = True) -> dict[str, Any]:
         "devices": device_counts(devices),
         "device_total": len(devices),
         "rows": listed(campaigns, streams),
-        "troubles": [*troubles(workspace, devices, can_manage)],
+        "troubles": sorted(troubles(workspace, devices, can_manage), key=lambda trouble: trouble.colour != "red"),
         "steps": [] if all(step.done for step in steps) else steps,
         "next_step": next((step for step in steps if not step.done), None),
         "steps_done": sum(step.done for step in steps),
@@ -249,6 +251,7 @@ def first_steps(workspace: Workspace, devices: Sequence[Device]) -> list[Step]:
     launched = Campaign.objects.for_workspace(workspace).filter(launched_at__isnull=False).exists()
     linked = [device for device in devices if device.is_linked]
     first = next(iter(linked or devices), None)
+    test_page = reverse("devices:device", args=[linked[0].uuid]) if linked else ""
     direct = Stream.objects.for_workspace(workspace).filter(lane=Lane.DIRECT)
     tested = direct.filter(Q(sent__gt=0) | Q(delivered__gt=0) | Q(read__gt=0)).exists()
     people = Contact.objects.for_workspace(workspace).exists()
@@ -264,8 +267,8 @@ def first_steps(workspace: Workspace, devices: Sequence[Device]) -> list[Step]:
             "Send yourself a test message",
             "See it arrive on your own phone before anybody else's.",
             tested,
-            reverse("devices:device", args=[first.uuid]) if first else reverse("devices:index"),
-            "Send a test" if first else "To the devices",
+            test_page,
+            "Send a test",
         ),
         Step(
             "Import your contacts",

@@ -88,7 +88,7 @@ def test_each_step_is_done_by_what_happened(workspace: Workspace) -> None:
 def test_the_steps_disappear_when_all_are_done(alice: User, workspace: Workspace, sign_in: SignIn) -> None:
     device = served(workspace)
     running(workspace, device, pending=3)
-    assert "3 of 4 steps done" in page_of(sign_in(alice))
+    assert "First steps: 3 of 4 done" in page_of(sign_in(alice))
     Stream.objects.create(workspace=workspace, device=device, lane=Lane.DIRECT, running=True, delivered=1)
     page = page_of(sign_in(alice))
     assert "home-step" not in page
@@ -101,7 +101,14 @@ def test_steps_lead_to_pages_that_answer(alice: User, workspace: Workspace, sign
         if linked is not None:
             make_device(workspace, linked=linked)
         for step in overview(workspace)["steps"]:
-            assert step.done or client.get(step.url).status_code == 200, step.url
+            assert step.done or not step.url or client.get(step.url).status_code == 200, step.url
+
+
+def test_a_test_message_waits_for_a_linked_device(workspace: Workspace) -> None:
+    make_device(workspace, linked=False)
+    assert [bool(step.url) for step in overview(workspace)["steps"]] == [True, False, True, True]
+    device = make_device(workspace)
+    assert overview(workspace)["steps"][1].url == f"/devices/{device.uuid}/"
 
 
 def test_a_looker_on_sees_the_steps_without_buttons(bob: User, workspace: Workspace, sign_in: SignIn) -> None:
