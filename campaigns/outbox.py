@@ -54,20 +54,19 @@ class Held:
     wait: float | None
 
 
+# Each step hands every column on to the next, so that none joins two steps: the planner takes a step for one row and
+# would compare each of 500 devices with each.
 CLAIM_SQL = """
-WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest(%(devices)s::bigint[], %(epochs)s::bigint[], %(draws)s::float8[], %(tags)s::bytea[])
-        AS a(device_id, epoch, draw, tag)
-),
-device AS MATERIALIZED (
-    SELECT d.id, d.workspace_id, d.state, d.open_message, d.next_send_at, d.banned_until, a.tag,
+WITH device AS MATERIALIZED (
+    SELECT d.id AS device_id, d.workspace_id, d.epoch, a.tag, d.next_send_at, cal.hour, cal.day,
            d.min_delay + a.draw * (d.max_delay - d.min_delay) AS delay,
-           d.hourly_cap, d.daily_cap, cal.hour, cal.day,
+           d.state, d.open_message, d.hourly_cap, d.daily_cap,
            CASE WHEN d.hour_start = cal.hour THEN d.hour_used ELSE 0 END AS hour_used,
            CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,
            (cal.hour + interval '1 hour') AS next_hour,
            ((cal.day AT TIME ZONE w.timezone + interval '1 day') AT TIME ZONE w.timezone) AS next_day
-    FROM asked a
+    FROM unnest(%(devices)s::bigint[], %(epochs)s::bigint[], %(draws)s::float8[], %(tags)s::bytea[])
+        AS a(device_id, epoch, draw, tag)
     JOIN devices_device d ON d.id = a.device_id AND d.epoch = a.epoch AND d.owner_id = %(host)s
     JOIN accounts_workspace w ON w.id = d.workspace_id
     CROSS JOIN LATERAL (
@@ -95,31 +94,33 @@ judged AS MATERIALIZED (
     FROM device
 ),
 stream AS MATERIALIZED (
-    SELECT j.id AS device_id, s.*
+    SELECT j.device_id, j.workspace_id, j.epoch, j.tag AS new_tag, j.next_send_at, j.hour, j.day,
+           j.hour_used, j.day_used, greatest(j.delay, s.min_delay) AS delay, s.id AS stream_id, s.campaign_id, s.lane, s.next_due,
+           s.next_id, s.version
     FROM judged j
-    CROSS JOIN LATERAL (
-        SELECT s.id AS stream_id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay AS stream_delay,
-               s.xmin AS version
+    LEFT JOIN LATERAL (
+        SELECT s.id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay, s.xmin AS version
         FROM campaigns_stream s
-        WHERE s.device_id = j.id AND s.running AND s.next_due <= now()
+        WHERE s.device_id = j.device_id AND s.running AND s.next_due <= now()
         ORDER BY s.lane, s.next_due, s.id
         LIMIT 1
         FOR UPDATE SKIP LOCKED
-    ) s
+    ) s ON true
     WHERE j.held IS NULL
 ),
 head AS MATERIALIZED (
     SELECT st.*, m.*, c.name, c.fields,
            -- Messages are read as of the statement's start, the stream as of its lock: planned in between, they
            -- would be overlooked and the stream laid to rest. Then ask again.
-           CASE WHEN st.version <> seen.xmin THEN 'stale'
+           CASE WHEN st.stream_id IS NULL THEN 'idle'
+                WHEN st.version <> seen.xmin THEN 'stale'
                 WHEN m.message_id IS NULL THEN 'none'
                 WHEN m.due_at > now() THEN 'later'
                 WHEN c.opted_out_at IS NOT NULL AND st.lane <> 0 THEN 'skip'
                 ELSE 'send'
            END AS verdict
     FROM stream st
-    JOIN campaigns_stream seen ON seen.id = st.stream_id
+    LEFT JOIN campaigns_stream seen ON seen.id = st.stream_id
     LEFT JOIN LATERAL (
         SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id, m.phone, m.state AS was, m.attempts, m.tries,
                m.tag AS old_tag, m.epoch AS old_epoch, m.attempted_at AS old_at, m.reason AS old_reason
@@ -136,59 +137,57 @@ moved AS (
         state = CASE WHEN h.verdict = 'send' THEN 'sending' ELSE 'skipped' END,
         reason = CASE WHEN h.verdict = 'send' THEN '' ELSE 'opted_out' END,
         attempts = m.attempts + (h.verdict = 'send')::int,
-        tag = CASE WHEN h.verdict = 'send' THEN j.tag ELSE m.tag END,
-        epoch = CASE WHEN h.verdict = 'send' THEN a.epoch ELSE m.epoch END,
+        tag = CASE WHEN h.verdict = 'send' THEN h.new_tag ELSE m.tag END,
+        epoch = CASE WHEN h.verdict = 'send' THEN h.epoch ELSE m.epoch END,
         attempted_at = CASE WHEN h.verdict = 'send' THEN now() ELSE m.attempted_at END,
-        ready_at = CASE WHEN h.verdict = 'send' THEN greatest(m.due_at, j.next_send_at) ELSE m.ready_at END
+        ready_at = CASE WHEN h.verdict = 'send' THEN greatest(m.due_at, h.next_send_at) ELSE m.ready_at END
     FROM head h
-    JOIN judged j ON j.id = h.device_id
-    JOIN asked a ON a.device_id = h.device_id
     WHERE m.id = h.message_id AND h.verdict IN ('send', 'skip') AND m.state IN ('pending', 'waiting')
-    RETURNING m.id, m.state, h.device_id, h.stream_id, h.was
+    RETURNING m.state, h.*
 ),
 kept AS (
     INSERT INTO campaigns_attempt (workspace_id, message_id, number, tag, epoch, started_at, outcome)
-    SELECT j.workspace_id, h.message_id, h.attempts, h.old_tag, h.old_epoch, h.old_at, h.old_reason
-    FROM head h JOIN judged j ON j.id = h.device_id JOIN moved ON moved.id = h.message_id
-    WHERE h.verdict = 'send' AND h.old_tag IS NOT NULL
+    SELECT workspace_id, message_id, attempts, old_tag, old_epoch, old_at, old_reason
+    FROM moved WHERE state = 'sending' AND old_tag IS NOT NULL
     ON CONFLICT (message_id, number) DO NOTHING
 ),
-counted AS (
+advanced AS (
     UPDATE campaigns_stream s SET
-        next_due = h.due_at,
-        next_id = coalesce(h.message_id + (h.verdict <> 'later')::int, 0),
-        pending = s.pending - (moved.was IS NOT DISTINCT FROM 'pending')::int,
-        waiting = s.waiting - (moved.was IS NOT DISTINCT FROM 'waiting')::int,
-        sending = s.sending + (moved.state IS NOT DISTINCT FROM 'sending')::int,
-        skipped = s.skipped + (moved.state IS NOT DISTINCT FROM 'skipped')::int
-    FROM head h LEFT JOIN moved ON moved.id = h.message_id
-    WHERE s.id = h.stream_id AND h.verdict <> 'stale'
+        next_due = moved.due_at,
+        next_id = moved.message_id + 1,
+        pending = s.pending - (moved.was = 'pending')::int,
+        waiting = s.waiting - (moved.was = 'waiting')::int,
+        sending = s.sending + (moved.state = 'sending')::int,
+        skipped = s.skipped + (moved.state = 'skipped')::int
+    FROM moved WHERE s.id = moved.stream_id
+),
+rested AS (
+    UPDATE campaigns_stream s SET next_due = h.due_at, next_id = coalesce(h.message_id, 0)
+    FROM head h WHERE s.id = h.stream_id AND h.verdict IN ('none', 'later')
 ),
 opened AS (
     UPDATE devices_device d SET
-        open_message = moved.id, open_tag = j.tag, open_at = now(),
-        next_send_at = now() + greatest(j.delay, h.stream_delay) * interval '1 second',
-        hour_start = j.hour, hour_used = j.hour_used + 1,
-        day_start = j.day, day_used = j.day_used + 1
-    FROM moved
-    JOIN head h ON h.message_id = moved.id
-    JOIN judged j ON j.id = h.device_id
-    WHERE d.id = moved.device_id AND moved.state = 'sending'
+        open_message = moved.message_id, open_tag = moved.new_tag, open_at = now(),
+        next_send_at = now() + moved.delay * interval '1 second',
+        hour_start = moved.hour, hour_used = moved.hour_used + 1,
+        day_start = moved.day, day_used = moved.day_used + 1
+    FROM moved WHERE d.id = moved.device_id AND moved.state = 'sending'
 )
-SELECT j.id, j.workspace_id, moved.state,
-       h.campaign_id, h.message_id, j.tag, greatest(j.delay, h.stream_delay), h.phone, h.content_id, content.text,
-       coalesce(h.name, ''), coalesce(h.fields, '{}'::jsonb), h.tries,
-       CASE WHEN j.held IS NOT NULL THEN j.held WHEN h.verdict = 'later' THEN 'later'
-            WHEN h.verdict IS NOT NULL THEN 'again' ELSE 'idle' END,
-       CASE WHEN j.held IS NOT NULL THEN extract(epoch FROM j.until - now())
-            WHEN h.verdict IS NOT NULL THEN 0
-            ELSE extract(epoch FROM (SELECT min(s.next_due) FROM campaigns_stream s
-                                     WHERE s.device_id = j.id AND s.running) - now())
-       END::float8
-FROM judged j
-LEFT JOIN head h ON h.device_id = j.id
-LEFT JOIN moved ON moved.device_id = j.id
-LEFT JOIN campaigns_content content ON content.id = h.content_id AND moved.state = 'sending'
+SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END, 0::float8, m.workspace_id, m.campaign_id,
+       m.message_id, m.new_tag, m.delay, m.phone, m.content_id, content.text, coalesce(m.name, ''),
+       coalesce(m.fields, '{}'::jsonb), m.tries
+FROM moved m JOIN campaigns_content content ON content.id = m.content_id
+UNION ALL
+SELECT h.device_id, CASE h.verdict WHEN 'idle' THEN 'idle' ELSE 'again' END,
+       CASE h.verdict WHEN 'idle' THEN (
+           SELECT extract(epoch FROM min(s.next_due) - now()) FROM campaigns_stream s
+           WHERE s.device_id = h.device_id AND s.running) ELSE 0 END::float8,
+       h.workspace_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM head h WHERE h.verdict NOT IN ('send', 'skip')
+UNION ALL
+SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8,
+       j.workspace_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM judged j WHERE j.held IS NOT NULL
 """
 
 
@@ -214,13 +213,11 @@ def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
 
 
 def _answer(row: tuple[Any, ...]) -> Claimed | Held:
-    device, workspace, moved, campaign, message, tag, delay, phone, content, text, name, fields, tries, why, wait = row
-    if moved == "sending":
-        fields = json.loads(fields)  # Django has psycopg hand jsonb over as text
-        return Claimed(
-            device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields, tries
-        )
-    return Held(device, why, None if wait is None else max(0.0, wait))
+    device, verdict, wait, workspace, campaign, message, tag, delay, phone, content, text, name, fields, tries = row
+    if verdict != "send":
+        return Held(device, verdict, None if wait is None else max(0.0, wait))
+    fields = json.loads(fields)  # Django has psycopg hand jsonb over as text
+    return Claimed(device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields, tries)
 
 
 @dataclass(frozen=True, slots=True)
