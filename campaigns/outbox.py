@@ -95,8 +95,8 @@ judged AS MATERIALIZED (
 ),
 stream AS MATERIALIZED (
     SELECT j.device_id, j.workspace_id, j.epoch, j.tag AS new_tag, j.next_send_at, j.hour, j.day,
-           j.hour_used, j.day_used, greatest(j.delay, s.min_delay) AS delay, s.id AS stream_id, s.campaign_id, s.lane, s.next_due,
-           s.next_id, s.version
+           j.hour_used, j.day_used, greatest(j.delay, s.min_delay) AS delay, s.id AS stream_id, s.campaign_id, s.lane,
+           s.next_due, s.next_id, s.version
     FROM judged j
     LEFT JOIN LATERAL (
         SELECT s.id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay, s.xmin AS version
