@@ -1,4 +1,4 @@
-"""What logs and pages show in place of passwords and phone numbers. Standard library only."""
+"""What logs and pages show in place of passwords, secret links and phone numbers. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 PASSWORD = re.compile(r"^((?:[a-z]+://)?[^:/@]*):(?!//).*@", re.DOTALL)
 PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+# Links that let their reader in: the first account, a new password, a confirmed address.
+SECRET_LINK = re.compile(r"(/setup/|/password/reset/key/|/confirm-email/)[^/\s\"']+")
 # Dates and UUIDs come first so that their digits are passed over; a phone number is 8 to 15 digits, + or not, with the
 # blanks, hyphens and brackets people write.
 LIKE_A_PHONE = re.compile(
@@ -19,6 +21,11 @@ LIKE_A_PHONE = re.compile(
 def mask_url(url: str) -> str:
     """The URL with its password starred out; also safe for values that are no URL at all."""
     return PASSWORD_OPTION.sub(r"\1***", PASSWORD.sub(r"\1:***@", url))
+
+
+def mask_links(text: str) -> str:
+    """The text with the secret part of every link that lets somebody in starred out."""
+    return SECRET_LINK.sub(r"\1***", text)
 
 
 def mask_phones(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, in UTC, with phone numbers masked wherever they stand."""
+"""Logs: one JSON object a line on stderr, in UTC, with phone numbers and secret links masked wherever they stand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from accounts.masking import mask_phones
+from accounts.masking import mask_links, mask_phones
 
 PROCESSES = {"run_engine": "engine", "run_clock": "clock", "work": "worker", "daphne": "web"}
 
@@ -34,7 +34,7 @@ def masked(value: Any) -> Any:
         return {mask_phones(str(key)): masked(part) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(part) for part in value]
-    return mask_phones(str(value))
+    return mask_phones(mask_links(str(value)))
 
 
 def mask_everything(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -78,6 +78,15 @@ def test_numbers_are_masked_in_every_value_of_every_logger(log: Lines) -> None:
     assert "ValueError: +601******89 is known" in lines[3]["exception"]
 
 
+@pytest.mark.parametrize("path", ["/setup/", "/accounts/password/reset/key/", "/accounts/confirm-email/"])
+def test_a_link_that_lets_somebody_in_is_not_in_the_log(log: Lines, path: str) -> None:
+    structlog.get_logger("web").info("request_finished", request=f"GET {path}s3cret-t0ken:x/")
+    logging.getLogger("django.request").warning("Not Found: %s", f"{path}s3cret-t0ken")
+    lines = log.read()
+    assert [line["event"] for line in lines] == ["request_finished", f"Not Found: {path}***"]
+    assert lines[0]["request"] == f"GET {path}***/"
+
+
 def test_a_line_is_json_in_utc_with_level_logger_and_process(log: Lines) -> None:
     logging.getLogger("campaigns.sender").warning("slow")
     (line,) = log.read()
