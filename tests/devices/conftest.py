@@ -80,7 +80,8 @@ def hear(django_capture_on_commit_callbacks: Any) -> Hear:
 
     @contextmanager
     def listen(*topics: tuple[Workspace, str]) -> Iterator[list[list[str]]]:
-        prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+        layers: Any = settings.CHANNEL_LAYERS
+        prefix = layers["default"]["CONFIG"]["prefix"]
         heard: dict[str, list[str]] = {
             f"{prefix}__group__{group_name(workspace.pk, topic)}": [] for workspace, topic in topics
         }
