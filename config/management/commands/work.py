@@ -13,6 +13,7 @@ import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
+from django.utils.module_loading import import_string
 from django_rq import get_worker
 from redis.exceptions import RedisError
 from rq import Worker
@@ -61,6 +62,8 @@ class Command(BaseCommand):
         parser.add_argument("--burst", action="store_true", help="end when the queues are empty")
 
     def handle(self, *args: Any, queues: list[str], with_scheduler: bool, burst: bool, **options: Any) -> None:
+        for name in settings.JOB_FUNCTIONS:
+            import_string(name)  # once here, not again in every process that is forked for a job
         os.register_at_fork(after_in_child=end_with_parent)
         RedisWatch(settings.REDIS_URL).start()
         while True:
