@@ -67,7 +67,7 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
     return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
 
 
-def recipients(campaign: Campaign, messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
+def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
     rows, following = page_of(messages.select_related("contact", "content", "stream__device"), after)
     parsed: dict[int, Template] = {}
     return [recipient(message, parsed) for message in rows], following

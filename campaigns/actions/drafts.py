@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import User, Workspace
-from campaigns.audience import audience_of, size_of
+from campaigns.audience import audience_of, reachable
 from campaigns.compose import TextError, parse
 from campaigns.engine.lifecycle import CLAIMABLE
 from campaigns.live import push_campaigns
@@ -124,7 +124,7 @@ def what_is_missing(campaign: Campaign) -> list[str]:
         missing.append(f"The text cannot be used. {error}")
     if not campaign.content.text.strip():
         missing.append("The text is empty.")
-    if size_of(audience_of(campaign)).reachable == 0:
+    if not reachable(audience_of(campaign)).exists():
         missing.append("Nobody is in the audience.")
     if not Device.objects.filter(campaign_links__campaign=campaign).linked().exists():
         missing.append("No linked device is chosen.")

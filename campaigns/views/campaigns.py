@@ -88,7 +88,9 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     device = next((device for device in devices if str(device.uuid) == request.GET.get("device")), None)
     counts = figures([stream for stream in streams if device is None or stream.device_id == device.pk])
     messages = messages_behind(campaign, figure, state, device.pk if device else None)
-    rows, following = recipients(campaign, messages, request.GET.get("after", ""))
+    total = counts[f"n_{state}"] if state else counts[figure]
+    # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
+    rows, following = recipients(messages, request.GET.get("after", "")) if total else ([], "")
     context = {
         "campaign": campaign,
         "figure": figure,
@@ -99,7 +101,7 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         "device": device,
         "rows": rows,
         "following": following,
-        "total": counts[f"n_{state}"] if state else counts[figure],
+        "total": total,
         "word": LISTS[figure],
     }
     return render(request, "campaigns/recipients.html", context)

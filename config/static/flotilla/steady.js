@@ -27,6 +27,12 @@
     }
   }
 
+  // A list hears of every row of its topic, also of those that another page or filter shows.
+  document.addEventListener("htmx:wsBeforeMessage", (event) => {
+    const id = /\bid="([^"]+)"/.exec(event.detail.message)?.[1];
+    if (id && !document.getElementById(id)) event.preventDefault();
+  });
+
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment, shouldSwap } = event.detail;
     const fresh = fragment.firstElementChild;
