@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.utils import timezone
 
 from accounts.models import Membership, Role, User, Workspace
-from campaigns.actions.imports import layout_of, start_import, upload_file
+from campaigns.actions.imports import Readable, layout_of, start_import, upload_file
 from campaigns.imports.mapping import guess_columns, has_header
 from campaigns.models import (
     Campaign,
@@ -101,7 +101,7 @@ def make_campaign(
     return campaign
 
 
-def make_import(workspace: Workspace, file: bytes | BinaryIO, **options: Any) -> ContactImport:
+def make_import(workspace: Workspace, file: bytes | Readable, **options: Any) -> ContactImport:
     """An import that was uploaded, mapped as guessed and started; `work_on_import` does the rest."""
     stream = BytesIO(file) if isinstance(file, bytes) else file
     upload = upload_file(workspace, workspace.owner, options.pop("filename", "people.csv"), stream)

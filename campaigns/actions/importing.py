@@ -224,10 +224,11 @@ def _refresh(contact_import: ContactImport) -> None:
 
 
 def _end(contact_import: ContactImport, state: str, error: str) -> None:
+    """Unless somebody stopped it first."""
     with transaction.atomic():
         working = (ImportState.QUEUED, ImportState.RUNNING)
         if not _update(contact_import, working, state=state, error=error[:300], finished_at=Now()):
-            raise NotRunning
+            return
         _refresh(contact_import)
         record(
             contact_import.workspace,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import BinaryIO
+from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.import_live import push_import
-from campaigns.imports.mapping import Column
+from campaigns.imports.mapping import Column, clean
 from campaigns.imports.reader import SAMPLE_BYTES, Layout, TextCheck, UnreadableFile, examine
 from campaigns.models import ContactImport, ImportChunk, ImportState
 from devices.jobs import enqueue
@@ -28,12 +28,16 @@ UPLOAD_KEPT = timedelta(days=2)
 OPEN = (ImportState.UPLOADED, ImportState.QUEUED, ImportState.RUNNING)
 
 
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class TooManyImports(Exception):
     """This workspace has UNFINISHED_MOST imports that wait or run."""
 
 
 @transaction.atomic
-def upload_file(workspace: Workspace, by: User, filename: str, file: BinaryIO) -> ContactImport:
+def upload_file(workspace: Workspace, by: User, filename: str, file: Readable) -> ContactImport:
     """Keep an uploaded file, 1 MiB at a time. Raises UnreadableFile, TooManyImports; then nothing is kept."""
     if ContactImport.objects.for_workspace(workspace).filter(state__in=OPEN).count() >= UNFINISHED_MOST:
         raise TooManyImports
@@ -77,7 +81,7 @@ def start_import(
     """Queue the import with what its columns mean; False: somebody else started it first."""
     layout = layout_of(contact_import)
     start = layout.after_header if header else layout.start
-    names = layout.first[0] if header else [f"Column {i + 1}" for i in range(len(columns))]
+    names = [clean(cell)[:200] if header else f"Column {i + 1}" for i, cell in enumerate(layout.first[0])]
     moved = ContactImport.objects.filter(pk=contact_import.pk, state=ImportState.UPLOADED).update(
         state=ImportState.QUEUED,
         delimiter=layout.delimiter,

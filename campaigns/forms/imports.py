@@ -79,7 +79,7 @@ class MappingForm(ConsentForm):
         initial = {"header": guessed_header, "country": country}
         for i, column in enumerate(guess):
             initial |= {f"role_{i}": column.role, f"field_{i}": column.field}
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **{**kwargs, "initial": initial})
         self.layout = layout
         self.width = len(guess)
         for i in range(self.width):

@@ -37,6 +37,11 @@ class Contact(TenantModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workspace", "phone"], name="one_contact_per_phone")]
+        indexes = [
+            models.Index(
+                fields=["workspace", "-id"], condition=models.Q(opted_out_at__isnull=False), name="opted_out_contacts"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name or self.phone

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.cache import cache
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -38,7 +39,10 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
     page = found.filter(pk__lt=int(before)) if before.isdecimal() and len(before) < 19 else found
     rows = list(page.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])
     narrowed = any(request.GET.get(key) for key in ("q", "tag", "consent", "import"))
-    count = found.count_up_to(COUNTED) if narrowed else every.count()
+    if len(rows) <= PAGE and page is found:
+        count = len(rows)
+    else:
+        count = found.count_up_to(COUNTED) if narrowed else total(request, every)
     context = {
         "rows": rows[:PAGE],
         "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
@@ -51,6 +55,14 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
     }
     template = "_list.html" if is_fragment(request) else "index.html"
     return render(request, f"campaigns/contacts/{template}", context)
+
+
+def total(request: WorkspaceRequest, contacts: ContactQuerySet) -> int:
+    """Exact; beyond COUNTED as it was at most half a minute ago, for counting a million takes 0.1 s."""
+    count = contacts.count_up_to(COUNTED)
+    if count < COUNTED:
+        return count
+    return int(cache.get_or_set(f"contacts:{request.workspace.pk}", contacts.count, 30) or count)
 
 
 def the_source(request: WorkspaceRequest) -> ContactImport | None:
@@ -71,9 +83,10 @@ def uuid_or_nothing(text: str) -> UUID | None:
 
 def filtered(request: WorkspaceRequest, contacts: ContactQuerySet, source: ContactImport | None) -> ContactQuerySet:
     if search := request.GET.get("q", "").strip().replace("\0", "")[:100]:
-        contacts = contacts.matching(search)
-    if tag := request.GET.get("tag", "").replace("\0", ""):
-        contacts = contacts.tagged(tag)
+        contacts = contacts.matching(search, request.workspace.default_country)
+    if name := request.GET.get("tag", "").replace("\0", ""):
+        tag = Tag.objects.for_workspace(request.workspace).filter(name=name).first()
+        contacts = contacts.tagged(tag.pk) if tag else contacts.none()
     if source:
         contacts = contacts.filter(consent_import=source)
     match request.GET.get("consent"):

@@ -6,7 +6,7 @@ import csv
 import io
 import tempfile
 from pathlib import PurePath
-from typing import IO
+from typing import IO, cast
 from uuid import UUID
 
 from django.contrib import messages
@@ -127,7 +127,7 @@ def import_discard(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 @workspace_role("viewer")
-def import_rejects(request: WorkspaceRequest, uuid: UUID) -> FileResponse:
+def import_rejects(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """The rejected rows as they stood in the file, with line and reason: to be repaired and uploaded again."""
     contact_import = the_import(request, uuid)
     # On disk beyond 1 MB and finished here: a response streams after the transaction that may see the rows.
@@ -141,4 +141,5 @@ def import_rejects(request: WorkspaceRequest, uuid: UUID) -> FileResponse:
     text.detach()
     file.seek(0)
     name = f"{PurePath(contact_import.filename).stem} - rejected rows.csv"
-    return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
+    answer = FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
+    return cast(HttpResponse, answer)

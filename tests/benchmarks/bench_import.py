@@ -72,7 +72,7 @@ def run_once(rows: int) -> None:
 
     workspace = Workspace.objects.first() or make_workspace()
     began = time.perf_counter()
-    contact_import = make_import(workspace, GeneratedFile(rows))  # type: ignore[arg-type]
+    contact_import = make_import(workspace, GeneratedFile(rows))
     uploaded = time.perf_counter() - began
     spawn = multiprocessing.get_context("spawn")
     result: multiprocessing.Queue[tuple[float, float]] = spawn.Queue()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -205,7 +207,14 @@ def test_a_turn_that_is_over_goes_on_in_the_next(monkeypatch, django_capture_on_
 def test_an_import_starts_once() -> None:
     workspace = make_workspace()
     contact_import = make_import(workspace, b"Phone\n0123456789\n")
-    again = {"columns": [], "header": True, "country": "US", "tags": [], "consent_source": "x", "consent_proof": ""}
+    again: dict[str, Any] = {
+        "columns": [],
+        "header": True,
+        "country": "US",
+        "tags": [],
+        "consent_source": "x",
+        "consent_proof": "",
+    }
     assert not start_import(contact_import, workspace.owner, **again)
     contact_import.refresh_from_db()
     assert contact_import.country == "MY"
@@ -253,8 +262,6 @@ def test_a_lost_job_is_enqueued_again_and_a_fresh_one_is_left_alone(django_captu
 
 
 def test_forgotten_uploads_are_thrown_away_and_started_ones_are_not() -> None:
-    from io import BytesIO
-
     workspace = make_workspace()
     upload = upload_file(workspace, workspace.owner, "x.csv", BytesIO(b"Phone\n"))
     started = make_import(workspace, b"Phone\n0123456789\n")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,8 +82,8 @@ def test_files_like_the_messy_one_import_as_well(delimiter, end, bom, header) ->
     order = [2, 0, 3, 1]  # another order of columns
     out = io.StringIO()
     # with a bare CR as its line end, Python's writer leaves cells with a LF unquoted
-    quoting = csv.QUOTE_ALL if end == "\r" else csv.QUOTE_MINIMAL
-    writer = csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=quoting)
+    mac: dict[str, Any] = {"quoting": csv.QUOTE_ALL} if end == "\r" else {}
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=end, **mac)
     names = header.split(",") if header else rows[0]
     for row in [names, *rows[1:]]:
         writer.writerow([row[i] for i in order])
