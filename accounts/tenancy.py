@@ -30,12 +30,15 @@ class TenantQuerySet(models.QuerySet[Row]):
         return self.filter(workspace=workspace)
 
 
+TenantManager = models.Manager.from_queryset(TenantQuerySet)
+
+
 class TenantModel(models.Model):
     """A row that belongs to one workspace. Its table must pass through `Wall` in the migration that makes it."""
 
     workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False)
 
-    objects = TenantQuerySet.as_manager()
+    objects = TenantManager()
 
     class Meta:
         abstract = True

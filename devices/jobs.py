@@ -9,6 +9,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import django_rq
@@ -119,9 +120,9 @@ def _ring(lane: str, function: str, devices: Iterable[tuple[str | None, int]]) -
 
     def after_commit() -> None:
         for host_id, ids in by_host.items():
+            queue = partial(host_queue, lane, host_id)
             for start in range(0, len(ids), IDS_A_JOB):
-                batch = ids[start : start + IDS_A_JOB]
-                _enqueue_now(lambda host=host_id: host_queue(lane, host), function, [batch], {"ttl": JOB_TTL})
+                _enqueue_now(queue, function, [ids[start : start + IDS_A_JOB]], {"ttl": JOB_TTL})
 
     transaction.on_commit(after_commit)
 
@@ -129,8 +130,8 @@ def _ring(lane: str, function: str, devices: Iterable[tuple[str | None, int]]) -
 class Bell:
     """Where the two jobs below arrive; the engine of this process puts its own functions here."""
 
-    deliver: Callable[[list[int]], None] | None = None
-    look: Callable[[list[int]], None] | None = None
+    deliver: Callable[[list[int]], object] | None = None
+    look: Callable[[list[int]], object] | None = None
 
 
 def deliver(device_ids: list[int]) -> None:

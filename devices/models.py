@@ -106,7 +106,7 @@ class Device(TenantModel):
     open_at = models.DateTimeField(null=True, blank=True)
     last_sent_at = models.DateTimeField(null=True, blank=True)
 
-    objects = DeviceQuerySet.as_manager()
+    objects = DeviceQuerySet.as_manager()  # type: ignore[misc]  # the base class has a manager, too
     host_alive: bool  # these two by `with_shown_state()`
     shown_state: str
 

@@ -31,9 +31,7 @@ class Role(models.TextChoices):
 class Workspace(models.Model):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=80)
-    owner = models.OneToOneField(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_workspace"
-    )
+    owner = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_workspace")
     timezone = models.CharField(max_length=64, default="UTC", validators=[validate_timezone])
     default_country = models.CharField(
         max_length=2,
@@ -61,9 +59,7 @@ class Membership(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["workspace", "user"], name="one_membership_per_person")
-        ]
+        constraints = [models.UniqueConstraint(fields=["workspace", "user"], name="one_membership_per_person")]
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} of {self.workspace}"

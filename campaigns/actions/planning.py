@@ -77,7 +77,7 @@ def plan_chunk(campaign_id: int, size: int = CHUNK) -> bool:
             )
             made, seen, last = cursor.fetchone()
         campaign.recipients += made
-        campaign.plan_cursor = last or campaign.plan_last
+        campaign.plan_cursor = last or campaign.plan_last or 0
         done = seen < size
         Campaign.objects.filter(pk=campaign.pk).update(
             recipients=campaign.recipients,

@@ -47,7 +47,7 @@ class Campaign(TenantModel):
     )
     created_at = models.DateTimeField(db_default=Now())
 
-    objects = CampaignQuerySet.as_manager()
+    objects = CampaignQuerySet.as_manager()  # type: ignore[misc]  # the base class has a manager, too
 
     class Meta:
         indexes = [

@@ -33,7 +33,7 @@ class Contact(TenantModel):
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
-    objects = ContactQuerySet.as_manager()
+    objects = ContactQuerySet.as_manager()  # type: ignore[misc]  # the base class has a manager, too
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workspace", "phone"], name="one_contact_per_phone")]

@@ -12,7 +12,19 @@ from campaigns.models.contact import Contact
 from campaigns.models.content import Content
 from campaigns.models.stream import Stream
 
-MessageState = models.TextChoices("MessageState", {name.upper(): name for name in lifecycle.MESSAGE_STATES})
+
+class MessageState(models.TextChoices):
+    PENDING = lifecycle.PENDING, lifecycle.PENDING
+    SENDING = lifecycle.SENDING, lifecycle.SENDING
+    WAITING = lifecycle.WAITING, lifecycle.WAITING
+    SENT = lifecycle.SENT, lifecycle.SENT
+    DELIVERED = lifecycle.DELIVERED, lifecycle.DELIVERED
+    READ = lifecycle.READ, lifecycle.READ
+    DEAD = lifecycle.DEAD, lifecycle.DEAD
+    UNCERTAIN = lifecycle.UNCERTAIN, lifecycle.UNCERTAIN
+    SKIPPED = lifecycle.SKIPPED, lifecycle.SKIPPED
+    EXPIRED = lifecycle.EXPIRED, lifecycle.EXPIRED
+    CANCELLED = lifecycle.CANCELLED, lifecycle.CANCELLED
 
 
 class Message(TenantModel):

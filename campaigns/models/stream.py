@@ -48,7 +48,7 @@ class Stream(TenantModel):
     cancelled = models.PositiveIntegerField(default=0)
     replied = models.PositiveIntegerField(default=0, help_text="People who answered; not a state.")
 
-    objects = StreamQuerySet.as_manager()
+    objects = StreamQuerySet.as_manager()  # type: ignore[misc]  # the base class has a manager, too
 
     class Meta:
         constraints = [
