@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('phone', models.CharField(max_length=16)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('waiting', 'Waiting'), ('sending', 'Sending'), ('uncertain', 'Uncertain'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('read', 'Read'), ('dead', 'Dead'), ('skipped', 'Skipped'), ('expired', 'Expired'), ('cancelled', 'Cancelled')], default='pending', max_length=9)),
+                ('state', models.CharField(choices=[('pending', 'pending'), ('sending', 'sending'), ('waiting', 'waiting'), ('sent', 'sent'), ('delivered', 'delivered'), ('read', 'read'), ('dead', 'dead'), ('uncertain', 'uncertain'), ('skipped', 'skipped'), ('expired', 'expired'), ('cancelled', 'cancelled')], default='pending', max_length=9)),
                 ('reason', models.CharField(blank=True, db_default='', default='', max_length=200)),
                 ('due_at', models.DateTimeField()),
                 ('attempts', models.PositiveIntegerField(db_default=0, default=0, help_text='Attempts begun, whatever became of them.')),
