@@ -6,7 +6,7 @@ A push is a hint, the page is the truth: what is lost here is fetched again when
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -33,10 +33,12 @@ _failed_at: float | None = None
 
 @dataclass(frozen=True)
 class Update:
+    """``context`` may be a function: what it looks up is then looked up only when some page listens."""
+
     workspace: Workspace
     topic: str
     template: str
-    context: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] | Callable[[], dict[str, Any]] = field(default_factory=dict)
 
 
 def group_name(workspace_id: int, topic: str) -> str:
@@ -84,8 +86,9 @@ def _heard(updates: list[Update]) -> list[tuple[str, Update]]:
 
 
 def _frame(update: Update) -> bytes:
+    context = update.context() if callable(update.context) else update.context
     with timezone.override(update.workspace.zone):
-        html = render_to_string(update.template, {**update.context, "oob": True})
+        html = render_to_string(update.template, {**context, "oob": True})
     return get_channel_layer().serialize({"type": "live.update", "html": html})
 
 

@@ -89,7 +89,10 @@ def shown_message(message: Message) -> Shown:
     head, _, rest = message.reason.partition(":")
     if head in REASONS:
         return shown._replace(reason=f"{REASONS[head]}{rest and ' ' + rest.strip()}")
-    return shown._replace(reason=message.reason.replace("_", " "))
+    if head.startswith("refused "):
+        return shown._replace(reason=f"WhatsApp refused it (error {head.removeprefix('refused ')}).{rest}")
+    said = message.reason.replace("_", " ")
+    return shown._replace(reason=said[0].upper() + said[1:])
 
 
 def shown_deed(action: str) -> str:
