@@ -90,7 +90,7 @@ def install(lock: str) -> None:
     started = time.monotonic()
     say(f"Installing {lock} into .venv …")
     installer = virtual_environment()
-    command = [*installer, "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    command = [*installer, "install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps"]
     command += ["--require-hashes", "-r", str(BASE_DIR / lock)]
     if subprocess.call(command):
         stop("The dependencies could not be installed (see above): check the network, then start again.")
