@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import QuerySet
 
@@ -10,7 +12,8 @@ from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
 from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
 from campaigns.models import Campaign, Message
-from campaigns.shown import Shown, shown_message
+from campaigns.shown import LISTS, Shown, shown_message
+from devices.models import Device
 
 PAGE = 50
 FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
@@ -27,23 +30,43 @@ class Recipient:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which people: a figure (a key of `LISTS`), within it a state, a device (its id), and from which key on."""
+
+    figure: str = "should"
+    state: str = ""
+    device: int | None = None
+    after: str = ""
+
+
+def asked_list(query: Mapping[str, Any], devices: Iterable[Device]) -> Asked:
+    """From a URL; what makes no sense asks for nothing in particular."""
+    figure = query.get("figure", "")
+    figure = figure if figure in LISTS else "should"
+    state = query.get("state", "")
+    device = next((device.pk for device in devices if str(device.uuid) == query.get("device")), None)
+    return Asked(figure, state if state in states_of(figure) else "", device, query.get("after", ""))
+
+
 def states_of(figure: str) -> tuple[str, ...]:
+    """The states a figure counts; none for `replied`, which is no state."""
+    if figure == "replied":
+        return ()
     return FIGURES.get(figure) or FUNNEL.get(figure) or MESSAGE_STATES
 
 
-def messages_behind(
-    campaign: Campaign, figure: str = "should", state: str = "", device: int | None = None
-) -> QuerySet[Message]:
+def messages_behind(campaign: Campaign, asked: Asked) -> QuerySet[Message]:
     """Exactly the rows that the figure counts."""
     found = campaign.messages.all()
-    if figure == "replied":
+    if asked.figure == "replied":
         found = found.filter(replied_at__isnull=False)
-    elif figure != "should":
-        found = found.filter(state__in=states_of(figure))
-    if state:
-        found = found.filter(state=state)
-    if device is not None:
-        found = found.filter(stream__device=device)
+    elif asked.figure != "should":
+        found = found.filter(state__in=states_of(asked.figure))
+    if asked.state:
+        found = found.filter(state=asked.state)
+    if asked.device is not None:
+        found = found.filter(stream__device=asked.device)
     return found
 
 

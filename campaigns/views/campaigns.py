@@ -15,7 +15,7 @@ from campaigns.actions.drafts import what_is_missing
 from campaigns.audience import audience_of, missing_values
 from campaigns.live import figures, live_context, plan_of, row_of, streams_of, topic
 from campaigns.models import Campaign, CampaignState
-from campaigns.recipients import messages_behind, recipients, states_of
+from campaigns.recipients import asked_list, messages_behind, recipients, states_of
 from campaigns.shown import LISTS, MESSAGE_STATES, shown_campaign
 from campaigns.views.answers import answer_live, is_fragment
 from devices.models import Device
@@ -81,27 +81,20 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     campaign = the_campaign(request, uuid)
     streams = streams_of([campaign])[campaign.pk]
     devices = list(Device.objects.filter(pk__in=[stream.device_id for stream in streams]).order_by("name"))
-    figure = request.GET.get("figure", "should")
-    figure = figure if figure in LISTS else "should"
-    state = request.GET.get("state", "")
-    state = state if state in states_of(figure) else ""
-    device = next((device for device in devices if str(device.uuid) == request.GET.get("device")), None)
-    counts = figures([stream for stream in streams if device is None or stream.device_id == device.pk])
-    messages = messages_behind(campaign, figure, state, device.pk if device else None)
-    total = counts[f"n_{state}"] if state else counts[figure]
+    asked = asked_list(request.GET, devices)
+    counts = figures([stream for stream in streams if asked.device in (None, stream.device_id)])
+    total = counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
     # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
-    rows, following = recipients(messages, request.GET.get("after", "")) if total else ([], "")
+    rows, following = recipients(messages_behind(campaign, asked), asked.after) if total else ([], "")
     context = {
         "campaign": campaign,
-        "figure": figure,
+        "asked": asked,
         "lists": [(key, word, counts[key]) for key, word in LISTS.items() if key != "uncertain" or counts[key]],
-        "states": [(key, MESSAGE_STATES[key].word, counts[f"n_{key}"]) for key in states_of(figure)],
-        "state": state,
+        "states": [(key, MESSAGE_STATES[key].word, counts[f"n_{key}"]) for key in states_of(asked.figure)],
         "devices": devices,
-        "device": device,
         "rows": rows,
         "following": following,
         "total": total,
-        "word": LISTS[figure],
+        "word": LISTS[asked.figure],
     }
     return render(request, "campaigns/recipients.html", context)

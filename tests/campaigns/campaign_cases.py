@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.utils import timezone
 
 from accounts.models import Workspace
@@ -11,7 +13,7 @@ from campaigns.models import Campaign, CampaignState, Message, Stream
 from tests.factories import make_campaign, make_contact, make_device
 
 
-def planned_campaign(workspace: Workspace, people: int = 4, devices: int = 2, **fields: object) -> Campaign:
+def planned_campaign(workspace: Workspace, people: int = 4, devices: int = 2, **fields: Any) -> Campaign:
     """Running, with everybody's message pending."""
     for number in range(people):
         make_contact(workspace, fields={"city": f"City {number}"})

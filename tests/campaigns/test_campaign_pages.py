@@ -375,7 +375,8 @@ def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace
         make_contact(workspace)
     make_contact(workspace, opted_out_at=timezone.now())
     devices = [make_device(workspace, min_delay=20, max_delay=40).pk for _ in range(3)]
-    found = words(alice.get(reverse("campaigns:audience"), {"audience": "everyone", "devices": devices}))
+    asked: dict[str, Any] = {"audience": "everyone", "devices": devices}
+    found = words(alice.get(reverse("campaigns:audience"), asked))
     assert "90 people can be reached" in found
     assert "1 more has opted out and will be skipped" in found
     assert "Through 3 devices this takes about 15 minutes" in found
@@ -504,16 +505,20 @@ def test_a_list_is_narrowed_by_state(workspace: Workspace, alice: Client) -> Non
     campaign = varied_campaign(workspace, rounds=2)
     assert len(walked(alice, campaign, "?figure=remaining&state=waiting")) == 2
     assert len(walked(alice, campaign, "?figure=remaining&state=sent")) == 6
+    assert len(walked(alice, campaign, "?figure=replied&state=sent")) == 2
 
 
 def test_each_row_says_person_number_state_reason_and_text(workspace: Workspace, alice: Client) -> None:
     campaign = varied_campaign(workspace)
     sent = Message.objects.get(campaign=campaign, state="sent")
     found = words(alice.get(at("recipients", campaign, "?figure=sent&state=sent")))
+    assert sent.contact is not None
     for said in (sent.contact.name, sent.phone, "Sent", "WhatsApp has it", sent.stream.device.name, "Word for word"):
         assert said in found
     pending = words(alice.get(at("recipients", campaign, "?figure=remaining&state=pending")))
-    assert f"Hello {Message.objects.get(state='pending').contact.name}" in pending
+    waiting = Message.objects.get(state="pending").contact
+    assert waiting is not None
+    assert f"Hello {waiting.name}" in pending
     assert "As it would read now." in pending
     assert "This person has opted out." in words(alice.get(at("recipients", campaign, "?figure=skipped")))
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from campaigns.models import Attempt, ContactImport, ImportChunk, ImportReject, ImportRow, Message, WireId
+from campaigns.models import Attempt, ContactImport, ImportChunk, ImportReject, ImportRow, Message, Tag, WireId
 from tests.campaigns.campaign_cases import planned_campaign
 from tests.factories import make_contact, make_user, make_workspace
 
@@ -30,7 +30,7 @@ def a_row_of_everything() -> None:
     workspace = make_workspace()
     make_contact(workspace, tags=("vip",))
     campaign = planned_campaign(workspace)
-    campaign.tag_links.create(workspace=workspace, tag=workspace_tag(workspace))
+    campaign.tag_links.create(workspace=workspace, tag=Tag.objects.get())
     message = Message.objects.first()
     assert message is not None
     Attempt.objects.create(workspace=workspace, message=message, number=1, tag=b"t", epoch=1, started_at=timezone.now())
@@ -39,10 +39,6 @@ def a_row_of_everything() -> None:
     ImportChunk.objects.create(workspace=workspace, contact_import=imported, number=0, data=b"x")
     ImportRow.objects.create(workspace=workspace, contact_import=imported, phone="+60", name="Ann", tags="")
     ImportReject.objects.create(workspace=workspace, contact_import=imported, row=1, line=2, reason="No number")
-
-
-def workspace_tag(workspace: object) -> object:
-    return apps.get_model("campaigns", "Tag").objects.get(workspace=workspace)
 
 
 @pytest.mark.parametrize("name", sorted(model.__name__ for model in apps.get_app_config("campaigns").get_models()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -31,7 +32,8 @@ class Page:
     """Hears what the sockets of one workspace's pages would hear."""
 
     def __init__(self, campaign: Campaign) -> None:
-        prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+        layers: Any = settings.CHANNEL_LAYERS
+        prefix = layers["default"]["CONFIG"]["prefix"]
         self.line = redis.Redis.from_url(settings.REDIS_URL).pubsub()
         for name in ("campaigns", topic(campaign)):
             self.line.subscribe(f"{prefix}__group__{group_name(campaign.workspace_id, name)}")
