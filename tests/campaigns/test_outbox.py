@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -32,7 +33,7 @@ def workspace() -> Workspace:
     return make_workspace()
 
 
-def owned_device(workspace: Workspace, lease: Lease, **fields: object) -> Device:
+def owned_device(workspace: Workspace, lease: Lease, **fields: Any) -> Device:
     return make_device(workspace, **{"owner_id": lease.host, "epoch": 1, "min_delay": 0, "max_delay": 0, **fields})
 
 

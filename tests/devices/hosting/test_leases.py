@@ -1,0 +1,188 @@
+"""Leases against a real Postgres: one owner per device, fenced by epochs, judged by the database's clock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+from devices.hosting import leases
+from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes
+from devices.hosting.states import Report, record
+from devices.models import Device, DeviceEvent, Host
+from tests.factories import make_device, make_workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)  # now() stands still inside a transaction
+
+TIMES = LeaseTimes()
+SIMULATOR = ["simulator"]
+
+
+def nothing_to_abandon(cursor: CursorWrapper, devices: Sequence[int]) -> None:
+    pass
+
+
+def take(lease: Lease, room: int = 100, own: bool = False) -> list[leases.OwnedDevice]:
+    return leases.take(lease, SIMULATOR, nothing_to_abandon, room=room, own=own)
+
+
+def expire(lease: Lease) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE devices_host SET lease_until = now() - interval '1 s' WHERE id = %s", [lease.host])
+
+
+def make_devices(count: int, **fields: Any) -> list[Device]:
+    workspace = make_workspace()
+    return [make_device(workspace, **fields) for _ in range(count)]
+
+
+def test_a_host_takes_what_nobody_owns_and_raises_the_epoch() -> None:
+    [device] = make_devices(1, epoch=7)
+    lease = leases.begin("a", SIMULATOR, TIMES)
+    [taken] = take(lease)
+    assert (taken.id, taken.epoch, taken.state) == (device.pk, 8, "connecting")
+    assert take(lease) == []
+
+
+def test_p6_a_living_hosts_devices_are_left_alone_and_a_dead_ones_are_taken() -> None:
+    make_devices(2)
+    first, second = leases.begin("a", SIMULATOR, TIMES), leases.begin("b", SIMULATOR, TIMES)
+    assert len(take(first)) == 2
+    assert take(second) == []
+    expire(first)
+    assert {device.epoch for device in take(second)} == {2}
+    assert set(Device.objects.values_list("owner_id", flat=True)) == {"b"}
+
+
+def test_p6_two_hosts_that_take_at_once_share_without_overlap() -> None:
+    make_devices(15)
+    found: dict[str, list[int]] = {}
+    barrier = threading.Barrier(2)
+
+    def work(name: str) -> None:
+        lease = leases.begin(name, SIMULATOR, TIMES)
+        barrier.wait()
+        found[name] = [device.id for device in take(lease)]
+        connection.close()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found["a"]) + len(found["b"]) == 15
+    assert not set(found["a"]) & set(found["b"])
+
+
+def test_a_new_incarnation_takes_its_predecessors_devices_at_once() -> None:
+    make_devices(2)
+    old = leases.begin("a", SIMULATOR, TIMES)
+    take(old)
+    new = leases.begin("a", SIMULATOR, TIMES)
+    assert new.incarnation == old.incarnation + 1
+    assert take(new) == []
+    assert len(take(new, own=True)) == 2
+    assert not leases.renew(old, TIMES)
+    assert leases.renew(new, TIMES)
+
+
+def test_an_expired_host_takes_nothing() -> None:
+    make_devices(1)
+    lease = leases.begin("a", SIMULATOR, TIMES)
+    expire(lease)
+    assert take(lease) == []
+
+
+def test_a_host_that_stopped_in_order_keeps_its_claim_for_a_while() -> None:
+    make_devices(1)
+    first, second = leases.begin("a", SIMULATOR, TIMES), leases.begin("b", SIMULATOR, TIMES)
+    take(first)
+    leases.lay_down(first, TIMES)
+    assert take(second) == []
+    assert list(Host.objects.alive().values_list("id", flat=True).order_by("id")) == ["a", "b"]
+    assert list(Host.objects.taking_devices("simulator").values_list("id", flat=True)) == ["b"]
+
+
+def test_devices_of_other_drivers_and_unlinked_ones_are_left_alone() -> None:
+    make_devices(1, driver="whatsapp")
+    make_devices(1, linked=False)
+    make_devices(1, state="unlinked", phone=None)
+    assert take(leases.begin("a", SIMULATOR, TIMES)) == []
+
+
+def test_a_device_that_waits_for_pairing_is_taken() -> None:
+    make_devices(1, linked=False, request="pair", state="pairing")
+    [taken] = take(leases.begin("a", SIMULATOR, TIMES))
+    assert (taken.request, taken.state) == ("pair", "pairing")
+
+
+def test_hosts_share_evenly() -> None:
+    make_devices(5)
+    first, second = leases.begin("a", SIMULATOR, TIMES), leases.begin("b", SIMULATOR, TIMES)
+    take(first)
+    Device.objects.update(state="online")
+    assert leases.fair_share(first) == (5, 3)
+    assert len(leases.release_surplus(first, 2)) == 2
+    assert len(take(second)) == 2
+    assert leases.fair_share(second) == (2, 3)
+
+
+def test_a_busy_device_is_not_handed_over() -> None:
+    make_devices(2)
+    lease = leases.begin("a", SIMULATOR, TIMES)
+    take(lease)
+    Device.objects.update(state="online", open_message=1)
+    assert leases.release_surplus(lease, 2) == []
+
+
+def test_only_the_current_epoch_may_write_a_state() -> None:
+    [device] = make_devices(1)
+    lease = leases.begin("a", SIMULATOR, TIMES)
+    take(lease)
+    assert record("a", [Report(device.pk, 2, "online")]) == set()
+    assert record("b", [Report(device.pk, 1, "online")]) == set()
+    assert record("a", [Report(device.pk, 1, "online")]) == {device.pk}
+    device.refresh_from_db()
+    assert device.state == "online"
+    assert list(DeviceEvent.objects.values_list("kind", flat=True)) == ["online"]
+
+
+def test_what_was_reported_in_between_is_kept() -> None:
+    [device] = make_devices(1, linked=False, request="pair", state="pairing")
+    take(leases.begin("a", SIMULATOR, TIMES))
+    record(
+        "a",
+        [Report(device.pk, 1, "connecting", phone="+60123456789", served=True), Report(device.pk, 1, "online")],
+    )
+    device.refresh_from_db()
+    assert (device.state, device.phone, device.request) == ("online", "+60123456789", "")
+
+
+def test_a_host_id_is_kept_and_held_by_one_process(tmp_path: Path) -> None:
+    host_id = HostId(tmp_path)
+    with pytest.raises(HostIdTaken):
+        HostId(tmp_path)
+    assert (tmp_path / "host.id").read_text() == host_id.value
+    assert (tmp_path / "host.id").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.faults
+def test_two_engines_with_one_id_are_refused(tmp_path: Path) -> None:
+    _ = HostId(tmp_path)
+    engine = subprocess.run(
+        [sys.executable, "manage.py", "run_engine"],
+        env={**os.environ, "SESSIONS_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert engine.returncode != 0
+    assert "another engine runs with the host id" in engine.stderr
