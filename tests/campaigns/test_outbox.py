@@ -168,7 +168,9 @@ def test_caps_count_intents_and_give_back_what_was_not_sent(workspace: Workspace
     device = owned_device(workspace, lease, daily_cap=1)
     running_campaign(workspace, [device], 2)
     claimed = claim_one(lease, device)
-    outbox.settle([sent(claimed, device, state="waiting", retry_in=0.0, refund=True, counts=True, wire_at=None, wire_id=None)])
+    outbox.settle(
+        [sent(claimed, device, state="waiting", retry_in=0.0, refund=True, counts=True, wire_at=None, wire_id=None)]
+    )
     claimed = claim_one(lease, device)
     outbox.settle([sent(claimed, device)])
     [held] = outbox.claim(lease, ask(device))
