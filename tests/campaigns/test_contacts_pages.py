@@ -138,6 +138,14 @@ def test_an_upload_that_cannot_be_read_is_answered_beside_the_field(alice, file,
     assert not ContactImport.objects.exists()
 
 
+def test_a_header_with_control_characters_is_tidied_not_an_error(alice, workspace) -> None:
+    page = alice.get(upload(alice, b"Na\0me,Phone,Ci\0ty\nAli,0123456789,KL\n").url)
+    contact_import = ContactImport.objects.get()
+    alice.post(reverse("campaigns:import_start", args=[contact_import.uuid]), mapped(page.context["form"]))
+    work_on_import(contact_import.pk)
+    assert Contact.objects.get(workspace=workspace).fields == {"city": "KL"}
+
+
 def test_a_sixth_unfinished_import_waits(alice) -> None:
     for _ in range(5):
         assert upload(alice, b"Phone\n0123456789\n").status_code == 302
