@@ -109,7 +109,7 @@ stream AS MATERIALIZED (
     WHERE j.held IS NULL
 ),
 head AS MATERIALIZED (
-    SELECT st.*, m.*, c.name, c.fields,
+    SELECT st.*, m.*, c.name, c.fields, coalesce(campaign.content_id, m.planned_content_id) AS content_id,
            -- Messages are read as of the statement's start, the stream as of its lock: planned in between, they
            -- would be overlooked and the stream laid to rest. Then ask again.
            CASE WHEN st.stream_id IS NULL THEN 'idle'
@@ -122,7 +122,8 @@ head AS MATERIALIZED (
     FROM stream st
     LEFT JOIN campaigns_stream seen ON seen.id = st.stream_id
     LEFT JOIN LATERAL (
-        SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id, m.phone, m.state AS was, m.attempts, m.tries,
+        SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id AS planned_content_id, m.phone,
+               m.state AS was, m.attempts, m.tries,
                m.tag AS old_tag, m.epoch AS old_epoch, m.attempted_at AS old_at, m.reason AS old_reason
         FROM campaigns_message m
         WHERE m.stream_id = st.stream_id AND (m.due_at, m.id) >= (st.next_due, st.next_id)
@@ -131,11 +132,13 @@ head AS MATERIALIZED (
         LIMIT 1
     ) m ON true
     LEFT JOIN campaigns_contact c ON c.id = m.contact_id
+    LEFT JOIN campaigns_campaign campaign ON campaign.id = st.campaign_id
 ),
 moved AS (
     UPDATE campaigns_message m SET
         state = CASE WHEN h.verdict = 'send' THEN 'sending' ELSE 'skipped' END,
         reason = CASE WHEN h.verdict = 'send' THEN '' ELSE 'opted_out' END,
+        content_id = CASE WHEN h.verdict = 'send' THEN h.content_id ELSE m.content_id END,
         attempts = m.attempts + (h.verdict = 'send')::int,
         tag = CASE WHEN h.verdict = 'send' THEN h.new_tag ELSE m.tag END,
         epoch = CASE WHEN h.verdict = 'send' THEN h.epoch ELSE m.epoch END,

@@ -91,7 +91,9 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
 
 
 def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
-    rows, following = page_of(messages.select_related("contact", "content", "stream__device"), after)
+    rows, following = page_of(
+        messages.select_related("contact", "content", "campaign__content", "stream__device"), after
+    )
     parsed: dict[int, Template] = {}
     return [recipient(message, parsed) for message in rows], following
 
@@ -103,9 +105,12 @@ def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
     if message.contact is None:
         return Recipient(message, shown_message(message), "", "")
     try:
-        if message.content_id not in parsed:
-            parsed[message.content_id] = parse(message.content.text)
-        text = render(parsed[message.content_id], variables_of(message.contact))
+        # Who is unsent gets the campaign's newest text; an attempt noted which one it took.
+        unsent = message.state in CLAIMABLE
+        content = message.campaign.content if unsent and message.campaign else message.content
+        if content.pk not in parsed:
+            parsed[content.pk] = parse(content.text)
+        text = render(parsed[content.pk], variables_of(message.contact))
     except TextError as error:
         return Recipient(message, shown_message(message), "", str(error))
     note = "As it would read now." if message.state in CLAIMABLE else "Made again from the text; not recorded."

@@ -188,7 +188,7 @@ class Sender:
             worker.flight = Flight(message, worker.epoch, "", self._loop.time())
             worker.rung = False
             self.in_flight += 1
-            self.pulse.touch(message.campaign, message.device)
+            self.pulse.touch(message.campaign, message.device, message.workspace)
             try:
                 worker.flight.text = render(message)
             except TextError as error:
@@ -262,7 +262,7 @@ class Sender:
                 counts=verdict.counts,
             )
         )
-        self.pulse.touch(claimed.campaign, claimed.device)
+        self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
 
     async def _settle_for_ever(self) -> None:
         receipts_at = 0.0

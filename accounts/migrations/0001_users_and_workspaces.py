@@ -18,6 +18,9 @@ WALL_SQL = [
     tenancy.grant_sql("accounts_workspace", "SELECT, UPDATE (name, timezone, default_country)"),
     tenancy.grant_sql("accounts_membership", "SELECT"),
     tenancy.grant_sql("accounts_auditentry", "SELECT, INSERT"),
+    # Whom a workspace may see are its members: the others' addresses and password hashes are nobody's business there.
+    "ALTER TABLE accounts_user ENABLE ROW LEVEL SECURITY",
+    "CREATE POLICY one_workspace ON accounts_user USING (id IN (SELECT user_id FROM accounts_membership))",
     "ALTER TABLE accounts_workspace ENABLE ROW LEVEL SECURITY",
     f"CREATE POLICY one_workspace ON accounts_workspace USING (id = {tenancy.CURRENT_WORKSPACE})",
     "ALTER TABLE accounts_membership ENABLE ROW LEVEL SECURITY",

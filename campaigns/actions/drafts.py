@@ -13,7 +13,6 @@ from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.audience import audience_of, reachable
 from campaigns.compose import TextError, parse
-from campaigns.engine.lifecycle import CLAIMABLE
 from campaigns.live import push_campaigns
 from campaigns.models import Campaign, CampaignDevice, CampaignState, CampaignTag, Content, Stream, Tag
 from devices.models import Device
@@ -78,12 +77,15 @@ def _link(campaign: Campaign, plan: Plan) -> None:
 
 @transaction.atomic
 def change_text(campaign: Campaign, text: str, by: User | None) -> bool:
-    """Another text for everyone who has not been written to. False: nobody can be any more, or the text is the same."""
+    """Another text for everyone who has not been written to: a claim takes the campaign's newest.
+
+    False: nobody can be written to any more, or the text is the same.
+    """
     found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=OPEN_STATES).first()
     if found is None or not _set_text(found, by, text):
         return False
-    changed = _repoint_unsent(found)
-    record(found.workspace, by, "campaign.text_changed", found.target, people=changed)
+    unsent = Stream.objects.filter(campaign=found).totals()
+    record(found.workspace, by, "campaign.text_changed", found.target, people=unsent["n_pending"] + unsent["n_waiting"])
     push_campaigns([found.pk])
     campaign.refresh_from_db()
     return True
@@ -95,13 +97,6 @@ def _set_text(campaign: Campaign, by: User | None, text: str) -> bool:
     campaign.content = Content.objects.create(workspace_id=campaign.workspace_id, text=text, created_by=by)
     Campaign.objects.filter(pk=campaign.pk).update(content=campaign.content)
     return True
-
-
-def _repoint_unsent(campaign: Campaign) -> int:
-    """With the campaign's row and then its streams locked, no plan is made and nothing is claimed meanwhile."""
-    streams = Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update()
-    list(streams.values_list("pk", flat=True))
-    return campaign.messages.filter(state__in=CLAIMABLE).update(content=campaign.content)
 
 
 @transaction.atomic

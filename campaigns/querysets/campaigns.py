@@ -24,8 +24,7 @@ class CampaignQuerySet(TenantQuerySet):
         """Adds ``n_<counter>`` for each counter and one column for each word of `FIGURES`, summed over the streams."""
         found = self.annotate(**{f"n_{name}": Coalesce(Sum(f"streams__{name}"), 0) for name in COUNTERS})
         figures = {
-            figure: reduce(add, (models.F(f"n_{state}") for state in states))
-            for figure, states in FIGURES.items()
+            figure: reduce(add, (models.F(f"n_{state}") for state in states)) for figure, states in FIGURES.items()
         }
         return found.annotate(**figures)
 

@@ -16,7 +16,7 @@ LIMIT_SQL = """
 CREATE FUNCTION devices_within_limit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE allowed int;
 BEGIN
-    SELECT device_limit INTO allowed FROM accounts_workspace WHERE id = NEW.workspace_id FOR UPDATE;
+    SELECT device_limit INTO allowed FROM accounts_workspace WHERE id = NEW.workspace_id FOR NO KEY UPDATE;
     IF (SELECT count(*) FROM devices_device WHERE workspace_id = NEW.workspace_id) >= allowed THEN
         RAISE EXCEPTION 'the workspace has its % devices', allowed
             USING ERRCODE = 'check_violation', CONSTRAINT = 'devices_within_limit';

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns import outbox
+from campaigns.actions.drafts import change_text
 from campaigns.actions.planning import plan_chunk
 from campaigns.models import Attempt, Campaign, CampaignState, Message, Stream
 from campaigns.outbox import Ask, Claimed, Held, Settlement
@@ -223,6 +224,18 @@ def test_a_waiting_message_comes_back_and_keeps_its_earlier_attempt(workspace: W
     [earlier] = Attempt.objects.filter(message_id=first.message)
     assert (bytes(earlier.tag), earlier.number, earlier.outcome) == (first.tag, 1, "not connected")
     assert_counters_are_true(campaign)
+
+
+def test_an_edited_text_is_what_unsent_people_get(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 2)
+    first = claim_one(lease, device)
+    outbox.settle([sent(first, device)])
+    assert change_text(campaign, "Good evening {{ name }}", None)
+    second = claim_one(lease, device)
+    assert (first.text, second.text) == ("Hello {{ name }}", "Good evening {{ name }}")
+    assert Message.objects.get(pk=first.message).content.text == "Hello {{ name }}"
+    assert Message.objects.get(pk=second.message).content.text == "Good evening {{ name }}"
 
 
 def test_a_takeover_makes_the_open_attempt_uncertain_and_a_late_ack_settles_it(

@@ -15,6 +15,7 @@ from rq.utils import now
 
 from accounts.redis import RedisWatch
 from config.schedule import TIMETABLE, TimetableJob
+from devices.jobs import working_alone
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def strike(job: TimetableJob, redis: RedisWatch) -> None:
     assert job.func is not None
     try:
         close_old_connections()
-        job.func()
+        with working_alone():
+            job.func()
     except OperationalError as problem:
         logger.warning("PostgreSQL is not reachable: %s waits", job.func_name, exc_info=problem)
     except Exception:
