@@ -60,3 +60,7 @@ class DeviceQuerySet(TenantQuerySet):
                 output_field=models.CharField(),
             )
         )
+
+    def shown_as(self, state: str) -> Self:
+        """Those whose `with_shown_state` is ``state``."""
+        return self.filter(shown_state=state)

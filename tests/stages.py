@@ -15,7 +15,7 @@ STAGES = {
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "lint": ["ruff", "check", "--quiet", "."],
     "types": ["mypy", "."],
-    "templates": ["djlint", "templates", "--check", "--lint", "--quiet"],
+    "templates": ["djlint", "templates", "--lint", "--quiet"],
     "migrations": ["python", "-m", "config.embedded", "manage.py", "makemigrations", "--check", "--dry-run"],
     "fast": ["pytest", "-q", "-n", "2", "-m", "not browser and not faults"],
     "browser": ["pytest", "-q", "-m", "browser"],

@@ -37,7 +37,7 @@ class StreamQuerySet(TenantQuerySet):
 
 
 def figures_of(counts: dict[str, int]) -> dict[str, int]:
-    """State counts (``n_<state>``) with the figures made of them: should, sent, failed, remaining, skipped, uncertain."""
+    """The counts as ``n_<state>``, and what is made of them: should, sent, failed, remaining, skipped, uncertain."""
     figures = {figure: sum(counts[state] for state in states) for figure, states in FIGURES.items()}
     return {
         **{f"n_{name}": count for name, count in counts.items()},

@@ -46,7 +46,7 @@ def index(request: WorkspaceRequest) -> HttpResponse:
     if words := chosen.get("q"):
         found = found.searched(words)
     if state := chosen.get("state"):
-        found = found.filter(shown_state=state)
+        found = found.shown_as(state)
     context = {
         "page": Paginator(found, DEVICES_A_PAGE).get_page(request.GET.get("page")),
         "filters": filters,

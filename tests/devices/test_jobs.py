@@ -57,7 +57,7 @@ def data(function: str, *args: Any) -> bytes:
 
 
 GOOD = {"data": data("devices.jobs.deliver", [1]), "created_at": "2026-01-01T00:00:00.000000Z"}
-POISON = {
+POISON: dict[str, dict[str, Any]] = {
     "nothing there": {},
     "a function that is not ours": {"data": data("os.system", "true")},
     "not JSON": {"data": b"\x80\x04garbage"},
