@@ -110,6 +110,14 @@ async def test_a_topic_is_a_plain_word_with_at_most_one_id(cast: dict[str, Any],
     assert not (await listener.connect())[0]
 
 
+async def test_a_pairing_code_is_not_for_those_who_only_look_on(cast: dict[str, Any]) -> None:
+    topic = "pairing.0b4c1c6e-5d6c-4f0e-9b1f-0c8f1f6d2a11"
+    owner, viewer = await in_thread(socket)(topic, cast["alice"].owner), await in_thread(socket)(topic, cast["bob"])
+    assert (await owner.connect())[0]
+    assert not (await viewer.connect())[0]
+    await owner.disconnect()
+
+
 async def test_a_ping_is_answered_and_anything_else_ignored(cast: dict[str, Any]) -> None:
     listener = await in_thread(socket)("home", cast["alice"].owner)
     await listener.connect()
@@ -133,7 +141,7 @@ async def test_a_flood_of_frames_ends_the_socket(cast: dict[str, Any]) -> None:
     await listener.connect()
     for _ in range(consumers.FRAMES_A_MINUTE + 1):
         await listener.send_to(text_data="hello")
-    assert await close_code(listener) == consumers.POLICY_VIOLATION
+    assert await close_code(listener) == consumers.TOO_MANY
 
 
 def leave(user: User) -> None:

@@ -287,3 +287,10 @@ def test_a_team_member_signs_in_to_the_workspace_she_is_a_guest_of(client: Clien
     make_member(workspace, Role.VIEWER, email="bob@example.com", password=PASSWORD)
     sign_in("bob@example.com", client=client)
     assert "Alice&#x27;s Shop" in words(client.get("/settings/"))
+
+
+def test_a_region_of_a_page_that_was_signed_out_sends_the_whole_page_to_the_sign_in(client: Client) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/settings/members/"}
+    answer = client.get("/devices/", headers=headers)
+    assert answer.headers["HX-Redirect"] == "/accounts/login/?next=/settings/members/"
+    assert answer.content == b""

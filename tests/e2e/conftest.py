@@ -90,12 +90,12 @@ def wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None
     pytest.fail(f"The site did not start:\n{log.read_text()[-3000:]}")
 
 
-@pytest.fixture(scope="session")
-def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
+@contextmanager
+def served(folder: Path, **env: str) -> Iterator[Site]:
+    """A site over the test database; `env` changes what its processes are told."""
     port = free_port()
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
-    env = {
+    told = {
         **os.environ,
         "DATABASE_URL": urlunsplit(database),
         "PORT": str(port),
@@ -103,13 +103,20 @@ def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "SIGNUP": "open",
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "VAR_DIR": str(folder),
+        **env,
     }
     daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "config.asgi:application"]
-    with running(daphne, env, folder / "web") as process:
-        site = Site(f"http://127.0.0.1:{port}", env, folder)
+    with running(daphne, told, folder / "web") as process:
+        site = Site(f"http://127.0.0.1:{port}", told, folder)
         wait_until_up(f"{site.url}/accounts/login/", process, folder / "web.log")
         with site.stack:
             yield site
+
+
+@pytest.fixture(scope="session")
+def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with served(tmp_path_factory.mktemp("site")) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +160,9 @@ def open_page(site: Site, browser: Browser, transactional_db: None) -> Iterator[
 
 def is_fault(kind: str, text: str) -> bool:
     """The browser also logs each 4xx answer and each lost socket; tests of those look at the page."""
-    return kind == "error" and not re.search(r"Failed to load resource|WebSocket connection to|htmx:wsError", text)
+    return kind == "error" and not re.search(
+        r"Failed to load resource|WebSocket connection to|htmx:wsError|^\[object Event\]", text
+    )
 
 
 @pytest.fixture

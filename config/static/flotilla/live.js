@@ -19,6 +19,13 @@
     if (label.textContent !== word) label.textContent = word;
   }
 
+  // A refused socket doesn't say why; a page that now leads elsewhere does.
+  async function lookWhetherSignedOut() {
+    const answer = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
+    if (answer?.type === "opaqueredirect") ended = true;
+    show();
+  }
+
   document.addEventListener("htmx:wsConnecting", (event) => {
     if (!sockets.has(event.target)) sockets.set(event.target, { open: false, heard: Date.now() });
     setTimeout(show, 1500); // the first connection takes a moment: nothing is wrong yet
@@ -32,8 +39,12 @@
   document.addEventListener("htmx:wsClose", (event) => {
     const state = sockets.get(event.target);
     const closed = event.detail.event;
-    if (state && (!state.socket || state.socket === closed.target)) state.open = false;
-    if (closed.code === 4401) ended = true;
+    if (!state || (state.socket && state.socket !== closed.target && state.open)) return; // an old line, given up before
+    state.open = false;
+    state.refused = (state.refused || 0) + 1;
+    if (closed.code === 4401 || closed.code === 4403) ended = true;
+    if (closed.code === 4503) setTimeout(() => event.target.isConnected && state.wrapper.reconnect(), 3000 * Math.random());
+    if (state.refused > 2) lookWhetherSignedOut();
     show();
   });
   document.addEventListener("htmx:wsBeforeMessage", (event) => {
