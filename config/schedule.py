@@ -10,6 +10,7 @@ from redis import Redis
 from rq.cron import CronJob
 from rq.job import Job
 
+from accounts.jobs import forget_old_tries
 from campaigns.jobs import imports, planning
 from devices.jobs import JOB_TTL
 
@@ -33,4 +34,5 @@ TIMETABLE = (
     every(10, planning.finish),
     every(30, planning.reconcile_all),
     every(30, imports.resume_stalled),
+    every(3600, forget_old_tries),
 )

@@ -162,6 +162,7 @@ RQ_SHOW_ADMIN_LINK = False
 # The only functions an RQ job may name (SECURITY 31).
 JOB_FUNCTIONS = frozenset(
     {
+        "accounts.jobs.forget_old_tries",
         "devices.jobs.deliver",
         "devices.jobs.look",
         "campaigns.jobs.planning.plan_campaign",

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import transaction
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -109,7 +108,7 @@ def browser(user: User | None = None) -> Client:
     return client
 
 
-def to_sign_in(response: HttpResponse) -> bool:
+def to_sign_in(response: Any) -> bool:
     return response.status_code == 302 and response.headers["Location"].startswith(reverse("account_login"))
 
 

@@ -104,3 +104,19 @@ def test_a_page_notices_that_its_session_has_ended(
         expect(other).to_have_url(re.compile("/accounts/login/"))
         signed_out = dot(page).filter(has_text="signed out")  # or the page's own refresh was faster
         expect(signed_out.or_(page.get_by_role("heading", name="Sign in"))).to_be_visible(timeout=70_000)
+
+
+def test_the_web_process_drops_a_frame_too_large_before_it_has_it_all(
+    sign_in: Callable[..., Page], device: Device, valkey: Valkey
+) -> None:
+    with running(valkey):
+        page = sign_in(device.workspace.owner)
+        page.goto("/settings/profile/")
+        code = page.evaluate(
+            """() => new Promise((tell) => {
+                const socket = new WebSocket(`ws://${location.host}/ws/live/home/`);
+                socket.onopen = () => socket.send("x".repeat(1 << 20));
+                socket.onclose = (event) => tell(event.code);
+            })"""
+        )
+    assert code == 1006, "the line is dropped; the consumer, which would have had all of it, says 4413"
