@@ -31,10 +31,9 @@ SELECT %(workspace)s, %(import)s, row, line, reason, cells
 FROM json_to_recordset(%(rejected)s::json) AS rejected(row bigint, line bigint, reason text, cells jsonb)
 """
 
-# While a table grows from nothing its statistics lag, and a planner that believes it small would read all of it for
-# every chunk. Looking each row up in an index is right for 5,000 rows at any size; where tags are found, a subquery
-# (fenced by OFFSET 0) makes sure of it, or a file with a tag of its own on each row would cost their square.
-PLAN_SQL = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+# While tables grow from nothing the planner has no statistics of them, takes them for small and joins row by row against
+# all of it: seconds a chunk. So each row is looked up by itself in a subquery, which OFFSET 0 keeps out of any join.
+PLAN_SQL = "SET LOCAL enable_seqscan = off"
 
 CHUNK_SQL = """
 SELECT count(*), max(phone) FROM (
@@ -53,7 +52,8 @@ FROM campaigns_importrow r
 WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s AND NOT EXISTS (
     SELECT FROM campaigns_contact same
     WHERE same.workspace_id = %(workspace)s AND same.phone = r.phone
-      AND (r.name = '' OR r.name = same.name) AND same.fields @> r.fields)
+      AND (r.name = '' OR r.name = same.name) AND same.fields @> r.fields
+    OFFSET 0)
 ORDER BY r.phone
 ON CONFLICT (workspace_id, phone) DO UPDATE SET
     name = COALESCE(NULLIF(EXCLUDED.name, ''), c.name),
@@ -80,12 +80,14 @@ INSERT INTO campaigns_contacttag (workspace_id, contact_id, tag_id)
 SELECT DISTINCT %(workspace)s, c.id, t.id
 FROM campaigns_importrow r
 CROSS JOIN LATERAL unnest(string_to_array(r.tags, E'\n') || %(tags)s::text[]) AS named(tag)
-JOIN campaigns_contact c ON c.workspace_id = %(workspace)s AND c.phone = r.phone
+CROSS JOIN LATERAL (
+    SELECT id FROM campaigns_contact WHERE workspace_id = %(workspace)s AND phone = r.phone OFFSET 0
+) c
 CROSS JOIN LATERAL (
     SELECT id FROM campaigns_tag WHERE workspace_id = %(workspace)s AND name = named.tag OFFSET 0
 ) t
 WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s AND NOT EXISTS (
-    SELECT FROM campaigns_contacttag link WHERE link.contact_id = c.id AND link.tag_id = t.id)
+    SELECT FROM campaigns_contacttag link WHERE link.contact_id = c.id AND link.tag_id = t.id OFFSET 0)
 ORDER BY 2, 3
 ON CONFLICT (contact_id, tag_id) DO NOTHING
 RETURNING contact_id
