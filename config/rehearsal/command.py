@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.embedded import temporary_servers
+from config.embedded import temporary_servers, tethered
 from config.rehearsal.measure import Meter, parent_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     asked = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started, like Ctrl-C
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="flotilla-rehearsal-")))
         servers = cleanup.enter_context(temporary_servers())
@@ -144,7 +145,7 @@ class Rehearsal:
 
     def start(self, kind: str, argv: list[str], **environment: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            argv, cwd=PROJECT, env={**os.environ, **environment}, stdout=self.logs, stderr=self.logs
+            tethered(argv), cwd=PROJECT, env={**os.environ, **environment}, stdout=self.logs, stderr=self.logs
         )
         self.meter.roots[process.pid] = kind
         self.started[kind] = process
