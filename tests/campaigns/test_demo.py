@@ -1,0 +1,150 @@
+"""The demonstration workspace: worth looking at, true to every invariant, made once."""
+
+from __future__ import annotations
+
+import time
+from datetime import time as clock
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db.models import Count, Max, Q
+from django.utils import timezone
+
+from accounts.models import User, Workspace
+from campaigns.demo.people import BAD_ROWS
+from campaigns.demo.workspace import EMAIL, VISITORS, make_owner, password_file, seed
+from campaigns.engine.lifecycle import FIGURES
+from campaigns.models import Attempt, Campaign, Contact, ContactImport, Lane, Message, Stream, WireId
+from devices.models import Device
+from monitoring.invariants import audit, is_clean
+from monitoring.overview import overview
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def var(settings, tmp_path: Path) -> Path:
+    settings.VAR_DIR = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def workspace(var: Path) -> Workspace:
+    seed()
+    return Workspace.objects.get(owner__email=EMAIL)
+
+
+def seed_by_command() -> list[str]:
+    said = StringIO()
+    call_command("seed_demo", stdout=said)
+    return said.getvalue().splitlines()
+
+
+def test_the_command_ends_with_a_sign_in_that_works(var: Path, client) -> None:
+    said = seed_by_command()
+    email, password = said[-2].split()[-1], said[-1].split()[-1]
+    assert client.login(email=email, password=password)
+    assert client.get("/dashboard").status_code == 200
+    owner = User.objects.get(email=email)
+    assert not owner.is_staff
+    assert not owner.is_superuser
+    assert password_file().stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_seeding_changes_nothing_and_says_how_to_sign_in(var: Path) -> None:
+    first = seed_by_command()
+    before = [model.objects.count() for model in (User, Device, Contact, Campaign, Message)]
+    second = seed_by_command()
+    assert "is there already; nothing changed" in second[0]
+    assert second[-2:] == first[-2:]
+    assert [model.objects.count() for model in (User, Device, Contact, Campaign, Message)] == before
+
+
+def test_each_installation_draws_its_own_password(var: Path) -> None:
+    drawn = set()
+    for _ in range(2):
+        make_owner().delete()
+        drawn.add(password_file().read_text())
+    assert len(drawn) == 2
+
+
+def test_a_lost_password_file_is_said_in_place_of_the_password(workspace: Workspace) -> None:
+    password_file().unlink()
+    assert "changepassword" in seed_by_command()[-1]
+
+
+def test_it_takes_seconds(var: Path) -> None:
+    began = time.monotonic()
+    seed()
+    assert time.monotonic() - began < 10
+
+
+def test_the_ledger_is_clean(workspace: Workspace) -> None:
+    found = audit()
+    assert found["violations"] == []
+    assert found["drift"] == 0
+    assert found["open_attempts"] == 0
+    assert is_clean(found)
+    for campaign in Campaign.objects.for_workspace(workspace).filter(launched_at__isnull=False):
+        assert campaign.recipients == Message.objects.filter(campaign=campaign).count() > 50
+
+
+def test_what_there_is_to_look_at(workspace: Workspace) -> None:
+    devices = Device.objects.for_workspace(workspace)
+    assert devices.linked().count() == len({device.name for device in devices}) == 15
+    contacts = Contact.objects.for_workspace(workspace)
+    assert contacts.count() == 2_000
+    assert not contacts.filter(Q(consent_source="") | Q(tag_links=None) | ~Q(fields__has_key="city")).exists()
+    assert contacts.values("name").distinct().count() > 500
+    assert 10 <= contacts.opted_out().count() <= 40
+    states = Campaign.objects.for_workspace(workspace).values_list("state").annotate(Count("pk"))
+    assert dict(states) == {"completed": 3, "running": 1, "scheduled": 1, "draft": 1}
+    fair = ContactImport.objects.for_workspace(workspace).get(filename="coffee-fair.csv")
+    assert (fair.state, fair.accepted, fair.rejected) == ("done", VISITORS, len(BAD_ROWS))
+    assert fair.rejects.count() == len(BAD_ROWS)
+
+
+def test_home_shows_work_and_no_first_steps(workspace: Workspace) -> None:
+    home = overview(workspace)
+    assert home["steps"] == []
+    assert {campaign.state for campaign, _ in home["rows"]} == {"running", "scheduled"}
+
+
+def test_the_running_campaign_is_planned_and_ready_to_leave(workspace: Workspace) -> None:
+    running = Campaign.objects.for_workspace(workspace).get(state="running")
+    assert running.planned_at
+    streams = Stream.objects.filter(campaign=running)
+    assert 300 < sum(stream.pending for stream in streams) == running.recipients < 1_200
+    assert not streams.exclude(running=True, next_due__lte=timezone.now()).exists()
+
+
+def test_one_is_scheduled_for_tomorrow_at_nine_in_the_workspaces_zone(workspace: Workspace) -> None:
+    scheduled = Campaign.objects.for_workspace(workspace).get(state="scheduled")
+    assert scheduled.start_at
+    at, today = scheduled.start_at.astimezone(workspace.zone), timezone.now().astimezone(workspace.zone).date()
+    assert (at.date(), at.time()) == (today + timedelta(days=1), clock(9))
+
+
+def test_the_past_is_what_an_engine_would_have_left(workspace: Workspace) -> None:
+    past = Message.objects.filter(campaign__state="completed")
+    sent = past.filter(state__in=FIGURES["sent"])
+    assert set(past.values_list("state", flat=True)) == {"sent", "delivered", "read", "dead", "skipped"}
+    assert not sent.filter(Q(tag=None) | Q(text=None) | Q(sent_at=None) | Q(wire_id=None) | Q(epoch=None)).exists()
+    assert not past.filter(attempted_at__lt=timezone.now() - timedelta(days=10)).exists()
+    assert not past.filter(state="skipped").exclude(contact__opted_out_at__isnull=False, attempts=0).exists()
+    in_order = Q(attempted_at__lt=timezone.now()) & Q(replied_at__isnull=True) | Q(replied_at__lt=timezone.now())
+    assert not sent.exclude(in_order).exists()
+    wired = Message.objects.exclude(wire_id=None)
+    assert WireId.objects.for_workspace(workspace).count() == wired.count() == sent.count() + 1  # and the test message
+    earlier = Attempt.objects.for_workspace(workspace)
+    assert earlier.count() == Message.objects.filter(attempts=2).count() > 0
+    for campaign in Campaign.objects.filter(state="completed"):
+        last = campaign.messages.aggregate(last=Max("attempted_at"))["last"]
+        assert campaign.launched_at
+        assert campaign.finished_at
+        assert campaign.launched_at < last < campaign.finished_at < timezone.now()
+        assert campaign.streams.filter(replied__gt=0).exists()
+    assert Stream.objects.get(workspace=workspace, lane=Lane.DIRECT).pending == 0
