@@ -31,8 +31,8 @@ SELECT %(workspace)s, %(import)s, row, line, reason, cells
 FROM json_to_recordset(%(rejected)s::json) AS rejected(row bigint, line bigint, reason text, cells jsonb)
 """
 
-# While tables grow from nothing the planner has no statistics of them, takes them for small and joins row by row against
-# all of it: seconds a chunk. So each row is looked up by itself in a subquery, which OFFSET 0 keeps out of any join.
+# While tables grow from nothing the planner has no statistics of them, takes them for small and compares each row with
+# all of theirs: seconds a chunk. So each is looked up by itself in a subquery, which OFFSET 0 keeps out of any join.
 PLAN_SQL = "SET LOCAL enable_seqscan = off"
 
 CHUNK_SQL = """
