@@ -170,7 +170,6 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.finish",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.imports.run_import",
-        "campaigns.jobs.imports.resume_stalled",
     }
 )
 

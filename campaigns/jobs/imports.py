@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from campaigns.actions.importing import work_on_import
-from campaigns.actions.imports import resume_stalled_imports
 
 
 def run_import(import_id: int) -> None:
     work_on_import(import_id)
-
-
-def resume_stalled() -> None:
-    resume_stalled_imports()
