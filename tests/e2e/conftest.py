@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -95,18 +96,23 @@ def served(folder: Path, **env: str) -> Iterator[Site]:
     """A site over the test database; `env` changes what its processes are told."""
     port = free_port()
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
-    told = {
-        **os.environ,
-        "DATABASE_URL": urlunsplit(database),
-        "PORT": str(port),
-        "SITE_URL": f"http://127.0.0.1:{port}",
-        "SIGNUP": "open",
-        "ALLOWED_HOSTS": "127.0.0.1,localhost",
-        "VAR_DIR": str(folder),
-        **env,
-    }
     daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "config.asgi:application"]
-    with running(daphne, told, folder / "web") as process:
+    with ExitStack() as stack:
+        # pytest's own paths are too long for sockets
+        sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="flotilla-e2e-"))
+        told = {
+            **os.environ,
+            "DATABASE_URL": urlunsplit(database),
+            "PORT": str(port),
+            "SITE_URL": f"http://127.0.0.1:{port}",
+            "SIGNUP": "open",
+            "ALLOWED_HOSTS": "127.0.0.1,localhost",
+            "VAR_DIR": str(folder),
+            "SIMULATOR_SOCKET": f"{sockets}/network",
+            "SIMULATOR_CONTROL": f"{sockets}/phones",
+            **env,
+        }
+        process = stack.enter_context(running(daphne, told, folder / "web"))
         site = Site(f"http://127.0.0.1:{port}", told, folder)
         wait_until_up(f"{site.url}/accounts/login/", process, folder / "web.log")
         with site.stack:
@@ -117,6 +123,34 @@ def served(folder: Path, **env: str) -> Iterator[Site]:
 def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with served(tmp_path_factory.mktemp("site")) as site:
         yield site
+
+
+@pytest.fixture
+def start_fleet(site: Site, transactional_db: None, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Start all that runs beside the web: `start_fleet("--ack-ms", "20")` says how the simulated network behaves.
+
+    Answers the network's ledger. The processes end with the test, before its rows do.
+    """
+    env = {**site.env, "SESSIONS_DIR": str(tmp_path / "sessions")}
+    manage = [sys.executable, "manage.py"]
+    with ExitStack() as stack:
+
+        def started(*behaviour: str) -> Path:
+            ledger = tmp_path / "ledger.log"
+            network = [sys.executable, "-m", "devices.gateway.simulator", "--network", "--ledger", str(ledger)]
+            network += ["--socket", env["SIMULATOR_SOCKET"], "--control", env["SIMULATOR_CONTROL"], *behaviour]
+            programs = {
+                "network": network,
+                "worker": [*manage, "work", "clock", "planning", "webhooks"],
+                "worker-files": [*manage, "work", "imports", "exports"],
+                "clock": [*manage, "run_clock"],
+                "engine": [*manage, "run_engine"],
+            }
+            for name, command in programs.items():
+                stack.enter_context(running(command, env, tmp_path / name))
+            return ledger
+
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -155,13 +189,16 @@ def open_page(site: Site, browser: Browser, transactional_db: None) -> Iterator[
     yield opened
     for context in contexts:
         context.close()
-    assert errors == []
+    assert not errors, "\n".join(errors)
 
 
 def is_fault(kind: str, text: str) -> bool:
-    """The browser also logs each 4xx answer and each lost socket; tests of those look at the page."""
+    """The browser also logs each 4xx answer, each lost socket and each request that a newer one replaced.
+
+    Tests of those look at the page. A request that failed is logged as `htmx:sendError` besides.
+    """
     return kind == "error" and not re.search(
-        r"Failed to load resource|WebSocket connection to|htmx:wsError|^\[object Event\]", text
+        r"Failed to load resource|WebSocket connection to|htmx:(wsError|afterRequest|sendAbort)|^\[object Event\]", text
     )
 
 
