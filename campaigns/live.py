@@ -243,7 +243,8 @@ def recent_rate(campaign: Campaign, found: dict[str, int]) -> Rate | None:
     span = now - then
     if span < LEAST_SPAN:
         return None
-    return Rate(60 * (found["sent"] - sent) / span, (found["done"] - done) / span, f"in the last {duration(span - 59)}")
+    over = "in the last minute" if span < 120 else f"in the last {duration(span - 59)}"
+    return Rate(60 * (found["sent"] - sent) / span, (found["done"] - done) / span, over)
 
 
 def seconds_left(

@@ -65,8 +65,8 @@ BAD_ROWS = [
     ("Bilal Qureshi", "see Instagram", "Chicago", "", "", "", ""),
     ("", "", "Boston", "Plus", "dark", "2024", ""),
     ("Hanna Lund", "0701", "Stockholm", "", "light", "", ""),
-    ("Marcus Bell", "+1 212 555 01", "Brooklyn", "", "", "", "fair"),
-    ("Ivy and Sam Cole", "206 555 0111 / 206 555 0112", "Seattle", "", "", "", "fair"),
+    ("Marcus Bell", "+1 212 555 01", "Brooklyn", "", "", "", ""),
+    ("Ivy and Sam Cole", "206 555 0111 / 206 555 0112", "Seattle", "", "", "", ""),
     ("Tomasz Zając", "+1 999 555 0143", "Denver", "", "medium", "", ""),
 ]
 
@@ -81,7 +81,7 @@ def files(customers: int, visitors: int) -> tuple[File, File]:
     """The customers, and the visitors of a fair with the rows nobody can read; the same in every installation."""
     rng = random.Random(2)  # noqa: S311 - chooses made-up people
     rows = list(_rows(rng, customers + visitors))
-    fair = [(*row[:3], "", row[4], "", "fair") for row in rows[customers:]]
+    fair = [(*row[:3], "", row[4], "", rng.choice(("wholesale", "", ""))) for row in rows[customers:]]
     for bad in BAD_ROWS:
         fair.insert(rng.randrange(len(fair)), bad)
     return File("customers.csv", _csv(rows[:customers])), File("coffee-fair.csv", _csv(fair))
