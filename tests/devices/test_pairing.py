@@ -61,6 +61,12 @@ def test_the_page_says_first_what_linking_means_and_asks_for_nothing_yet(as_alic
     assert device.request == Request.NOTHING
 
 
+def test_the_box_that_was_ticked_stays_ticked_when_the_socket_opens(as_alice: Client, device: Device) -> None:
+    assert "wsOpen" not in region(as_alice, device)
+    Device.objects.filter(pk=device.pk).update(request=Request.PAIR)
+    assert "wsOpen" in region(as_alice, device)
+
+
 def test_pairing_begins_only_once_that_is_acknowledged(as_alice: Client, device: Device) -> None:
     refused = as_alice.post(url(device), headers=HTMX)
     assert refused.status_code == 422
