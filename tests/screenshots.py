@@ -1,0 +1,64 @@
+"""`python -m tests.screenshots`: pictures of the pages into docs/screenshots, taken of a running `./run --demo`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+PROJECT = Path(__file__).resolve().parents[1]
+FOLDER = PROJECT / "docs" / "screenshots"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+LOOKS = {
+    "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+}
+PAGES = {"home": "/dashboard", "devices": "/devices/", "contacts": "/contacts/", "campaigns": "/campaigns/"}
+DETAIL = re.compile(r"^/(devices|campaigns)/[0-9a-f-]{36}/$")
+
+
+def main(address: str) -> None:
+    email, password = (PROJECT / "var" / "demo.txt").read_text().split()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        program = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        for look in LOOKS:
+            take(browser, look, address, email, password)
+
+
+def take(browser: Browser, look: str, address: str, email: str, password: str) -> None:
+    context = browser.new_context(base_url=address, **LOOKS[look])  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto("/accounts/login/")
+    page.locator("[name=login]").fill(email)
+    page.locator("[name=password]").fill(password)
+    page.locator("form button[type=submit]").first.click()
+    page.wait_for_url("**/dashboard")
+    for name, path in PAGES.items():
+        page.goto(path)
+        picture(page, f"{name}-{look}")
+    for name, path in {"device": "/devices/", "campaign": "/campaigns/?state=running"}.items():
+        page.goto(path)
+        page.goto(first_detail(page))
+        picture(page, f"{name}-{look}")
+    context.close()
+
+
+def first_detail(page: Page) -> str:
+    """The address of the first noun that the list on the page links to."""
+    links = (link.get_attribute("href") or "" for link in page.locator("main a").all())
+    return next(link for link in links if DETAIL.match(link))
+
+
+def picture(page: Page, name: str) -> None:
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=FOLDER / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "http://localhost:8000")
