@@ -77,6 +77,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "config.htmx.VaryByHtmxMiddleware",
     "accounts.middleware.sign_in_again",
 ]
 

@@ -190,6 +190,10 @@ def import_the_guests(page: Page) -> None:
     expect(page.get_by_text("“see Instagram” is not a phone number")).to_be_visible()
     done = ContactImport.objects.get()
     assert (done.accepted, done.rejected, done.created) == (PEOPLE, BAD_ROWS, PEOPLE)
+    page.get_by_role("link", name="See the contacts").click()
+    expect(page.get_by_role("heading", name="Contacts")).to_contain_text(str(PEOPLE))
+    page.go_back()  # to a whole page, not to the fragment it fetched last
+    expect(page.get_by_role("heading", name=GUESTS.name)).to_be_visible()
 
 
 def write_a_campaign(page: Page) -> None:
