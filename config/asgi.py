@@ -17,18 +17,22 @@ pages = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import WebsocketDenier  # noqa: E402
 from daphne.ws_protocol import WebSocketProtocol  # noqa: E402
 from django.conf import settings  # noqa: E402
-from django.urls import path  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
 
 from accounts.consumers import LARGEST_FRAME, LiveConsumer  # noqa: E402
 from accounts.redis import RedisWatch  # noqa: E402
+from config import intake  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
 
 # Daphne would collect a frame of any size in memory before the consumer could refuse it.
 WebSocketProtocol.maxFramePayloadSize = WebSocketProtocol.maxMessagePayloadSize = LARGEST_FRAME
+intake.install()
 
-sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi())]
+# The router would raise for any other address: a traceback for each request of a stranger.
+sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())]
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
 RedisWatch(settings.REDIS_URL).start()
