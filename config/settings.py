@@ -128,7 +128,11 @@ CACHES = {
         "BACKEND": "config.cache.HintCache",
         "LOCATION": [REDIS_URL],
         "KEY_PREFIX": "cache",
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        "OPTIONS": {
+            "serializer": "config.cache.JSONSerializer",
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+        },
     }
 }
 CHANNEL_LAYERS = {

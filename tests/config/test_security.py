@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 from channels.testing import WebsocketCommunicator
-from django.core.cache import caches
+from django.core.cache import cache, caches
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -108,3 +110,29 @@ def test_a_cache_without_redis_is_empty_and_never_an_error() -> None:
         assert cache.add("key", 1) is False
         assert cache.get_or_set("key", 5) == 5
         cache.delete("key")
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def test_a_pickle_written_into_redis_is_no_value_and_runs_nothing(tmp_path: Path) -> None:
+    hint: Any = caches["default"]
+    hint._cache.get_client(write=True).set(hint.make_key("planted"), pickle.dumps(Bomb(tmp_path / "ran")))
+    assert cache.get("planted", "nothing") == "nothing"
+    assert cache.get_many(["planted"]) == {}
+    assert not (tmp_path / "ran").exists()
+    cache.delete("planted")
+
+
+def test_the_cache_keeps_what_json_can_say() -> None:
+    for value in (5, 0, -3, True, None, 1.5, "text", [[1.5, 2]], {"a": [1]}):
+        cache.set("kept", value, 10)
+        assert cache.get("kept", "nothing") == value
+    cache.set("counted", 1, 10)
+    assert cache.incr("counted") == 2
+    cache.delete_many(["kept", "counted"])
