@@ -20,17 +20,25 @@ from campaigns.models import Campaign, CampaignState, Contact, Tag
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.views.answers import say
 from campaigns.views.campaigns import the_campaign
+from devices.models import Device
 
 OWN_WORDS = [("name", "Name"), ("first_name", "First name"), ("phone", "Phone number")]
 
 
 @workspace_role("manager")
 def create(request: WorkspaceRequest) -> HttpResponse:
-    form = CampaignForm(request.workspace, request.POST or None)
+    form = CampaignForm(request.workspace, request.POST or None, initial=first_choices(request))
     if request.method == "POST" and form.is_valid():
         campaign = create_campaign(request.workspace, request.user, form.plan())
         return redirect("campaigns:campaign", campaign.uuid)
     return form_page(request, form)
+
+
+def first_choices(request: WorkspaceRequest) -> dict[str, list[int]]:
+    """The tags the address names (`?tag=…`, from an import), and the device where there is but one."""
+    named = Tag.objects.for_workspace(request.workspace).filter(name__in=request.GET.getlist("tag"))
+    linked = list(Device.objects.for_workspace(request.workspace).linked().values_list("pk", flat=True)[:2])
+    return {"tags": list(named.values_list("pk", flat=True)), "devices": linked if len(linked) == 1 else []}
 
 
 @workspace_role("manager")

@@ -131,6 +131,7 @@ def test_the_list_is_searched_filtered_and_counted_by_state(workspace: Workspace
     assert "All 2" in found
     assert "Spring sale" not in found
     assert "No campaign like that" in words(alice.get(reverse("campaigns:list"), {"q": "winter"}))
+    assert "Autumn" in words(alice.get(reverse("campaigns:list"), {"q": "aut\0umn"}))
 
 
 def test_htmx_gets_the_fragment_of_the_same_url(workspace: Workspace, alice: Client) -> None:
@@ -159,6 +160,17 @@ def test_a_campaign_is_written_reviewed_and_started_once(workspace: Workspace, a
     assert campaign.state == CampaignState.RUNNING
     assert AuditEntry.objects.filter(target=campaign.target, action="campaign.started").count() == 1
     assert "It was started already" in words(alice.get(at("campaign", campaign)))
+
+
+def test_the_form_begins_with_the_tags_of_an_import_and_the_only_device(alice: Client, workspace: Workspace) -> None:
+    make_contact(workspace, tags=("guests & friends", "vip"))
+    device = make_device(workspace)
+    make_contact(make_workspace(), tags=("guests & friends",))
+    chosen = alice.get(reverse("campaigns:create"), {"tag": ["guests & friends", "no such tag"]}).context["form"]
+    assert chosen.initial["tags"] == [Tag.objects.for_workspace(workspace).get(name="guests & friends").pk]
+    assert chosen.initial["devices"] == [device.pk]
+    make_device(workspace)
+    assert alice.get(reverse("campaigns:create")).context["form"].initial == {"tags": [], "devices": []}
 
 
 def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspace: Workspace, alice: Client) -> None:
@@ -251,6 +263,7 @@ def test_a_device_that_is_not_linked_cannot_be_chosen_and_without_any_the_next_s
         ("tomorrow", "Choose a day and a time."),
         ("", "Choose a day and a time."),
         ("2031-02-30T10:00", "Choose a day and a time."),
+        ("9999-12-31T23:59", "Choose a time within the next ten years."),
     ],
 )
 def test_a_time_that_is_none_is_refused(workspace: Workspace, alice: Client, typed: str, said: str) -> None:
