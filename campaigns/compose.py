@@ -32,6 +32,7 @@ MAX_TEXT = 4096  # characters that leave for one person
 MAX_SOURCE = 8192  # characters of the text as written
 MAX_NESTING = 10
 MAX_BLANKS = 100
+MAX_UNCLOSED = 20
 MAX_VALUE = 16_384  # characters of any value on the way
 MAX_NUMBER = 10**15
 TAGS = ("content", "output", "illegal", "if", "unless", "case", "assign")
@@ -79,6 +80,12 @@ def parse(text: str) -> Template:
     # Liquid's lexer takes seconds over a few thousand blanks behind an unclosed brace.
     if blanks := re.search(rf"\s{{{MAX_BLANKS},}}", text):
         raise TextError(f"More than {MAX_BLANKS} blanks stand in a row.", *position(text, blanks.start()))
+    # And over a few thousand open braces: it reads on to the end from each of them.
+    after = max(text.rfind("}}"), 0)
+    if text.count("{{", after) > MAX_UNCLOSED:
+        raise TextError(
+            "A variable begins with {{ but its closing }} is missing.", *position(text, text.find("{{", after))
+        )
     try:
         found = LIQUID.from_string(text)
         check(found.nodes, text)
