@@ -117,6 +117,8 @@ def set_pace(
     device: Device, by: User, *, min_delay: float, max_delay: float, hourly_cap: int | None, daily_cap: int | None
 ) -> None:
     """The next claim obeys the new pace; a gap already drawn stays as it was drawn."""
+    # In milliseconds: PostgreSQL can't multiply 1e-323 s by a draw, and that error would stop every device of a claim.
+    min_delay, max_delay = round(min_delay, 3), round(max_delay, 3)
     pace = {"min_delay": min_delay, "max_delay": max_delay, "hourly_cap": hourly_cap, "daily_cap": daily_cap}
     if not Device.objects.filter(pk=device.pk).update(**pace):
         raise Refused("This device was removed meanwhile.")

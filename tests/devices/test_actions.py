@@ -223,6 +223,16 @@ def test_setting_the_pace_touches_only_the_pace(workspace: Workspace, alice: Use
     assert (device.epoch, device.state) == (4, DeviceState.OFFLINE)
 
 
+def test_a_pace_too_fine_to_reckon_with_is_no_pace(workspace: Workspace, alice: User) -> None:
+    device = make_device(workspace)
+    actions.set_pace(device, alice, min_delay=0, max_delay=5e-324, hourly_cap=None, daily_cap=None)
+    device.refresh_from_db()
+    assert (device.min_delay, device.max_delay) == (0, 0)
+    with connection.cursor() as cursor:  # what a claim does with it, for every device of its host at once
+        cursor.execute("SELECT 0.1::float8 * (max_delay - min_delay) FROM devices_device")
+        assert cursor.fetchone() == (0,)
+
+
 # ---- removing
 
 
