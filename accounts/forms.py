@@ -7,12 +7,16 @@ from typing import Any
 from allauth.account.forms import LoginForm, SignupForm
 from django import forms
 from django.contrib.auth import password_validation
+from django.core.validators import MaxLengthValidator
 from django.db import transaction
 from django.http import HttpRequest
 
 from accounts.actions import create_workspace
 from accounts.models import User, Workspace
+from accounts.models.workspace import validate_timezone
 from accounts.places import countries, timezones
+
+EMAIL_LENGTH = User._meta.get_field("email").max_length
 
 
 class WorkspaceFields(forms.Form):
@@ -25,6 +29,7 @@ class WorkspaceFields(forms.Form):
         label="Time zone",
         choices=timezones,
         initial="UTC",
+        validators=[validate_timezone],
         widget=forms.Select(attrs={"data-guess-timezone": True}),
     )
     default_country = forms.ChoiceField(
@@ -63,6 +68,8 @@ class SignUpForm(SignupForm, WorkspaceFields):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # allauth would cut a longer one off, and nobody could sign in with what is left.
+        self.fields["email"].validators.append(MaxLengthValidator(EMAIL_LENGTH))
         self.fields["email"].label = "E-mail"
         self.fields["email"].widget.attrs |= {"placeholder": "", "autofocus": True}
         self.fields["password1"].widget.attrs["placeholder"] = ""
@@ -78,7 +85,9 @@ class SignUpForm(SignupForm, WorkspaceFields):
 class FirstAccountForm(WorkspaceFields):
     """The form behind the one-time link."""
 
-    email = forms.EmailField(label="E-mail", widget=forms.EmailInput(attrs={"autofocus": True}))
+    email = forms.EmailField(
+        label="E-mail", max_length=EMAIL_LENGTH, widget=forms.EmailInput(attrs={"autofocus": True})
+    )
     password = forms.CharField(
         label="Password",
         help_text="At least 12 characters.",

@@ -8,12 +8,17 @@ import zoneinfo
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import connection, models
 
 
 def validate_timezone(value: str) -> None:
+    """PostgreSQL must know it too: a claim reckons with the zones of many workspaces, and one error would stop all."""
     try:
         zoneinfo.ZoneInfo(value)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = %s)", [value])
+            if not cursor.fetchone()[0]:
+                raise ValueError
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValidationError(f"“{value}” is not a time zone. Choose one like Asia/Kuala_Lumpur.") from None
 

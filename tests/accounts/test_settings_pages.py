@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 
 from accounts.models import AuditEntry, Role, User, Workspace
@@ -14,6 +15,13 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def alice() -> Workspace:
     return make_workspace(name="Alice's Shop", timezone="UTC", default_country="MY")
+
+
+@pytest.mark.parametrize("zone", ["localtime", "Mars/Base", "../../etc/passwd", "UT\0C"])
+def test_a_zone_is_one_that_postgresql_knows_too(alice: Workspace, zone: str) -> None:
+    alice.timezone = zone
+    with pytest.raises(ValidationError, match="is not a time zone"):
+        alice.full_clean()
 
 
 def signed_in(user: User) -> Client:

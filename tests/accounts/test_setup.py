@@ -83,6 +83,7 @@ def test_a_link_is_good_for_a_day(client: Client, time_machine: Any) -> None:
     [
         ({"password": "short"}, "at least 12"),
         ({"email": "taken@example.com"}, "an account with this address already"),
+        ({"email": f"{'a' * 243}@example.com"}, "at most 254 characters"),
         ({"timezone": "Mars/Base"}, "Select a valid choice"),
         ({"workspace_name": ""}, "required"),
     ],

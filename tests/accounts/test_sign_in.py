@@ -87,6 +87,7 @@ class TestSigningUp:
             ({"password1": "elevenchars"}, "at least 12"),
             ({"password1": "123456789012"}, "entirely numeric"),
             ({"email": "nobody"}, "valid email"),
+            ({"email": f"{'a' * 243}@example.com"}, "at most 254 characters"),
             ({"workspace_name": ""}, "required"),
             ({"timezone": "Nowhere"}, "Select a valid choice"),
             ({"default_country": "XX"}, "Select a valid choice"),
