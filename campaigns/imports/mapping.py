@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from campaigns.compose import slug
+from campaigns.imports.neutral import FORMULAS
 from campaigns.imports.phones import BadPhone, to_e164
 from campaigns.imports.reader import Record
 
@@ -132,7 +133,7 @@ def clean(cell: str) -> str:
         text = unicodedata.normalize("NFC", text)
     if not text.isprintable():
         text = _REMOVED.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-    if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@"):
+    if text[:1] == "'" and text[1:2] in FORMULAS:
         text = text[1:]
     return text
 

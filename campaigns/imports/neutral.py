@@ -1,6 +1,7 @@
 """Cells that a spreadsheet can't take for formulas, in files that import again."""
 
-STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = tuple("=+-@＝＋－＠")  # noqa: RUF001 - some Excels take the wide ones for formulas too
+STARTS = (*FORMULAS, "\t", "\r", "\n")
 
 
 def neutral(cell: str) -> str:
