@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -19,6 +19,7 @@ from campaigns.models import Campaign, Tag
 from devices.models import Device
 
 LOCAL = "%Y-%m-%dT%H:%M"
+FARTHEST = timedelta(days=3653)
 
 
 def clean_text(text: str) -> str:
@@ -103,7 +104,7 @@ class CampaignForm(TextForm):
         }
 
     def clean_min_delay(self) -> float:
-        return self.cleaned_data["min_delay"] or 0
+        return round(self.cleaned_data["min_delay"] or 0, 3)
 
     def clean_start_at(self) -> datetime | None:
         if self.cleaned_data.get("when") != "at":
@@ -112,6 +113,8 @@ class CampaignForm(TextForm):
         if at <= timezone.now():
             now = timezone.now().astimezone(self.workspace.zone)
             raise ValidationError(f"This time has passed. In {self.workspace.timezone} it is {now:%-d %b %Y, %H:%M}.")
+        if at - timezone.now() > FARTHEST:  # the year 9999 lies beyond what other zones can show
+            raise ValidationError("Choose a time within the next ten years.")
         return at
 
     def plan(self) -> Plan:

@@ -31,7 +31,7 @@ def the_campaign(request: WorkspaceRequest, uuid: UUID) -> Campaign:
 @require_GET
 @workspace_role("viewer")
 def campaign_list(request: WorkspaceRequest) -> HttpResponse:
-    search, state = request.GET.get("q", "").strip(), request.GET.get("state", "")
+    search, state = request.GET.get("q", "").replace("\0", "").strip()[:120], request.GET.get("state", "")
     every = Campaign.objects.for_workspace(request.workspace)
     found = every.filter(name__icontains=search) if search else every
     counts = dict(found.order_by().values_list("state").annotate(Count("pk")))

@@ -1,0 +1,51 @@
+"""Values nobody types by accident get a clear answer and leave nothing behind that breaks later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Workspace
+from campaigns.models import Campaign
+from tests.factories import make_campaign, make_workspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    make_workspace()
+    return make_workspace(timezone="UTC")
+
+
+@pytest.fixture
+def alice(workspace: Workspace) -> Client:
+    client = Client()
+    client.force_login(workspace.owner)
+    return client
+
+
+def write(alice: Client, **fields: Any) -> Any:
+    plan = {"name": "Sale", "text": "Hi", "audience": "everyone", "when": "now", "start_at": "", **fields}
+    return alice.post(reverse("campaigns:create"), plan)
+
+
+@pytest.mark.parametrize("search", ["Sa\0le", "\0", "x" * 9000, "%", "😀"])
+def test_a_search_for_anything_is_answered(workspace: Workspace, alice: Client, search: str) -> None:
+    make_campaign(workspace, name="Sale")
+    assert alice.get(reverse("campaigns:list"), {"q": search}).status_code == 200
+
+
+def test_a_start_in_the_year_9999_is_refused_since_other_zones_could_not_show_it(alice: Client) -> None:
+    answer = write(alice, when="at", start_at="9999-12-31T23:59")
+    assert answer.status_code == 422
+    assert "Choose a time within the next ten years." in answer.content.decode()
+    assert not Campaign.objects.exists()
+
+
+def test_a_gap_too_fine_to_reckon_with_is_none(alice: Client) -> None:
+    assert write(alice, min_delay="5e-324").status_code == 302
+    assert Campaign.objects.get().min_delay == 0
