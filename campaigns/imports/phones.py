@@ -92,6 +92,8 @@ def _plan(code: int) -> _Plan | None:
 
 
 def _international(digits: str) -> str | None:
+    if len(digits) < 4:  # no number, and too short to ask for its country
+        return None
     for length in (2, 3):  # +1 and +7 are shared by several countries
         if plan := _plan(int(digits[:length])):
             return _numbered(plan, digits[length:]) if digits.startswith(plan.code) else None
