@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import LoginForm, SignupForm
+from allauth.account.forms import AddEmailForm, LoginForm, SignupForm
 from django import forms
 from django.contrib.auth import password_validation
 from django.core.validators import MaxLengthValidator
@@ -80,6 +80,20 @@ class SignUpForm(SignupForm, WorkspaceFields):
         user: User = super().save(request)
         create_workspace(user, **self.workspace_fields())
         return user
+
+
+class AddAddressForm(AddEmailForm):
+    """allauth lets an unverified address become the primary one: one that doesn't fit or is taken would break there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].validators.append(MaxLengthValidator(EMAIL_LENGTH))
+
+    def clean_email(self) -> str:
+        email: str = super().clean_email()
+        if User.objects.filter(email=email).exclude(pk=self.user.pk).exists():
+            raise forms.ValidationError("Another account has this address.")
+        return email
 
 
 class FirstAccountForm(WorkspaceFields):

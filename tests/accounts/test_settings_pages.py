@@ -17,6 +17,22 @@ def alice() -> Workspace:
     return make_workspace(name="Alice's Shop", timezone="UTC", default_country="MY")
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (f"{'a' * 243}@example.com", "at most 254 characters"),
+        ("Charlie@Example.com", "Another account has this address."),
+    ],
+)
+def test_an_address_that_could_not_become_the_primary_one_is_not_added(
+    alice: Workspace, address: str, words: str
+) -> None:
+    make_user("charlie@example.com")
+    answer = signed_in(alice.owner).post("/accounts/email/", {"email": address, "action_add": ""})
+    assert answer.status_code == 200
+    assert words in answer.content.decode()
+
+
 @pytest.mark.parametrize("zone", ["localtime", "Mars/Base", "../../etc/passwd", "UT\0C"])
 def test_a_zone_is_one_that_postgresql_knows_too(alice: Workspace, zone: str) -> None:
     alice.timezone = zone
