@@ -148,7 +148,6 @@ def supervisor_configuration(site: Installation) -> RawConfigParser:
         "loglevel": "warn",
         "pidfile": str(site.var / "run" / "supervisord.pid"),
         "childlogdir": str(site.var / "log"),
-        "umask": "077",
         "directory": escaped(BASE_DIR),
         **({"user": "root"} if os.geteuid() == 0 else {}),
     }
@@ -196,6 +195,7 @@ def server_program(site: Installation, server: Server) -> dict[str, str]:
         "stdout_logfile": log,
         "stdout_logfile_maxbytes": "5MB",
         "stdout_logfile_backups": "2",
+        "umask": "077",
         **restarted_for_ever(),
     }
 
@@ -209,6 +209,7 @@ def app_program(site: Installation, name: str, command: list[str]) -> dict[str, 
         "redirect_stderr": "true",
         "stdout_logfile": "/dev/fd/1",
         "stdout_logfile_maxbytes": "0",
+        "umask": "077",
         **restarted_for_ever(),
     }
 

@@ -140,6 +140,9 @@ def test_secrets_are_private_and_each_is_given_to_who_needs_it(run: Run) -> None
     secrets = {path.name: path.read_text() for path in (run.var / "secrets").iterdir()}
     assert set(secrets) == {"secret_key", "vault_keys", "redis_password"}
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in (run.var / "secrets").iterdir())
+    written = [path for folder in ("redis", "sessions", "simulator") for path in (run.var / folder).rglob("*")]
+    assert any(path.name.startswith("appendonly") for path in written)
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
     said = run.said()
     command_lines = " ".join(" ".join(process.cmdline()) for process in run.processes())
     for secret in secrets.values():
