@@ -120,13 +120,15 @@ TAKE_SQL = """
 WITH free AS (
     SELECT d.id, d.owner_id AS former, (d.phone IS NOT NULL AND d.state <> ALL(%(ended)s)) AS linked
     FROM devices_device d
-    LEFT JOIN devices_host h ON h.id = d.owner_id
     WHERE d.driver = ANY(%(drivers)s)
-      AND ((d.phone IS NOT NULL AND d.state <> ALL(%(ended)s)) OR d.request <> '')
-      AND (d.owner_id IS NULL OR h.id IS NULL OR h.lease_until <= now() OR (%(own)s AND d.owner_id = %(host)s))
+      AND ((d.phone IS NOT NULL AND d.state <> ALL(%(ended)s)) OR d.request <> '' OR d.open_message IS NOT NULL)
+      -- No join: when a row was taken since this statement began, PostgreSQL looks again at its new version, but with
+      -- the former owner's host beside it. A subquery looks at the new owner's.
+      AND (coalesce((SELECT h.lease_until FROM devices_host h WHERE h.id = d.owner_id), '-infinity') <= now()
+           OR (%(own)s AND d.owner_id = %(host)s))
     ORDER BY d.id
     LIMIT %(room)s
-    FOR UPDATE OF d SKIP LOCKED
+    FOR NO KEY UPDATE OF d SKIP LOCKED
 )
 UPDATE devices_device d SET
     owner_id = %(host)s,
@@ -171,33 +173,39 @@ def take(lease: Lease, drivers: Sequence[str], abandon: Abandon, *, room: int, o
 
 ASSIGNED_SQL = """
 SELECT id, epoch, driver, coalesce(phone, ''), state, request, coalesce(extract(epoch FROM requested_at), 0)::float8
-FROM devices_device WHERE owner_id = %s
+FROM devices_device
+WHERE owner_id = %(host)s AND EXISTS (
+    SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
+"""
+
+BAN_OVER_SQL = """
+UPDATE devices_device SET
+    state = 'connecting', state_reason = 'The ban is over', state_at = now(), banned_until = NULL
+WHERE owner_id = %(host)s AND state = 'banned' AND banned_until <= now() AND EXISTS (
+    SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
+RETURNING id, epoch, driver, coalesce(phone, ''), state, request, 0::float8
 """
 
 
 def assigned(lease: Lease) -> list[OwnedDevice]:
     """Every device that names this host as its owner: what it must serve, and nothing else."""
-    return _owned(ASSIGNED_SQL, [lease.host])
+    return _owned(ASSIGNED_SQL, lease)
 
 
 def requested(lease: Lease) -> list[OwnedDevice]:
     """The owned devices of which a person asked something."""
-    return _owned(ASSIGNED_SQL + " AND request <> ''", [lease.host])
+    return _owned(ASSIGNED_SQL + " AND request <> ''", lease)
 
 
 def ban_over(lease: Lease) -> list[OwnedDevice]:
     """The owned devices whose ban has run out; they are connecting again."""
-    return _owned(
-        "UPDATE devices_device SET state = 'connecting', state_reason = 'The ban is over', state_at = now(), "
-        "banned_until = NULL WHERE owner_id = %s AND state = 'banned' AND banned_until <= now() "
-        "RETURNING id, epoch, driver, coalesce(phone, ''), state, request, 0::float8",
-        [lease.host],
-    )
+    return _owned(BAN_OVER_SQL, lease)
 
 
-def _owned(query: str, parameters: list[str]) -> list[OwnedDevice]:
+def _owned(query: str, lease: Lease) -> list[OwnedDevice]:
+    """None when a newer incarnation has this host's id: its devices are not ours."""
     with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
+        cursor.execute(query, {"host": lease.host, "incarnation": lease.incarnation})
         return [OwnedDevice(*row) for row in cursor.fetchall()]
 
 
@@ -208,7 +216,8 @@ def fair_share(lease: Lease) -> tuple[int, int]:
             """
             SELECT count(*) FILTER (WHERE owner_id = %s), count(*),
                    greatest(1, (SELECT count(*) FROM devices_host WHERE lease_until > now() AND NOT retiring))
-            FROM devices_device WHERE (phone IS NOT NULL AND state <> ALL(%s)) OR request <> ''
+            FROM devices_device
+            WHERE (phone IS NOT NULL AND state <> ALL(%s)) OR request <> '' OR open_message IS NOT NULL
             """,
             [lease.host, ENDED],
         )
@@ -221,13 +230,14 @@ def release_surplus(lease: Lease, surplus: int) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE devices_device SET owner_id = NULL, epoch = epoch + 1, state = 'connecting', state_reason = ''
-            WHERE id IN (
+            WITH idle AS MATERIALIZED (
                 SELECT id FROM devices_device
                 WHERE owner_id = %s AND open_message IS NULL AND request = '' AND state = 'online'
-                ORDER BY next_send_at DESC LIMIT %s FOR UPDATE SKIP LOCKED
+                ORDER BY next_send_at DESC LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
             )
-            RETURNING id
+            UPDATE devices_device d SET owner_id = NULL, epoch = epoch + 1, state = 'connecting', state_reason = ''
+            FROM idle WHERE d.id = idle.id
+            RETURNING d.id
             """,
             [lease.host, surplus],
         )

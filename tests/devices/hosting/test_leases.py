@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
 
 from devices.hosting import leases
 from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes
@@ -64,22 +65,30 @@ def test_p6_a_living_hosts_devices_are_left_alone_and_a_dead_ones_are_taken() ->
 
 def test_p6_two_hosts_that_take_at_once_share_without_overlap() -> None:
     make_devices(15)
-    found: dict[str, list[int]] = {}
+    names, rounds = ("a", "b"), 100
+    taken: dict[str, list[set[int]]] = {name: [] for name in names}
     barrier = threading.Barrier(2)
+
+    def free_all() -> None:
+        Device.objects.update(owner=None)
 
     def work(name: str) -> None:
         lease = leases.begin(name, SIMULATOR, TIMES)
-        barrier.wait()
-        found[name] = [device.id for device in take(lease)]
+        for _ in range(rounds):
+            if barrier.wait() == 0:
+                free_all()
+            barrier.wait()
+            taken[name].append({device.id for device in take(lease)})
         connection.close()
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found["a"]) + len(found["b"]) == 15
-    assert not set(found["a"]) & set(found["b"])
+    for first, second in zip(*taken.values(), strict=True):
+        assert len(first | second) == 15
+        assert not first & second
 
 
 def test_a_new_incarnation_takes_its_predecessors_devices_at_once() -> None:
@@ -92,6 +101,23 @@ def test_a_new_incarnation_takes_its_predecessors_devices_at_once() -> None:
     assert len(take(new, own=True)) == 2
     assert not leases.renew(old, TIMES)
     assert leases.renew(new, TIMES)
+
+
+def test_p6_an_older_incarnation_is_told_of_no_devices() -> None:
+    make_devices(1, request="reconnect", state="banned", banned_until=timezone.now())
+    old = leases.begin("a", SIMULATOR, TIMES)
+    take(old)
+    assert (len(leases.assigned(old)), len(leases.requested(old))) == (1, 1)
+    new = leases.begin("a", SIMULATOR, TIMES)
+    assert leases.assigned(old) == leases.requested(old) == leases.ban_over(old) == []
+    assert len(leases.ban_over(new)) == 1
+
+
+def test_an_open_attempt_is_taken_over_even_when_its_device_was_unlinked_meanwhile() -> None:
+    make_devices(1, linked=False, state="unlinked", open_message=1)
+    lease = leases.begin("a", SIMULATOR, TIMES)
+    [taken] = take(lease)
+    assert (taken.state, taken.phone) == ("unlinked", "")
 
 
 def test_an_expired_host_takes_nothing() -> None:
