@@ -15,6 +15,7 @@ from devices.hosting.watchdog import Watchdog
 logger = logging.getLogger(__name__)
 
 LOOK_S = 2.0
+RETRY_S = 1.0
 TAKE_AT_ONCE = 1_000
 
 
@@ -31,7 +32,8 @@ class Host:
         self.abandon = abandon
         self.watchdog = Watchdog(times)
         self.lost = asyncio.Event()
-        self._database = DatabaseThread("lease")
+        self._renewals = DatabaseThread("lease")  # its own: no takeover that waits for a lock may cost the lease
+        self._database = DatabaseThread("host")
         self._looked = asyncio.Event()
         self._again: set[int] = set()
 
@@ -48,23 +50,29 @@ class Host:
         """The orderly end: the claim is kept for a restart on this disk."""
         self.watchdog.stop()
         try:
-            await self._database.run(leases.lay_down, self.lease, self.times)
+            await self._renewals.run(leases.lay_down, self.lease, self.times)
         except Exception:
             logger.exception("The claim could not be laid down; the lease runs out by itself")
+        self._renewals.close()
         self._database.close()
 
     async def _renew_for_ever(self) -> None:
+        pause = self.times.renew
         while True:
-            await asyncio.sleep(self.times.renew)
+            await asyncio.sleep(pause)
             began = watchdog.now()
             try:
-                if not await self._database.run(leases.renew, self.lease, self.times):
+                if not await self._renewals.run(leases.renew, self.lease, self.times):
                     logger.error("Another engine took this host's id over: this one ends")
                     self.lost.set()
                     return
                 self.watchdog.renewed(began)
+                pause = self.times.renew
             except Exception:
                 logger.exception("The lease could not be renewed")
+                pause = min(
+                    RETRY_S, self.times.renew
+                )  # PostgreSQL may be back long before the watchdog's patience ends
 
     async def _take_for_ever(self) -> None:
         """At first everything a dead predecessor with this id owned, then whatever nobody living owns."""
