@@ -22,6 +22,7 @@ class WakeWorker(SimpleWorker):
     """A SimpleWorker for a thread: no signals, and no remote commands (``shutdown`` would SIGINT the engine)."""
 
     death_penalty_class = TimerDeathPenalty
+    max_connection_wait_time = 2.0  # RQ's own minute would leave the bells unheard long after Redis is back
     job_class = AllowedJob
 
     def _install_signal_handlers(self) -> None:
