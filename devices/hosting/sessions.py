@@ -9,13 +9,12 @@ import asyncio
 import logging
 import sys
 import time
-from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from django.db import IntegrityError
+from django.db import DataError, IntegrityError
 
 from devices.gateway import contract
 from devices.gateway.client import Gateway
@@ -52,9 +51,14 @@ class Session:
 
     device: OwnedDevice
     gateway: GatewaySlot
-    state: str = "connecting"
+    state: str
     served: tuple[str, float] = ("", 0.0)  # the request done last, so that none is done twice
     code: tuple[str, float] | None = None  # the QR of a pairing under way and when it ends; never stored elsewhere
+
+    @property
+    def stays_open(self) -> bool:
+        """Whether the device belongs connected: it is linked, and no ban is waited for."""
+        return bool(self.device.phone) and self.state != "banned"
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +88,7 @@ class Sessions:
         self.sending = sending
         self.sessions: dict[int, Session] = {}
         self.slots: list[GatewaySlot] = []
-        self._to_open: deque[int] = deque()
+        self._to_open: dict[int, None] = {}  # in order, each device once
         self._reports: list[Report] = []
         self._codes: list[tuple[int, str, float]] = []
         self._database = DatabaseThread("states")
@@ -93,31 +97,30 @@ class Sessions:
 
     # ------------------------------------------------------------------ what the host asks
 
-    def start(self) -> None:
+    async def run(self) -> None:
         for driver in self.programs:
             self._slot_for(driver)  # ready before the first device is paired
-        self._spawn(self._open_on_ramp())
-        self._spawn(self._flush_for_ever())
+        await asyncio.gather(self._open_on_ramp(), self._flush_for_ever())
 
     def keep(self, device: OwnedDevice) -> None:
         """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
         known = self.sessions.get(device.id)
         if known and known.device.epoch == device.epoch:
-            known.device = device
             return
         if known:
-            known.device = device
+            known.device, known.state = device, device.state
         else:
             slot = self._slot_for(device.driver)
             slot.devices.add(device.id)
-            self.sessions[device.id] = Session(device, slot)
-        if device.phone and device.state != "banned":
-            self._to_open.append(device.id)
+            known = self.sessions[device.id] = Session(device, slot, device.state)
+        if known.stays_open:
+            self._to_open[device.id] = None
 
     def reopen(self, device: OwnedDevice) -> None:
+        """Connect a device whose ban is over."""
         self.keep(device)
-        self.sessions[device.id].device = device
-        self._to_open.append(device.id)
+        self.sessions[device.id].state = device.state
+        self._to_open[device.id] = None
 
     def drop(self, device_id: int) -> None:
         """Close a device that is no longer this host's."""
@@ -132,7 +135,7 @@ class Sessions:
         self.keep(device)
         session = self.sessions[device.id]
         asked = (device.request, device.requested_at)
-        if session.gateway.process is None or session.served == asked:
+        if session.gateway.process is None or session.served == asked or device.id in self._to_open:
             return
         session.served = asked
         match device.request:
@@ -147,7 +150,7 @@ class Sessions:
             case "reconnect":
                 self._post(session.gateway, [contract.Close(device.id)])
                 self._report(session, "connecting", served=True)
-                self._to_open.append(device.id)
+                self._to_open[device.id] = None
             case "unlink":
                 self._post(session.gateway, [contract.Unlink(device.id)])
 
@@ -204,17 +207,14 @@ class Sessions:
             try:
                 slot.process = await Gateway.start(
                     [sys.executable, *self.programs[slot.driver]],
-                    on_events=self._hear,
+                    on_events=lambda events: self._hear(slot, events),
                     on_exit=lambda process: self._lost(slot, process),
                 )
                 break
             except OSError as error:
                 logger.error("A gateway could not be started: %s", error)
                 await asyncio.sleep(RESTART_PAUSE_S)
-        for device_id in slot.devices:
-            session = self.sessions[device_id]
-            if session.device.phone and session.device.state != "banned":
-                self._to_open.append(device_id)
+        self._to_open |= {device_id: None for device_id in slot.devices if self.sessions[device_id].stays_open}
 
     def _lost(self, slot: GatewaySlot, process: Gateway) -> None:
         if slot.process is not process:
@@ -226,9 +226,10 @@ class Sessions:
         self.sending.on_lost(list(slot.devices), "gateway died")
         for device_id in slot.devices:
             session = self.sessions[device_id]
+            session.served = ("", 0.0)  # what was asked of the gateway died with it
             if session.state == "pairing":
                 self._report(session, "new", "Pairing was interrupted. Start again.", served=True)
-            elif session.device.phone:
+            elif session.stays_open:
                 self._report(session, "connecting", "The gateway is being restarted")
         self._spawn(self._restart(slot))
 
@@ -250,24 +251,22 @@ class Sessions:
         period = 0.05
         while True:
             budget = {driver: rate * period for driver, rate in RAMP.items()}
-            waiting = len(self._to_open)
-            for _ in range(waiting):
-                device_id = self._to_open.popleft()
+            for device_id in list(self._to_open):
                 session = self.sessions.get(device_id)
                 if session is None:
+                    del self._to_open[device_id]
                     continue
-                driver = session.device.driver
-                if session.gateway.process is None or budget[driver] < 1:
-                    self._to_open.append(device_id)
-                    continue
-                budget[driver] -= 1
                 device = session.device
+                if session.gateway.process is None or budget[device.driver] < 1:
+                    continue
+                del self._to_open[device_id]
+                budget[device.driver] -= 1
                 self._post(session.gateway, [contract.Open(device.id, device.epoch, self._path(device), device.phone)])
             await asyncio.sleep(period)
 
     # ------------------------------------------------------------------ what gateways say
 
-    def _hear(self, events: list[Event]) -> None:
+    def _hear(self, slot: GatewaySlot, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, contract.Wire):
                 continue  # every outcome carries the same instant
@@ -278,12 +277,12 @@ class Sessions:
             elif isinstance(event, contract.Incoming):
                 self.sending.on_incoming(event)
             else:
-                self._hear_state(event)
+                self._hear_state(slot, event)
 
-    def _hear_state(self, event: Event) -> None:
+    def _hear_state(self, slot: GatewaySlot, event: Event) -> None:
         device_id = getattr(event, "device", None)
         session = self.sessions.get(device_id) if device_id is not None else None
-        if session is None:
+        if session is None or session.gateway is not slot:  # the last words of a session that has moved on
             return
         match event:
             case contract.Qr(payload=payload, expires_s=expires_s):
@@ -292,6 +291,8 @@ class Sessions:
             case contract.Paired(phone=phone):
                 session.code = None
                 session.device = replace(session.device, phone=phone)
+                if session.state != "pairing":  # cancelled while the phone scanned: linked it is, and to be opened
+                    self._to_open[session.device.id] = None
                 self._report(session, "connecting", phone=phone, served=True)
             case contract.PairFailed(why=why):
                 session.code = None
@@ -301,10 +302,12 @@ class Sessions:
             case contract.Offline(why=why):
                 self._report(session, "offline", why)
                 if why == IN_USE:  # the gateway does not try again by itself
-                    asyncio.get_running_loop().call_later(IN_USE_PAUSE_S, self._to_open.append, session.device.id)
+                    again = {session.device.id: None}
+                    asyncio.get_running_loop().call_later(IN_USE_PAUSE_S, self._to_open.update, again)
             case contract.Unlinked(why=why):
                 session.device = replace(session.device, phone="")
-                self._report(session, "unlinked", why, served=True)
+                if session.state != "unlinked":  # else we did it ourselves, and have said why
+                    self._report(session, "unlinked", why, served=True)
             case contract.Replaced():
                 self._report(session, "replaced", "Another session of this number took over")
             case contract.Banned(until=until, why=why):
@@ -333,9 +336,15 @@ class Sessions:
             reports, self._reports = self._reports, []
             codes, self._codes = self._codes, []
             if codes:
-                await self._database.run(_show, codes)
+                await self._show(codes)
             if reports:
                 await self._flush(reports)
+
+    async def _show(self, codes: list[tuple[int, str, float]]) -> None:
+        try:
+            await self._database.run(_push_codes, codes)
+        except Exception:  # the page asks again
+            logger.exception("Pairing codes could not be shown")
 
     async def _flush(self, reports: list[Report]) -> None:
         """Written until it works: a state nobody wrote down would hold a device's messages for ever."""
@@ -350,14 +359,16 @@ class Sessions:
         for device_id in taken:
             self._unlink_taken(device_id)
         last = {report.device: report for report in reports}
-        online = [(id, last[id].epoch) for id in known if last[id].state == "online" and id not in taken]
-        offline = [id for id in known if last[id].state != "online"]
-        if online:
-            self.sending.on_online(online)
-        if offline:
-            self.sending.on_offline(offline)
-        for device_id in last.keys() - known - taken:
-            self.drop(device_id)
+        for device_id, report in last.items():
+            session = self.sessions.get(device_id)
+            if session is None or session.device.epoch != report.epoch or device_id in taken:
+                continue  # dropped or assigned anew meanwhile: what is written speaks of the past
+            if device_id not in known:
+                self.drop(device_id)
+            elif report.state == "online":
+                self.sending.on_online([(device_id, report.epoch)])
+            else:
+                self.sending.on_offline([device_id])
 
     def _unlink_taken(self, device_id: int) -> None:
         session = self.sessions.get(device_id)
@@ -376,17 +387,19 @@ def _write(host: str, reports: list[Report]) -> tuple[set[int], set[int]]:
     taken: set[int] = set()
     try:
         known = record(host, reports)
-    except IntegrityError:
+    except (IntegrityError, DataError):
         known = set()
         for device_id in {report.device for report in reports}:
             try:
                 known |= record(host, [report for report in reports if report.device == device_id])
             except IntegrityError:
                 taken.add(device_id)
+            except DataError:  # one gateway's strange words must not silence all others
+                logger.exception("The state of device %d could not be written", device_id)
     push_devices(known)
     return known, taken
 
 
-def _show(codes: list[tuple[int, str, float]]) -> None:
+def _push_codes(codes: list[tuple[int, str, float]]) -> None:
     for device_id, payload, expires_s in codes:
         push_code(device_id, payload, expires_s)

@@ -12,6 +12,10 @@ WITH told AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[], %(states)s::text[], %(reasons)s::text[],
                          %(phones)s::text[], %(bans)s::float8[], %(served)s::bool[])
         AS t(id, epoch, state, reason, phone, banned_until, served)
+), ours AS MATERIALIZED (  -- locked by id, as whoever settles does: two batches never wait for each other
+    SELECT told.* FROM told JOIN devices_device d ON d.id = told.id
+    WHERE d.epoch = told.epoch AND d.owner_id = %(host)s
+    ORDER BY d.id FOR NO KEY UPDATE OF d
 ), moved AS (
     UPDATE devices_device d SET
         state = told.state,
@@ -20,8 +24,8 @@ WITH told AS (
         phone = CASE WHEN told.state = 'unlinked' THEN NULL ELSE coalesce(told.phone, d.phone) END,
         banned_until = CASE WHEN told.state = 'banned' THEN to_timestamp(told.banned_until) END,
         request = CASE WHEN told.served THEN '' ELSE d.request END
-    FROM told
-    WHERE d.id = told.id AND d.epoch = told.epoch AND d.owner_id = %(host)s
+    FROM ours told
+    WHERE d.id = told.id
     RETURNING d.id, d.workspace_id, told.state, told.reason
 ), noted AS (
     INSERT INTO devices_deviceevent (workspace_id, device_id, at, kind, detail)

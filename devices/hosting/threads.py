@@ -32,5 +32,5 @@ class DatabaseThread:
             raise
 
     def close(self) -> None:
-        self._pool.submit(connection.close)
+        self._pool.submit(lambda: connection.close())  # looked up there: each thread has its own
         self._pool.shutdown(wait=True)

@@ -67,23 +67,23 @@ class Engine:
         rng = Random(os.urandom(16))  # noqa: S311 - paces messages, keeps no secret
         sender = Sender(self.lease, limit=settings.MAX_CONCURRENT_WORKERS, pulse=pulse, rng=rng)
         sessions = Sessions(self.lease.host, sessions_dir, programs(), settings.GATEWAY_DEVICES, sender)
-        host = Host(self.lease, self.times, settings.DRIVERS, sessions, outbox.abandon)
+        host = Host(self.lease, self.times, list(programs()), sessions, outbox.abandon)
         sender.start(sessions, host.watchdog)
         Bell.deliver = lambda ids: loop.call_soon_threadsafe(sender.rouse, ids)
         Bell.look = lambda ids: loop.call_soon_threadsafe(host.look, ids)
         wake = Wake(self.lease.host, self.lease.incarnation)
         self.redis.start()
         wake.start()
-        sessions.start()
-        duties = [loop.create_task(work) for work in (host.run(), sender.run(), pulse.run(), self.poll(sender))]
+        duties = (sessions.run(), host.run(), sender.run(), pulse.run(), self.poll(sender))
+        tasks = [loop.create_task(duty) for duty in duties]
         logger.info("Host %s is up, incarnation %d", self.lease.host, self.lease.incarnation)
         ends = [loop.create_task(stop.wait()), loop.create_task(host.lost.wait())]
-        done, _ = await asyncio.wait([*duties, *ends], return_when=asyncio.FIRST_COMPLETED)
-        for task in done.intersection(duties):
+        done, _ = await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
+        for task in done.intersection(tasks):
             logger.error("A duty of the engine ended", exc_info=task.exception())
         wake.stop()
         await sender.drain(SETTLE_WITHIN_S)
-        for task in (*duties, *ends):
+        for task in (*tasks, *ends):
             task.cancel()
         await sessions.stop()
         sender.close()
@@ -113,7 +113,7 @@ def programs() -> dict[str, list[str]]:
 def begin_when_postgres_answers(host_id: str, times: LeaseTimes) -> Lease:
     while True:
         try:
-            return leases.begin(host_id, settings.DRIVERS, times)
+            return leases.begin(host_id, list(programs()), times)
         except OperationalError as problem:
             logger.warning("PostgreSQL is not reachable, waiting: %s", type(problem).__name__)
             connection.close()
