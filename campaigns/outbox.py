@@ -1,7 +1,8 @@
 """The outbox: the only statements that let a message out, and that write down what became of it (DESIGN 4).
 
-Every statement works on many devices at once and takes its row locks in one order: devices, streams, messages. Pause,
-cancel and planning lock streams in id order too, so that no two of them can wait for each other.
+Every statement works on many devices at once. Claim and settle pass over devices and streams that somebody has locked:
+a campaign being planned or cancelled must not hold up all the others. What waits for locks takes them in one order:
+devices, streams, messages, each by id; so do pause, cancel and planning, and no two can wait for each other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
@@ -20,11 +21,15 @@ from devices.hosting.leases import Lease
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One device worker's question. ``draw`` in [0, 1] places the next gap between the device's two delays."""
+    """One device worker's question. ``draw`` in [0, 1] places the next gap between the device's two delays.
+
+    ``tag`` names the attempt that may begin, so that whoever asked knows it even when the answer is lost.
+    """
 
     device: int
     epoch: int
     draw: float
+    tag: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Claimed:
     """A message whose attempt is journaled and committed: it may now be sent, once, with this tag."""
 
     device: int
+    epoch: int
     workspace: int
     campaign: int | None
     message: int
@@ -47,11 +53,16 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Nothing to send now. Ask again in ``wait`` seconds; None: only when somebody rings."""
+    """Nothing to send now. Ask again in ``wait`` seconds; None: only when somebody rings.
+
+    ``message`` and ``tag`` name the device's open attempt, where it has one.
+    """
 
     device: int
     reason: str
     wait: float | None
+    message: int | None = None
+    tag: bytes | None = None
 
 
 # Each step hands every column on to the next, so that none joins two steps: the planner takes a step for one row and
@@ -60,7 +71,7 @@ CLAIM_SQL = """
 WITH device AS MATERIALIZED (
     SELECT d.id AS device_id, d.workspace_id, d.epoch, a.tag, d.next_send_at, cal.hour, cal.day,
            d.min_delay + a.draw * (d.max_delay - d.min_delay) AS delay,
-           d.state, d.open_message, d.hourly_cap, d.daily_cap,
+           d.state, d.open_message, d.open_tag, d.hourly_cap, d.daily_cap,
            CASE WHEN d.hour_start = cal.hour THEN d.hour_used ELSE 0 END AS hour_used,
            CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,
            (cal.hour + interval '1 hour') AS next_hour,
@@ -76,7 +87,7 @@ WITH device AS MATERIALIZED (
     WHERE EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
                   AND h.lease_until > now())
     ORDER BY d.id
-    FOR UPDATE OF d SKIP LOCKED
+    FOR NO KEY UPDATE OF d SKIP LOCKED
 ),
 judged AS MATERIALIZED (
     SELECT *,
@@ -104,7 +115,7 @@ stream AS MATERIALIZED (
         WHERE s.device_id = j.device_id AND s.running AND s.next_due <= now()
         ORDER BY s.lane, s.next_due, s.id
         LIMIT 1
-        FOR UPDATE SKIP LOCKED
+        FOR NO KEY UPDATE SKIP LOCKED
     ) s ON true
     WHERE j.held IS NULL
 ),
@@ -176,8 +187,8 @@ opened AS (
         day_start = moved.day, day_used = moved.day_used + 1
     FROM moved WHERE d.id = moved.device_id AND moved.state = 'sending'
 )
-SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END, 0::float8, m.workspace_id, m.campaign_id,
-       m.message_id, m.new_tag, m.delay, m.phone, m.content_id, content.text, coalesce(m.name, ''),
+SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END, 0::float8, m.message_id, m.new_tag,
+       m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, coalesce(m.name, ''),
        coalesce(m.fields, '{}'::jsonb), m.tries
 FROM moved m JOIN campaigns_content content ON content.id = m.content_id
 UNION ALL
@@ -185,13 +196,15 @@ SELECT h.device_id, CASE h.verdict WHEN 'idle' THEN 'idle' ELSE 'again' END,
        CASE h.verdict WHEN 'idle' THEN (
            SELECT extract(epoch FROM min(s.next_due) - now()) FROM campaigns_stream s
            WHERE s.device_id = h.device_id AND s.running) ELSE 0 END::float8,
-       h.workspace_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM head h WHERE h.verdict NOT IN ('send', 'skip')
 UNION ALL
-SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8,
-       j.workspace_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8, j.open_message, j.open_tag,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM judged j WHERE j.held IS NOT NULL
 """
+
+LOCKED_PAUSE_S = 0.1
 
 
 def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
@@ -209,18 +222,25 @@ def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
                 "devices": [ask.device for ask in asks],
                 "epochs": [ask.epoch for ask in asks],
                 "draws": [ask.draw for ask in asks],
-                "tags": [secrets.token_bytes(32) for _ in asks],
+                "tags": [ask.tag for ask in asks],
             },
         )
         return [_answer(row) for row in cursor.fetchall()]
 
 
 def _answer(row: tuple[Any, ...]) -> Claimed | Held:
-    device, verdict, wait, workspace, campaign, message, tag, delay, phone, content, text, name, fields, tries = row
-    if verdict != "send":
-        return Held(device, verdict, None if wait is None else max(0.0, wait))
-    fields = json.loads(fields)  # Django has psycopg hand jsonb over as text
-    return Claimed(device, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields, tries)
+    device, verdict, wait, message, tag, *claimed = row
+    if verdict == "send":
+        epoch, workspace, campaign, delay, phone, content, text, name, fields, tries = claimed
+        fields = json.loads(fields)  # Django has psycopg hand jsonb over as text
+        return Claimed(
+            device, epoch, workspace, campaign, message, bytes(tag), delay, phone, content, text, name, fields, tries
+        )
+    if verdict == "in_flight":
+        return Held(device, verdict, None, message, bytes(tag))
+    if verdict == "idle" and wait is not None:
+        wait = max(LOCKED_PAUSE_S, wait)  # what is due already has been passed over: its stream is locked
+    return Held(device, verdict, None if wait is None else max(0.0, wait))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,21 +276,27 @@ WITH told AS MATERIALIZED (
         AS t(device_id, epoch, message_id, tag, state, reason, text, delay, wire_at, wire_id, chat, at, retry_in,
              refund, counts)
 ),
-device AS MATERIALIZED (
-    SELECT d.id FROM devices_device d WHERE d.id IN (SELECT device_id FROM told) ORDER BY d.id FOR UPDATE
-),
-stream AS MATERIALIZED (
-    SELECT s.id FROM campaigns_stream s
-    WHERE s.id IN (SELECT m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id)
-      AND (SELECT count(*) FROM device) > 0
-    ORDER BY s.id FOR UPDATE
+found AS MATERIALIZED (
+    SELECT t.*, device.id IS NOT NULL AND stream.id IS NOT NULL AS free
+    FROM told t
+    JOIN campaigns_message m ON m.id = t.message_id
+    LEFT JOIN LATERAL (
+        SELECT d.id FROM devices_device d WHERE d.id = t.device_id FOR NO KEY UPDATE SKIP LOCKED
+    ) device ON true
+    LEFT JOIN LATERAL (
+        SELECT s.id FROM campaigns_stream s WHERE s.id = m.stream_id AND device.id IS NOT NULL
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) stream ON true
 ),
 old AS MATERIALIZED (
-    SELECT m.id, m.state AS was, t.*
-    FROM told t JOIN campaigns_message m ON m.id = t.message_id
-    WHERE m.tag = t.tag AND (m.state = 'sending' OR (m.state = 'uncertain' AND t.state = 'sent'))
-      AND (SELECT count(*) FROM stream) > 0
-    ORDER BY m.id FOR UPDATE OF m
+    SELECT f.*, m.was
+    FROM found f CROSS JOIN LATERAL (
+        SELECT m.state AS was FROM campaigns_message m
+        WHERE m.id = f.message_id AND m.tag = f.tag
+          AND (m.state = 'sending' OR (m.state = 'uncertain' AND f.state = 'sent'))
+        FOR NO KEY UPDATE
+    ) m
+    WHERE f.free
 ),
 moved AS (
     UPDATE campaigns_message m SET
@@ -282,7 +308,7 @@ moved AS (
         sent_at = CASE WHEN old.state = 'sent' THEN coalesce(to_timestamp(old.at), now()) ELSE m.sent_at END,
         tries = m.tries + old.counts::int,
         due_at = CASE WHEN old.state = 'waiting' THEN now() + old.retry_in * interval '1 second' ELSE m.due_at END
-    FROM old WHERE m.id = old.id
+    FROM old WHERE m.id = old.message_id
     RETURNING m.id, m.workspace_id, m.stream_id, m.due_at, old.was, old.state, old.device_id, old.wire_id
 ),
 named AS (
@@ -321,20 +347,32 @@ closed AS (
                                    AT TIME ZONE w.timezone AND d.hour_used > 0)::int,
         day_used = d.day_used - (t.refund AND d.day_start = date_trunc('day', d.open_at AT TIME ZONE w.timezone)
                                  AT TIME ZONE w.timezone AND d.day_used > 0)::int
-    FROM told t, accounts_workspace w
-    WHERE d.id = t.device_id AND d.epoch = t.epoch AND d.open_tag = t.tag AND w.id = d.workspace_id
-      AND (SELECT count(*) FROM device) > 0
+    FROM found t, accounts_workspace w
+    WHERE t.free AND d.id = t.device_id AND d.epoch = t.epoch AND d.open_tag = t.tag AND w.id = d.workspace_id
     RETURNING d.id, extract(epoch FROM d.next_send_at - now())::float8 AS wait
 )
-SELECT id, wait FROM closed
+SELECT id, wait, NULL FROM closed
+UNION ALL
+SELECT device_id, NULL, tag FROM found WHERE NOT free
 """
 
 
-def settle(settlements: Sequence[Settlement]) -> dict[int, float]:
-    """Write down what became of attempts, in one committed statement; safe to repeat.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """``waits``: for each device whose attempt was closed, the seconds until it may send again.
 
-    A late acknowledgement also settles a message that was uncertain. Returns, for each device whose attempt was closed,
-    the seconds until it may send again; a device that is missing is no longer ours.
+    ``postponed``: to be settled again, because somebody has locked the device or the stream for a moment. A device that
+    is in neither is no longer ours.
+    """
+
+    waits: dict[int, float]
+    postponed: list[Settlement]
+
+
+def settle(settlements: Sequence[Settlement]) -> Settled:
+    """Write down what became of attempts, in one committed statement; safe to repeat, and waits for nobody.
+
+    A late acknowledgement also settles a message that was uncertain.
     """
     columns = {
         "devices": "device",
@@ -356,19 +394,24 @@ def settle(settlements: Sequence[Settlement]) -> dict[int, float]:
     values = {name: [getattr(one, field) for one in settlements] for name, field in columns.items()}
     with connection.cursor() as cursor:
         cursor.execute(SETTLE_SQL, values)
-        return dict(cursor.fetchall())
+        rows = cursor.fetchall()
+    locked = {bytes(tag) for _, _, tag in rows if tag is not None}
+    return Settled(
+        waits={device: wait for device, wait, tag in rows if tag is None},
+        postponed=[settlement for settlement in settlements if settlement.tag in locked],
+    )
 
 
 ABANDON_SQL = """
 WITH open AS MATERIALIZED (
     SELECT d.id AS device_id, d.open_message, d.open_tag, d.max_delay
     FROM devices_device d WHERE d.id = ANY(%(devices)s) AND d.open_message IS NOT NULL
-    ORDER BY d.id FOR UPDATE
+    ORDER BY d.id FOR NO KEY UPDATE
 ),
 stream AS MATERIALIZED (
     SELECT s.id FROM campaigns_stream s
     WHERE s.id IN (SELECT m.stream_id FROM open o JOIN campaigns_message m ON m.id = o.open_message)
-    ORDER BY s.id FOR UPDATE
+    ORDER BY s.id FOR NO KEY UPDATE
 ),
 moved AS (
     UPDATE campaigns_message m SET state = 'uncertain', reason = 'engine_lost'
@@ -408,13 +451,13 @@ WITH told AS MATERIALIZED (
 stream AS MATERIALIZED (
     SELECT s.id FROM campaigns_stream s
     WHERE s.id IN (SELECT m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id)
-    ORDER BY s.id FOR UPDATE
+    ORDER BY s.id FOR NO KEY UPDATE
 ),
 old AS MATERIALIZED (
     SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
     FROM told t JOIN campaigns_message m ON m.id = t.message_id
     WHERE ((m.state = 'sent') OR (m.state = 'delivered' AND t.rank = 2)) AND (SELECT count(*) FROM stream) > 0
-    ORDER BY m.id FOR UPDATE OF m
+    ORDER BY m.id FOR NO KEY UPDATE OF m
 ),
 moved AS (
     UPDATE campaigns_message m SET

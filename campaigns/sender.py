@@ -1,7 +1,7 @@
 """The sender: a heap of device workers, each asked when it is due; claims, sends and settles in batches.
 
-One event loop runs it; claims and settlements run in one database thread each. A device worker is a small object in a
-heap, not a task: ten thousand cost tens of megabytes (DESIGN 6).
+One event loop runs it; claims, settlements and what people answer have a database thread each. A device worker is a
+small object in a heap, not a task: ten thousand cost tens of megabytes (DESIGN 6).
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
 
 from campaigns import compose, outbox
 from campaigns.actions.replies import note_incoming
 from campaigns.compose import TextError
 from campaigns.engine import outcome, pacing
 from campaigns.engine.outcome import Verdict
-from campaigns.outbox import Ask, Claimed, Held, ReceiptRow, Settlement
+from campaigns.outbox import LOCKED_PAUSE_S, Ask, Claimed, Held, ReceiptRow, Settlement
 from campaigns.pulse import Pulse
 from devices.gateway import contract
 from devices.hosting.leases import Lease
@@ -33,16 +37,17 @@ logger = logging.getLogger(__name__)
 CLAIM_AT_ONCE = 500
 SETTLE_AT_ONCE = 1_000
 SETTLE_S = 0.02
-RECEIPTS_S = 0.2
+NOTE_S = 0.2
 RECEIPTS_KEPT = 50_000
 ANSWER_WITHIN_S = 100.0
-LOCKED_PAUSE_S = 0.1
+SPOILED_PAUSE_S = 30.0
+OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
 
 
 class DeviceWorker:
     """What serves one device. ``due`` is when it is asked next (loop time), None while it rests."""
 
-    __slots__ = ("asking", "device", "due", "epoch", "flight", "online", "rung")
+    __slots__ = ("asking", "device", "due", "epoch", "flight", "online", "rung", "unanswered")
 
     def __init__(self, device: int, epoch: int) -> None:
         self.device = device
@@ -52,6 +57,7 @@ class DeviceWorker:
         self.rung = False
         self.online = True
         self.flight: Flight | None = None
+        self.unanswered: set[bytes] = set()  # tags of claims whose answer was lost: they may be committed
 
 
 @dataclass(slots=True)
@@ -59,7 +65,6 @@ class Flight:
     """A claimed message until its settlement is written down."""
 
     claimed: Claimed
-    epoch: int
     text: str
     began: float
     answered: bool = False
@@ -84,10 +89,13 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._settlements: list[Settlement] = []
         self._receipts: list[ReceiptRow] = []
-        self._incoming: list[contract.Incoming] = []
+        self._ripe: list[ReceiptRow] = []
+        self._incoming: deque[contract.Incoming] = deque()
+        self._noted = 0  # of the incoming messages there ever were
         self._stopping = False
         self._claims = DatabaseThread("claim")
         self._settles = DatabaseThread("settle")
+        self._notes = DatabaseThread("notes")
 
     # ------------------------------------------------------------------ who may send, and when
 
@@ -129,7 +137,8 @@ class Sender:
         self.watchdog = watchdog
 
     async def run(self) -> None:
-        await asyncio.gather(self._claim_for_ever(), self._settle_for_ever(), self._sweep_for_ever())
+        duties = (self._claim_for_ever(), self._settle_for_ever(), self._note_for_ever(), self._sweep_for_ever())
+        await asyncio.gather(*duties)
 
     async def _claim_for_ever(self) -> None:
         while True:
@@ -156,11 +165,19 @@ class Sender:
         asks = [Ask(worker.device, worker.epoch, pacing.draw(self.rng)) for worker in due]
         try:
             answers = await self._claims.run(outbox.claim, self.lease, asks)
-        except Exception:
+        except OUTAGE:
             logger.exception("Nothing could be claimed; again in a second")
+            for worker, ask in zip(due, asks, strict=True):
+                worker.unanswered.add(ask.tag)
             await asyncio.sleep(1)
-            self._answered(due, [Held(worker.device, "database", 0.0) for worker in due])
-            return
+            answers = [Held(worker.device, "database", 0.0) for worker in due]
+        except Exception:
+            if len(due) > 1:  # one device's data must not hold up all the others: look for it by halves
+                await self._claim(due[: len(due) // 2])
+                await self._claim(due[len(due) // 2 :])
+                return
+            logger.exception("Nothing could be claimed for device %d", due[0].device)
+            answers = [Held(due[0].device, "database", SPOILED_PAUSE_S)]
         self._answered(due, answers)
 
     def _answered(self, due: list[DeviceWorker], answers: Sequence[Claimed | Held]) -> None:
@@ -175,6 +192,9 @@ class Sender:
                 continue
             # Without an answer the row is locked for a moment, or no longer ours: then the host drops the worker soon.
             wait = LOCKED_PAUSE_S if answer is None else answer.wait
+            if answer and answer.tag in worker.unanswered:
+                self._give_back(worker, answer)
+                wait = LOCKED_PAUSE_S
             if worker.rung:
                 wait = 0.0
             worker.rung = False
@@ -182,29 +202,43 @@ class Sender:
                 self._schedule(worker, now + wait)
         self._send(sends)
 
+    def _give_back(self, worker: DeviceWorker, held: Held) -> None:
+        """This attempt was committed but its answer never came, so it was never handed to a gateway."""
+        assert held.message is not None
+        assert held.tag is not None
+        lost = "the claim's answer was lost"
+        attempt = (worker.device, worker.epoch, held.message, held.tag)
+        self._settlements.append(Settlement(*attempt, "waiting", lost, None, 0.0, retry_in=0.0, refund=True))
+
     def _send(self, claimed: list[tuple[DeviceWorker, Claimed]]) -> None:
         sends = []
         for worker, message in claimed:
-            worker.flight = Flight(message, worker.epoch, "", self._loop.time())
+            worker.flight = Flight(message, "", self._loop.time())
             worker.rung = False
+            worker.unanswered.clear()
             self.in_flight += 1
             self.pulse.touch(message.campaign, message.device, message.workspace)
-            try:
-                worker.flight.text = render(message)
-            except TextError as error:
-                self._answer(worker, outcome.template_error(str(error)))
-                continue
-            except Exception:  # one poisonous message must not end the engine, again and again
-                logger.exception("Message %d could not be composed", message.message)
-                self._answer(worker, outcome.template_error("it could not be composed"))
-                continue
-            sends.append(
-                contract.Send(
-                    message.device, worker.epoch, message.message, message.tag, message.phone, worker.flight.text
+            if self._compose(worker, worker.flight):
+                text = worker.flight.text
+                sends.append(
+                    contract.Send(message.device, message.epoch, message.message, message.tag, message.phone, text)
                 )
-            )
         for send in self.sessions.send_all(sends):
             self._answer(self.workers[send.device], outcome.not_sent("not connected", 0, self.rng))
+
+    def _compose(self, worker: DeviceWorker, flight: Flight) -> bool:
+        """Put the message into words; false when it must not leave, with its verdict given."""
+        if not self.watchdog.may_start():  # it stood still after the claim: others may own the device by now
+            self._answer(worker, outcome.not_sent("lease ran out", 0, self.rng))
+            return False
+        try:
+            flight.text = render(flight.claimed)
+        except TextError as error:
+            self._answer(worker, outcome.template_error(str(error)))
+        except Exception:  # one poisonous message must not end the engine, again and again
+            logger.exception("Message %d could not be composed", flight.claimed.message)
+            self._answer(worker, outcome.template_error("it could not be composed"))
+        return not flight.answered
 
     # ------------------------------------------------------------------ what came of it
 
@@ -246,7 +280,7 @@ class Sender:
         self._settlements.append(
             Settlement(
                 device=claimed.device,
-                epoch=flight.epoch,
+                epoch=claimed.epoch,
                 message=claimed.message,
                 tag=claimed.tag,
                 state=verdict.state,
@@ -265,53 +299,77 @@ class Sender:
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
 
     async def _settle_for_ever(self) -> None:
-        receipts_at = 0.0
         while True:
             await asyncio.sleep(SETTLE_S)
-            if self._settlements:
-                batch = self._settlements[:SETTLE_AT_ONCE]
-                del self._settlements[: len(batch)]
-                await self._settle(batch)
-            # After the settlements that came before them: a receipt finds its message by the id written there.
-            if self._receipts and not self._settlements and self._loop.time() >= receipts_at:
-                receipts, self._receipts = self._receipts, []
-                await self._settle_receipts(receipts)
-                receipts_at = self._loop.time() + RECEIPTS_S
-            if self._incoming:
-                incoming, self._incoming = self._incoming, []
-                await self._note_incoming(incoming)
+            receipts, self._receipts = self._receipts, []
+            settlements, self._settlements = self._settlements, []
+            for start in range(0, len(settlements), SETTLE_AT_ONCE):
+                await self._settle(settlements[start : start + SETTLE_AT_ONCE])
+            # Only now: a receipt finds its message by the id that the settlement before it wrote down.
+            self._ripe += receipts
 
     async def _settle(self, batch: list[Settlement]) -> None:
         """Written until it works: what WhatsApp told us must not be lost. Repeating is safe."""
         while True:
             try:
-                waits = await self._settles.run(outbox.settle, batch)
+                settled = await self._settles.run(outbox.settle, batch)
                 break
-            except Exception:
+            except OUTAGE:
                 logger.exception("Results could not be written; again in half a second")
                 await asyncio.sleep(0.5)
+            except Exception:
+                await self._settle_apart(batch)
+                return
+        self._settlements += settled.postponed
+        postponed = {settlement.tag for settlement in settled.postponed}
         now = self._loop.time()
         for settlement in batch:
             worker = self.workers.get(settlement.device)
-            if worker and worker.flight and worker.flight.claimed.tag == settlement.tag:
+            flight = worker.flight if worker else None
+            if worker and flight and flight.claimed.tag == settlement.tag and settlement.tag not in postponed:
                 worker.flight = None
                 # Not closed means not ours any more; the row would not answer a claim either.
-                self._schedule(worker, now + waits.get(settlement.device, 1.0))
+                self._schedule(worker, now + settled.waits.get(settlement.device, 1.0))
         self._woken.set()
 
-    async def _settle_receipts(self, receipts: list[ReceiptRow]) -> None:
-        try:
-            for campaign in await self._settles.run(outbox.settle_receipts, receipts):
-                self.pulse.touch(campaign)
-        except Exception:  # receipts are best effort (P15)
-            logger.exception("%d receipts could not be written", len(receipts))
+    async def _settle_apart(self, batch: list[Settlement]) -> None:
+        """One result that cannot be written must not hold up all the others: look for it, and write what is safe."""
+        if len(batch) > 1:
+            await self._settle(batch[: len(batch) // 2])
+            await self._settle(batch[len(batch) // 2 :])
+            return
+        plain = replace(batch[0], reason="what was said of it cannot be stored", text=None, wire_id=None, chat=None)
+        if plain == batch[0]:
+            logger.exception("The result of message %d cannot be written; its device stops", plain.message)
+            return
+        logger.exception("The result of message %d is written without its words", plain.message)
+        await self._settle([plain])
 
-    async def _note_incoming(self, incoming: list[contract.Incoming]) -> None:
-        try:
-            for campaign in await self._settles.run(note_incoming, incoming):
-                self.pulse.touch(campaign)
-        except Exception:
-            logger.exception("%d incoming messages could not be written", len(incoming))
+    async def _note_for_ever(self) -> None:
+        """Receipts and replies, on a thread of their own: many at once must not hold up the sending."""
+        while True:
+            await asyncio.sleep(NOTE_S)
+            receipts, self._ripe = self._ripe, []
+            if receipts:
+                await self._note(outbox.settle_receipts, receipts)
+            while self._incoming:
+                await self._note(note_incoming, [self._incoming[0]])
+                self._incoming.popleft()
+                self._noted += 1
+
+    async def _note(self, write: Callable[[Any], set[int]], told: Sequence[Any]) -> None:
+        """Written once PostgreSQL answers, since a reply may ask to stop; what it refuses is lost (P15)."""
+        while True:
+            try:
+                for campaign in await self._notes.run(write, told):
+                    self.pulse.touch(campaign)
+                return
+            except OUTAGE:
+                logger.exception("Receipts or replies could not be written; again in a second")
+                await asyncio.sleep(1)
+            except Exception:
+                logger.exception("%d receipts or replies cannot be written", len(told))
+                return
 
     async def _sweep_for_ever(self) -> None:
         """A gateway answers within 75 s; what it never answers is unknown."""
@@ -325,7 +383,7 @@ class Sender:
     # ------------------------------------------------------------------ what sessions tell
 
     def on_receipt(self, receipt: contract.Receipt) -> None:
-        if len(self._receipts) < RECEIPTS_KEPT:
+        if len(self._receipts) + len(self._ripe) < RECEIPTS_KEPT:
             self._receipts += [ReceiptRow(receipt.device, id, receipt.kind, receipt.at) for id in receipt.ids]
 
     def on_incoming(self, incoming: contract.Incoming) -> None:
@@ -360,15 +418,18 @@ class Sender:
     # ------------------------------------------------------------------ the end
 
     async def drain(self, timeout: float) -> None:
-        """Start nothing more; wait for the answers to what is in flight and write them down."""
+        """Start nothing more; wait for the answers to what is in flight and write them down, and what people wrote."""
         self._stopping = True
         until = self._loop.time() + timeout
         while self._loop.time() < until and any(worker.flight or worker.asking for worker in self.workers.values()):
             await asyncio.sleep(SETTLE_S)
+        heard = self._noted + len(self._incoming)
+        while self._loop.time() < until and self._noted < heard:
+            await asyncio.sleep(SETTLE_S)
 
     def close(self) -> None:
-        self._claims.close()
-        self._settles.close()
+        for thread in (self._claims, self._settles, self._notes):
+            thread.close()
 
 
 @lru_cache(maxsize=256)

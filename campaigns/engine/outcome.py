@@ -15,6 +15,7 @@ OFFLINE_REASONS = (
     "session in use",
     "stale epoch",
     "not open",
+    "lease ran out",
 )
 # WhatsApp's temporary refusals; every other number is for good.
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from campaigns import outbox
 from campaigns.actions.drafts import change_text
 from campaigns.actions.planning import plan_chunk
 from campaigns.models import Attempt, Campaign, CampaignState, Message, Stream
-from campaigns.outbox import Ask, Claimed, Held, Settlement
+from campaigns.outbox import Ask, Claimed, Held, Settled, Settlement
 from devices.hosting import leases
 from devices.hosting.leases import Lease, LeaseTimes
 from devices.models import Device
@@ -107,8 +109,8 @@ def test_a_claim_journals_the_attempt_before_anything_is_sent(workspace: Workspa
 def test_a_device_has_one_message_in_flight(workspace: Workspace, lease: Lease) -> None:
     device = owned_device(workspace, lease)
     running_campaign(workspace, [device], 2)
-    claim_one(lease, device)
-    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "in_flight", None)]
+    first = claim_one(lease, device)
+    assert outbox.claim(lease, ask(device)) == [Held(device.pk, "in_flight", None, first.message, first.tag)]
 
 
 def test_everybody_is_sent_to_once_and_then_the_device_idles(workspace: Workspace, lease: Lease) -> None:
@@ -118,7 +120,7 @@ def test_everybody_is_sent_to_once_and_then_the_device_idles(workspace: Workspac
     for _ in range(5):
         claimed = claim_one(lease, device)
         phones.add(claimed.phone)
-        assert device.pk in outbox.settle([sent(claimed, device)])
+        assert device.pk in outbox.settle([sent(claimed, device)]).waits
     assert len(phones) == 5
     assert outbox.claim(lease, ask(device)) == [Held(device.pk, "again", 0)]
     assert outbox.claim(lease, ask(device)) == [Held(device.pk, "idle", None)]
@@ -130,7 +132,7 @@ def test_settling_twice_changes_nothing(workspace: Workspace, lease: Lease) -> N
     campaign = running_campaign(workspace, [device], 1)
     settlement = sent(claim_one(lease, device), device)
     outbox.settle([settlement])
-    assert outbox.settle([settlement]) == {}
+    assert outbox.settle([settlement]) == Settled({}, [])
     assert_counters_are_true(campaign)
 
 
@@ -157,7 +159,7 @@ def test_the_pace_holds_from_the_wire(workspace: Workspace, lease: Lease) -> Non
     running_campaign(workspace, [device], 2)
     claimed = claim_one(lease, device)
     assert claimed.delay == pytest.approx(15)
-    wait = outbox.settle([sent(claimed, device, wire_at=time.time() + 2)])[device.pk]
+    wait = outbox.settle([sent(claimed, device, wire_at=time.time() + 2)]).waits[device.pk]
     assert wait == pytest.approx(17, abs=0.5)
     [held] = outbox.claim(lease, ask(device))
     assert isinstance(held, Held)
@@ -251,12 +253,58 @@ def test_a_takeover_makes_the_open_attempt_uncertain_and_a_late_ack_settles_it(
     assert (taken.id, taken.epoch) == (device.pk, 2)
     assert Message.objects.get(pk=claimed.message).state == "uncertain"
     assert_counters_are_true(campaign)
-    assert outbox.settle([sent(claimed, device)]) == {}  # the device is no longer that host's
+    assert outbox.settle([sent(claimed, device)]) == Settled({}, [])  # the device is no longer that host's
     assert Message.objects.get(pk=claimed.message).state == "sent"
     assert_counters_are_true(campaign)
     device.refresh_from_db()
     assert device.open_message is None
     assert (device.next_send_at - timezone.now()).total_seconds() > 50
+
+
+@contextmanager
+def locked(table: str, pk: int, lock: str = "UPDATE") -> Iterator[None]:
+    """Another session has locked the row, as planning and cancelling do with streams."""
+    other = connection.copy()
+    other.set_autocommit(False)
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT FROM {table} WHERE id = %s FOR {lock}", [pk])
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
+def test_a_locked_campaign_holds_up_nobody_else(workspace: Workspace, lease: Lease) -> None:
+    devices = [owned_device(workspace, lease) for _ in range(2)]
+    campaigns = [running_campaign(workspace, [device], 2) for device in devices]
+    results = [sent(claim_one(lease, device), device) for device in devices]
+    with locked("campaigns_stream", Stream.objects.get(campaign=campaigns[0]).pk):
+        settled = outbox.settle(results)
+        assert set(settled.waits) == {devices[1].pk}
+        assert settled.postponed == results[:1]
+        assert outbox.claim(lease, ask(devices[0]))[0].reason == "in_flight"  # type: ignore[union-attr]
+        claim_one(lease, devices[1])
+    assert set(outbox.settle(settled.postponed).waits) == {devices[0].pk}
+    for campaign in campaigns:
+        assert_counters_are_true(campaign)
+
+
+def test_a_device_whose_due_stream_is_locked_is_asked_again_shortly_and_not_at_once(
+    workspace: Workspace, lease: Lease
+) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 1)
+    with locked("campaigns_stream", Stream.objects.get(campaign=campaign).pk):
+        assert outbox.claim(lease, ask(device)) == [Held(device.pk, "idle", outbox.LOCKED_PAUSE_S)]
+    claim_one(lease, device)
+
+
+def test_planning_a_first_chunk_holds_up_none_of_its_devices(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    running_campaign(workspace, [device], 2)
+    with locked("devices_device", device.pk, "KEY SHARE"):  # as a new stream's foreign key does
+        assert device.pk in outbox.settle([sent(claim_one(lease, device), device)]).waits
 
 
 def test_receipts_move_forward_only(workspace: Workspace, lease: Lease) -> None:
