@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
 from django_htmx.middleware import HtmxDetails
 
 from accounts.models import Membership, Role, User, Workspace
@@ -66,7 +67,9 @@ def workspace_role(needed: str) -> Callable[[View], View]:
             if not scoped.role.covers(needed):
                 raise PermissionDenied
             with tenant_scope(scoped.workspace), timezone.override(scoped.workspace.zone):
-                return view(scoped, *args, **kwargs)
+                response = view(scoped, *args, **kwargs)
+            add_never_cache_headers(response)  # a shared computer keeps no workspace's pages
+            return response
 
         inner.needed_role = needed  # type: ignore[attr-defined]
         return inner

@@ -70,7 +70,8 @@ class Held:
 CLAIM_SQL = """
 WITH device AS MATERIALIZED (
     SELECT d.id AS device_id, d.workspace_id, d.epoch, a.tag, d.next_send_at, cal.hour, cal.day,
-           d.min_delay + a.draw * (d.max_delay - d.min_delay) AS delay,
+           -- Postgres would refuse the product of two minute numbers, and with it the claim of every device asked.
+           d.min_delay + a.draw * greatest(d.max_delay - d.min_delay, 1e-9) AS delay,
            d.state, d.open_message, d.open_tag, d.hourly_cap, d.daily_cap,
            CASE WHEN d.hour_start = cal.hour THEN d.hour_used ELSE 0 END AS hour_used,
            CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,

@@ -30,7 +30,7 @@ class Campaign(TenantModel):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
     state = models.CharField(max_length=9, choices=CampaignState.choices, default=CampaignState.DRAFT)
-    content = TenantForeignKey(Content, on_delete=models.PROTECT, related_name="+")
+    content = TenantForeignKey(Content, on_delete=models.RESTRICT, related_name="+")
     everyone = models.BooleanField(default=False, help_text="The audience is all contacts, whatever their tags.")
     min_delay = models.FloatField(default=0, help_text="Seconds; the campaign's own least gap on each device.")
 

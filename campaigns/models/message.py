@@ -38,7 +38,7 @@ class Message(TenantModel):
         Campaign, null=True, blank=True, on_delete=models.CASCADE, related_name="messages", db_index=False
     )
     contact = TenantForeignKey(Contact, null=True, blank=True, on_delete=models.SET_NULL, related_name="messages")
-    content = TenantForeignKey(Content, on_delete=models.PROTECT, related_name="+", db_index=False)
+    content = TenantForeignKey(Content, on_delete=models.RESTRICT, related_name="+", db_index=False)
     phone = models.CharField(max_length=16)
     state = models.CharField(max_length=9, choices=MessageState.choices, default=lifecycle.PENDING)
     reason = models.CharField(max_length=200, blank=True, default="", db_default="")

@@ -235,3 +235,10 @@ def test_the_audit_finds_what_must_never_be(workspace: Workspace) -> None:
     assert "a stream's counter differs from its rows" in what
     assert "a message is being sent that no device has open" in what
     assert "a message left without a journaled attempt" in what
+
+
+def test_a_workspace_can_be_deleted_with_everything_in_it(workspace: Workspace) -> None:
+    launched(workspace)
+    workspace.delete()
+    assert not Message.objects.filter(workspace_id=workspace.pk).exists()
+    assert is_clean(audit())
