@@ -50,6 +50,13 @@ VIOLATIONS: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "an attempt is open for longer than any answer takes, at a living host",
+        """
+        SELECT d.id::text FROM devices_device d JOIN devices_host h ON h.id = d.owner_id AND h.lease_until > now()
+        WHERE d.open_at < now() - interval '150 seconds'
+        """,
+    ),
+    (
         "a message left without a journaled attempt",
         """
         SELECT id::text FROM campaigns_message

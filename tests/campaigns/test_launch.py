@@ -16,8 +16,9 @@ from campaigns.actions.direct import send_test
 from campaigns.actions.planning import plan_chunk, plan_whole
 from campaigns.actions.reconcile import reconcile, unplanned
 from campaigns.models import Campaign, CampaignState, CampaignTag, Lane, Message, Stream, Tag
+from devices.models import Host
 from monitoring.invariants import audit, is_clean
-from tests.factories import make_campaign, make_contact, make_device, make_workspace
+from tests.factories import make_campaign, make_contact, make_device, make_host, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -235,6 +236,16 @@ def test_the_audit_finds_what_must_never_be(workspace: Workspace) -> None:
     assert "a stream's counter differs from its rows" in what
     assert "a message is being sent that no device has open" in what
     assert "a message left without a journaled attempt" in what
+
+
+def test_p3_the_audit_finds_an_attempt_that_nobody_will_ever_settle(workspace: Workspace) -> None:
+    long_ago = timezone.now() - timedelta(minutes=3)
+    make_device(workspace, owner=make_host(), open_message=1, open_at=long_ago)
+    what = {violation["what"] for violation in audit()["violations"]}
+    assert "an attempt is open for longer than any answer takes, at a living host" in what
+    Host.objects.update(lease_until=long_ago)  # then a takeover is due, and settles it
+    what = {violation["what"] for violation in audit()["violations"]}
+    assert "an attempt is open for longer than any answer takes, at a living host" not in what
 
 
 def test_a_workspace_can_be_deleted_with_everything_in_it(workspace: Workspace) -> None:
