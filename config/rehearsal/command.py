@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.embedded import temporary_servers, tethered
+from config.rehearsal.faults import FAULTS, online
 from config.rehearsal.measure import Meter, parent_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--engines", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kill-engine", type=int, default=0, metavar="TIMES", help="kill -9 an engine this often")
+    parser.add_argument("--fault", action="append", default=[], choices=FAULTS, help="happens during the run; repeat")
     parser.add_argument("--within", type=float, default=3_600, help="seconds; longer is a failure")
     asked = parser.parse_args(argv)
     asked.workspaces = asked.workspaces or max(1, math.ceil(asked.devices / 15))
@@ -90,11 +92,12 @@ class Rehearsal:
         self.asked = asked
         self.folder = folder
         self.cleanup = cleanup
+        self.servers = cleanup.enter_context(ExitStack())  # those a fault starts anew: they end after their users
         self.meter = Meter()
         self.rng = random.Random(asked.seed)  # noqa: S311 - chooses whom to kill
         self.engines: list[subprocess.Popen[bytes]] = []
         self.started: dict[str, subprocess.Popen[bytes]] = {}
-        self.in_flight_at_kills = 0
+        self.facts: list[dict[str, Any]] = []
         self.logs = (folder / "log").open("ab")
 
     def run(self) -> dict[str, Any]:
@@ -170,15 +173,16 @@ class Rehearsal:
 
     def watch(self, launched: float) -> float:
         """Until nothing remains; returns the seconds from the launch to the last settle."""
-        kills = self.kill_times()
+        faults = self.faults()
         sampled = 0.0
         while (left := remaining()) > 0:
             if time.time() - launched > self.asked.within:
                 raise SystemExit(f"{left} messages remain after {self.asked.within:.0f} s: {self.tail()}")
             self.check_processes()
-            if kills and left <= kills[0]:
-                kills.pop(0)
-                self.kill_an_engine()
+            if faults and left <= faults[0][0]:
+                _, name = faults.pop(0)
+                self.say(f"{left} remain: {name}")
+                self.facts.append({"fault": name, **FAULTS[name](self)})
             if time.time() - sampled >= SAMPLE_S:
                 sampled = time.time()
                 self.meter.sample()
@@ -186,21 +190,15 @@ class Rehearsal:
             time.sleep(LOOK_S)
         return time.time() - launched
 
-    def kill_times(self) -> list[int]:
-        """How many messages remain when each engine is killed: spread evenly over the run."""
-        times = self.asked.kill_engine
-        return [self.asked.messages * (times - kill) // (times + 1) for kill in range(times)]
+    def faults(self) -> list[tuple[int, str]]:
+        """(how many messages remain, what happens then): spread evenly over the run."""
+        names = [*["kill-engine"] * self.asked.kill_engine, *self.asked.fault]
+        parts = len(names) + 1
+        return [(self.asked.messages * (parts - 1 - place) // parts, name) for place, name in enumerate(names)]
 
-    def kill_an_engine(self) -> None:
-        """kill -9, and a fresh start on the same disk half a second later, as supervisor would."""
-        number = self.rng.randrange(len(self.engines))
-        engine = self.engines[number]
-        self.meter.sample(memory=False)
-        engine.kill()
-        engine.wait()
-        self.in_flight_at_kills += in_flight()
-        self.meter.roots.pop(engine.pid)
-        time.sleep(0.5)
+    def replace_engine(self, number: int) -> None:
+        """Start an engine in the place, and on the disk, of one that ended."""
+        self.meter.roots.pop(self.engines[number].pid)
         self.engines[number] = self.start_engine(number)
 
     def wait_for(self, what: str, condition: Callable[[], bool]) -> None:
@@ -237,8 +235,8 @@ class Rehearsal:
             "ledger": verdict,
             "audit": audited,
         }
-        if self.asked.kill_engine:
-            result["kills"] = {"engines": self.asked.kill_engine, "in_flight": self.in_flight_at_kills}
+        if self.facts:
+            result["faults"] = self.facts
         return result
 
     def tail(self) -> str:
@@ -283,22 +281,10 @@ def all_completed() -> bool:
     return not Campaign.objects.exclude(state="completed").exists()
 
 
-def online() -> int:
-    from devices.models import Device
-
-    return Device.objects.online().count()
-
-
 def remaining() -> int:
     from campaigns.models import Stream
 
     return Stream.objects.totals()["remaining"]
-
-
-def in_flight() -> int:
-    from devices.models import Device
-
-    return Device.objects.filter(open_message__isnull=False).count()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
