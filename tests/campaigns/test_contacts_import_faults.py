@@ -115,13 +115,14 @@ def test_memory_stays_flat_over_a_hundred_thousand_rows() -> None:
     large = make_import(workspace, GeneratedFile(100_000, seed=3))
     program = textwrap.dedent(
         """
-        import resource, sys
+        import sys
         import django
         django.setup()
         from campaigns.actions.importing import work_on_import
+        from tests.memory import peak_mb
         for import_id in sys.argv[1:]:
             work_on_import(int(import_id), turn=600)
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+            print(peak_mb())
         """
     )
     command = [sys.executable, "-c", program, str(small.pk), str(large.pk)]

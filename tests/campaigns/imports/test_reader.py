@@ -226,16 +226,16 @@ def test_no_file_whatever_breaks_the_reader(data, delimiter) -> None:
 def test_memory_stays_flat_over_a_hundred_megabytes_of_anything() -> None:
     program = textwrap.dedent(
         """
-        import resource
         from campaigns.imports.reader import Records
+        from tests.memory import peak_mb
         def file():
             for i in range(100):
                 yield b'"quoted\\ncell",+60123456789,x\\n' * 20000 + b"y" * 400_000
                 if i % 3 == 0:
                     yield b'\\n'
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_mb()
         rows = sum(1 for _ in Records(file(), ","))
-        print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+        print(rows, peak_mb() - before)
         """
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
