@@ -20,7 +20,7 @@ from tests.campaigns.engine_room import engine_room, owned_device
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_campaign, make_contact, make_workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]  # cuts the database off
 
 
 @pytest.fixture(autouse=True)

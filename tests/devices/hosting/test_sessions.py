@@ -23,7 +23,7 @@ from devices.models import Device
 from tests.devices.gateway.world import SimulatedWorld, new_phone
 from tests.factories import make_device, make_workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]  # its gateways are real processes
 PATIENCE_S = 15.0
 
 
