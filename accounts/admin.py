@@ -58,7 +58,7 @@ class UserAdmin(StockUserAdmin):
 
 @admin.register(Workspace)
 class WorkspaceAdmin(admin.ModelAdmin):
-    list_display = ("name", "owner", "timezone", "default_country", "device_limit", "members", "created_at")
+    list_display = ("name", "owner", "timezone", "default_country", "device_limit", "weight", "members", "created_at")
     list_filter = ("created_at", "default_country")
     list_select_related = ("owner",)
     search_fields = ("name", "uuid", "owner__email", "memberships__user__email")

@@ -88,6 +88,35 @@ class Wall(Operation):
         """Dropping the table, which is what undoing its migration does, takes the wall with it."""
 
 
+class TenantReference(Operation):
+    """After `AddField` of a `TenantForeignKey`: its composite foreign key."""
+
+    reversible = True
+    reduces_to_sql = True
+
+    def __init__(self, name: str, field: str) -> None:
+        self.name = name
+        self.field = field
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        pass
+
+    def describe(self) -> str:
+        return f"Composite key of {self.name}.{self.field}"
+
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        model = to_state.apps.get_model(app_label, self.name)
+        for statement in composite_key_sql(model._meta.db_table, model._meta.get_field(self.field)):
+            schema_editor.execute(statement)
+
+    def database_backwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        """Dropping the column takes its key with it."""
+
+
 def wall_sql(model: type[models.Model], grant: str) -> Iterator[str]:
     table = model._meta.db_table
     for field in model._meta.local_fields:

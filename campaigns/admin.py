@@ -24,7 +24,9 @@ from campaigns.models import (
     ImportRow,
     Message,
     Stream,
+    Suppression,
     Tag,
+    Uncertain,
     WireId,
 )
 
@@ -195,3 +197,18 @@ class WireIdAdmin(LookOnly):
     list_display = ("wire_id", "device_id", "message_id", "sent_at", "workspace")
     list_select_related = ("workspace",)
     search_fields = ("=wire_id", "=message_id")
+
+
+@admin.register(Uncertain)
+class UncertainAdmin(LookOnly):
+    list_display = ("message_id", "device_id", "phone", "began_at", "since", "asked_at", "workspace")
+    list_select_related = ("workspace",)
+    search_fields = ("=phone", "=message__id")
+
+
+@admin.register(Suppression)
+class SuppressionAdmin(LookOnly):
+    list_display = ("phone", "source", "reason", "created_at", "workspace")
+    list_filter = ("source",)
+    list_select_related = ("workspace",)
+    search_fields = ("=phone", "workspace__name")

@@ -161,8 +161,8 @@ moved AS (
     RETURNING m.state, h.*
 ),
 kept AS (
-    INSERT INTO campaigns_attempt (workspace_id, message_id, number, tag, epoch, started_at, outcome)
-    SELECT workspace_id, message_id, attempts, old_tag, old_epoch, old_at, old_reason
+    INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
+    SELECT workspace_id, message_id, attempts, device_id, old_tag, old_epoch, old_at, old_reason
     FROM moved WHERE state = 'sending' AND old_tag IS NOT NULL
     ON CONFLICT (message_id, number) DO NOTHING
 ),

@@ -29,6 +29,7 @@ MESSAGE_STATES = {
     lifecycle.PENDING: Shown("Pending", "amber", "Waits for its turn on the device."),
     lifecycle.SENDING: Shown("Sending", "blue"),
     lifecycle.WAITING: Shown("Waiting", "amber", "Tried, not sent; tried again later."),
+    lifecycle.ASSUMED: Shown("Assumed sent", "green", "Nobody knows; counted as sent."),
     lifecycle.SENT: Shown("Sent", "green", "WhatsApp has it; not yet on the phone."),
     lifecycle.DELIVERED: Shown("Delivered", "green"),
     lifecycle.READ: Shown("Read", "green"),

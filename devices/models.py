@@ -24,6 +24,7 @@ class Host(models.Model):
     drivers = models.JSONField(default=list, help_text="The drivers whose gateways this host can start.")
     hostname = models.CharField(max_length=120, blank=True)
     pid = models.PositiveIntegerField(default=0)
+    meters = models.JSONField(default=dict, help_text="What it said of itself at its last heartbeat.")
     retiring = models.BooleanField(default=False, help_text="Takes no further devices; its claim ends with the lease.")
 
     objects = HostQuerySet.as_manager()
@@ -83,6 +84,14 @@ class Device(TenantModel):
     hourly_cap = models.PositiveIntegerField(null=True, blank=True, help_text="Messages an hour; empty: no cap.")
     daily_cap = models.PositiveIntegerField(null=True, blank=True, help_text="Messages a day; empty: no cap.")
 
+    sending_from = models.TimeField(null=True, blank=True, help_text="In the workspace's time zone; empty: always.")
+    sending_to = models.TimeField(null=True, blank=True, help_text="May lie past midnight.")
+    warm_cap = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Today's cap while the number warms up; empty: it does not."
+    )
+    warm_day = models.DateField(null=True, blank=True, help_text="The day of the workspace that the cap was set for.")
+    warm_replies = models.PositiveIntegerField(default=0, help_text="Replies since then.")
+
     request = models.CharField(max_length=10, choices=Request.choices, default=Request.NOTHING, blank=True)
     requested_at = models.DateTimeField(null=True, blank=True)
 
@@ -121,6 +130,15 @@ class Device(TenantModel):
                 condition=models.Q(min_delay__gte=0, max_delay__gte=models.F("min_delay")),
                 name="delays_in_order",
                 violation_error_message="The longest delay is at least the shortest delay.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(sending_from__isnull=True, sending_to__isnull=True)
+                | (
+                    models.Q(sending_from__isnull=False, sending_to__isnull=False)
+                    & ~models.Q(sending_from=models.F("sending_to"))
+                ),
+                name="sending_hours_have_both_ends",
+                violation_error_message="Sending hours need a beginning and an end that differ.",
             ),
         ]
         indexes = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import connection, models, transaction
 
 
@@ -46,6 +46,11 @@ class Workspace(models.Model):
         help_text="Numbers written without a country code belong to this country.",
     )
     device_limit = models.PositiveSmallIntegerField(default=15)
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Turns at sending it gets for each turn of a workspace with 1, where many wait.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

@@ -119,10 +119,10 @@ FROM {FATES}
 WHERE m.id = fate.id
 """  # noqa: S608 - its only variable part is the constant above
 EARLIER_SQL = f"""
-INSERT INTO campaigns_attempt (workspace_id, message_id, number, tag, epoch, started_at, outcome)
-SELECT m.workspace_id, m.id, 1, decode(fate.first_tag, 'hex'), fate.epoch, fate.attempted_at - interval '5 seconds',
-       '{NOT_CONNECTED}'
-FROM {FATES} JOIN campaigns_message m USING (id)
+INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
+SELECT m.workspace_id, m.id, 1, s.device_id, decode(fate.first_tag, 'hex'), fate.epoch,
+       fate.attempted_at - interval '5 seconds', '{NOT_CONNECTED}'
+FROM {FATES} JOIN campaigns_message m USING (id) JOIN campaigns_stream s ON s.id = m.stream_id
 WHERE fate.first_tag IS NOT NULL
 """  # noqa: S608
 WIRE_IDS_SQL = f"""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 PENDING, SENDING, WAITING = "pending", "sending", "waiting"
 SENT, DELIVERED, READ = "sent", "delivered", "read"
-DEAD, UNCERTAIN = "dead", "uncertain"
+DEAD, UNCERTAIN, ASSUMED = "dead", "uncertain", "assumed"
 SKIPPED, EXPIRED, CANCELLED = "skipped", "expired", "cancelled"
 
 MESSAGE_MOVES: dict[str, frozenset[str]] = {
     PENDING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED}),
     WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DEAD}),
     SENDING: frozenset({SENT, DELIVERED, READ, WAITING, DEAD, UNCERTAIN}),
-    UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING}),
+    UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING, ASSUMED}),
+    ASSUMED: frozenset({SENT, DELIVERED, READ}),
     SENT: frozenset({DELIVERED, READ}),
     DELIVERED: frozenset({READ}),
     READ: frozenset(),
@@ -24,7 +25,7 @@ MESSAGE_STATES = tuple(MESSAGE_MOVES)
 
 # Should = Sent + Failed + Remaining + Skipped + Uncertain, at every level.
 FIGURES: dict[str, tuple[str, ...]] = {
-    "sent": (SENT, DELIVERED, READ),
+    "sent": (SENT, DELIVERED, READ, ASSUMED),
     "failed": (DEAD,),
     "remaining": (PENDING, WAITING, SENDING),
     "skipped": (SKIPPED, EXPIRED, CANCELLED),

@@ -1,13 +1,22 @@
 """The nouns of a campaign: contacts, their imports, content, campaigns, streams and messages."""
 
-from campaigns.models.campaign import Campaign, CampaignDevice, CampaignState, CampaignTag
-from campaigns.models.contact import Contact, ContactStatus, ContactTag, Tag
+from campaigns.models.campaign import (
+    Assignment,
+    Campaign,
+    CampaignDevice,
+    CampaignState,
+    CampaignTag,
+    Failover,
+    UncertainPolicy,
+)
+from campaigns.models.contact import Contact, ContactStatus, ContactTag, Suppression, SuppressionSource, Tag
 from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportRow, ImportState
 from campaigns.models.content import Content
-from campaigns.models.message import Attempt, Message, MessageState, WireId
+from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
 from campaigns.models.stream import Lane, Stream
 
 __all__ = [
+    "Assignment",
     "Attempt",
     "Campaign",
     "CampaignDevice",
@@ -18,6 +27,7 @@ __all__ = [
     "ContactStatus",
     "ContactTag",
     "Content",
+    "Failover",
     "ImportChunk",
     "ImportReject",
     "ImportRow",
@@ -26,6 +36,10 @@ __all__ = [
     "Message",
     "MessageState",
     "Stream",
+    "Suppression",
+    "SuppressionSource",
     "Tag",
+    "Uncertain",
+    "UncertainPolicy",
     "WireId",
 ]

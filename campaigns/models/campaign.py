@@ -26,6 +26,23 @@ class CampaignState(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+class Assignment(models.TextChoices):
+    STICKY = "sticky", "The number each person knows"
+    ROUND_ROBIN = "round_robin", "All numbers in turn"
+
+
+class Failover(models.TextChoices):
+    WAIT = "wait", "Wait for the number"
+    OTHER = "other", "Send from another number"
+    ASK = "ask", "Ask me"
+
+
+class UncertainPolicy(models.TextChoices):
+    HOLD = "hold", "Leave it to me"
+    RESEND = "resend", "Send again"
+    ASSUME_SENT = "assume_sent", "Count as sent"
+
+
 class Campaign(TenantModel):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
@@ -33,6 +50,16 @@ class Campaign(TenantModel):
     content = TenantForeignKey(Content, on_delete=models.RESTRICT, related_name="+")
     everyone = models.BooleanField(default=False, help_text="The audience is all contacts, whatever their tags.")
     min_delay = models.FloatField(default=0, help_text="Seconds; the campaign's own least gap on each device.")
+
+    assignment = models.CharField(max_length=11, choices=Assignment.choices, default=Assignment.STICKY)
+    device_cap = models.PositiveIntegerField(
+        null=True, blank=True, help_text="People a device gets at most from this campaign; empty: no cap."
+    )
+    failover = models.CharField(max_length=5, choices=Failover.choices, default=Failover.WAIT)
+    uncertain_policy = models.CharField(max_length=11, choices=UncertainPolicy.choices, default=UncertainPolicy.HOLD)
+    expire_after_h = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Hours after the start; what has not left by then expires. Empty: never."
+    )
 
     start_at = models.DateTimeField(null=True, blank=True, help_text="Empty: when somebody presses start.")
     launched_at = models.DateTimeField(null=True, blank=True)

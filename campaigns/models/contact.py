@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 
 from accounts.tenancy import TenantForeignKey, TenantModel
 from campaigns.querysets.contacts import ContactQuerySet
+from devices.models import Device
 
 
 class ContactStatus(models.TextChoices):
@@ -28,6 +29,15 @@ class Contact(TenantModel):
     consent_import = TenantForeignKey(
         "campaigns.ContactImport", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    device = TenantForeignKey(
+        Device,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        help_text="The number that this person knows: campaigns with sticky devices write from it.",
+    )
     opted_out_at = models.DateTimeField(null=True, blank=True)
     opted_out_reason = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
@@ -45,6 +55,27 @@ class Contact(TenantModel):
 
     def __str__(self) -> str:
         return self.name or self.phone
+
+
+class SuppressionSource(models.TextChoices):
+    REPLY = "reply", "Their reply"
+    PERSON = "person", "A member of the workspace"
+    IMPORT = "import", "An import"
+
+
+class Suppression(TenantModel):
+    """A number this workspace must not write to, whether or not it is a contact now; checked by every claim."""
+
+    phone = models.CharField(max_length=16, help_text="E.164.")
+    source = models.CharField(max_length=6, choices=SuppressionSource.choices)
+    reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "phone"], name="one_suppression_per_phone")]
+
+    def __str__(self) -> str:
+        return self.phone
 
 
 class Tag(TenantModel):

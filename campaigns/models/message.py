@@ -17,6 +17,7 @@ class MessageState(models.TextChoices):
     PENDING = lifecycle.PENDING, lifecycle.PENDING
     SENDING = lifecycle.SENDING, lifecycle.SENDING
     WAITING = lifecycle.WAITING, lifecycle.WAITING
+    ASSUMED = lifecycle.ASSUMED, lifecycle.ASSUMED
     SENT = lifecycle.SENT, lifecycle.SENT
     DELIVERED = lifecycle.DELIVERED, lifecycle.DELIVERED
     READ = lifecycle.READ, lifecycle.READ
@@ -48,6 +49,13 @@ class Message(TenantModel):
         default=0, db_default=0, help_text="Attempts begun, whatever became of them."
     )
     tries = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Tries that failed and count.")
+    deaths = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Gateways that died with it.")
+    may_duplicate = models.BooleanField(
+        default=False, db_default=False, help_text="Sent again although nobody knew whether it had arrived."
+    )
+    confirms_stop = models.BooleanField(
+        default=False, db_default=False, help_text="The one answer to STOP: passes the suppression it confirms."
+    )
     tag = models.BinaryField(null=True, blank=True, help_text="32 random bytes, drawn for each attempt.")
     epoch = models.PositiveBigIntegerField(null=True, blank=True)
     attempted_at = models.DateTimeField(null=True, blank=True)
@@ -78,6 +86,7 @@ class Attempt(TenantModel):
 
     message = TenantForeignKey(Message, on_delete=models.CASCADE, related_name="earlier_attempts", db_index=False)
     number = models.PositiveIntegerField()
+    device_id = models.BigIntegerField(help_text="Which device tried; the message may have moved since.")
     tag = models.BinaryField()
     epoch = models.PositiveBigIntegerField()
     started_at = models.DateTimeField()
@@ -103,3 +112,25 @@ class WireId(TenantModel):
 
     def __str__(self) -> str:
         return self.wire_id
+
+
+class Uncertain(TenantModel):
+    """One row for each message in state ``uncertain``: what evidence is looked for by."""
+
+    message = TenantForeignKey(Message, on_delete=models.CASCADE, related_name="uncertain", db_index=False)
+    device_id = models.BigIntegerField()
+    phone = models.CharField(max_length=16)
+    tag = models.BinaryField()
+    began_at = models.DateTimeField(help_text="When the attempt began: receipts before it speak of something else.")
+    since = models.DateTimeField(db_default=Now())
+    asked_at = models.DateTimeField(null=True, blank=True, help_text="When the session file was last searched.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message"], name="one_doubt_per_message")]
+        indexes = [
+            models.Index(fields=["device_id", "phone"], name="doubts_by_person"),
+            models.Index(fields=["since"], name="doubts_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"message {self.message_id} is uncertain"

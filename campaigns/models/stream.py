@@ -32,12 +32,17 @@ class Stream(TenantModel):
     lane = models.PositiveSmallIntegerField(choices=Lane.choices)
     running = models.BooleanField(default=False)
     min_delay = models.FloatField(default=0)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Nothing of it leaves from then on.")
+    spread = models.BooleanField(
+        default=False, db_default=False, help_text="Its first send has its place within the device's longest delay."
+    )
     next_due = models.DateTimeField(null=True, blank=True)
     next_id = models.PositiveBigIntegerField(default=0)
 
     pending = models.PositiveIntegerField(default=0)
     sending = models.PositiveIntegerField(default=0)
     waiting = models.PositiveIntegerField(default=0)
+    assumed = models.PositiveIntegerField(default=0, db_default=0)
     sent = models.PositiveIntegerField(default=0)
     delivered = models.PositiveIntegerField(default=0)
     read = models.PositiveIntegerField(default=0)

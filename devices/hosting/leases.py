@@ -82,8 +82,8 @@ def begin(host_id: str, drivers: Sequence[str], times: LeaseTimes) -> Lease:
         cursor.execute(
             """
             INSERT INTO devices_host AS h
-                (id, incarnation, lease_until, heartbeat_at, started_at, drivers, hostname, pid, retiring)
-            VALUES (%s, 1, now() + %s * interval '1 second', now(), now(), to_jsonb(%s::text[]), %s, %s, false)
+                (id, incarnation, lease_until, heartbeat_at, started_at, drivers, hostname, pid, meters, retiring)
+            VALUES (%s, 1, now() + %s * interval '1 second', now(), now(), to_jsonb(%s::text[]), %s, %s, '{}', false)
             ON CONFLICT (id) DO UPDATE SET
                 incarnation = h.incarnation + 1, lease_until = EXCLUDED.lease_until, heartbeat_at = now(),
                 started_at = now(), drivers = EXCLUDED.drivers, hostname = EXCLUDED.hostname, pid = EXCLUDED.pid,

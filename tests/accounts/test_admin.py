@@ -42,6 +42,7 @@ def workspace_form(workspace: Workspace) -> dict[str, str]:
         "timezone": workspace.timezone,
         "default_country": workspace.default_country,
         "device_limit": str(workspace.device_limit),
+        "weight": str(workspace.weight),
     }
 
 

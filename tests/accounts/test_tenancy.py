@@ -31,7 +31,9 @@ from campaigns.models import (
     Lane,
     Message,
     Stream,
+    Suppression,
     Tag,
+    Uncertain,
     WireId,
 )
 from devices.models import Device, DeviceEvent
@@ -92,9 +94,25 @@ def fill(workspace: Workspace, number: int) -> None:
         phone=contact.phone,
         due_at=timezone.now(),
     )
+    began = timezone.now()
     Attempt.objects.create(
-        workspace=workspace, message=message, number=number, tag=bytes(32), epoch=1, started_at=timezone.now()
+        workspace=workspace,
+        message=message,
+        number=number,
+        device_id=device.pk,
+        tag=bytes(32),
+        epoch=1,
+        started_at=began,
     )
+    Uncertain.objects.create(
+        workspace=workspace,
+        message=message,
+        device_id=device.pk,
+        phone=contact.phone,
+        tag=bytes(32),
+        began_at=began,
+    )
+    Suppression.objects.create(workspace=workspace, phone=contact.phone, source="person")
     WireId.objects.create(workspace=workspace, device_id=device.pk, wire_id=f"WIRE{number}", message_id=message.pk)
     audit.record(workspace, workspace.owner, "campaign.created", campaign.target)
 
@@ -334,6 +352,7 @@ def test_the_database_refuses_a_cross_workspace_reference_even_from_its_owner(
 ) -> None:
     foreign = field.related_model._base_manager.filter(workspace=cast.bob).first()
     assert foreign is not None
+    Uncertain.objects.for_workspace(cast.bob).delete()  # else their uniqueness refuses first
     with pytest.raises(IntegrityError) as refusal, transaction.atomic():
         model._base_manager.filter(workspace=cast.alice).update(**{field.attname: foreign.pk})
     assert isinstance(refusal.value.__cause__, Exception)

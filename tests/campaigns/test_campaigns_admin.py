@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -11,7 +13,18 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from campaigns.models import Attempt, ContactImport, ImportChunk, ImportReject, ImportRow, Message, Tag, WireId
+from campaigns.models import (
+    Attempt,
+    ContactImport,
+    ImportChunk,
+    ImportReject,
+    ImportRow,
+    Message,
+    Suppression,
+    Tag,
+    Uncertain,
+    WireId,
+)
 from tests.campaigns.campaign_cases import planned_campaign
 from tests.factories import make_contact, make_user, make_workspace
 
@@ -33,7 +46,11 @@ def a_row_of_everything() -> None:
     campaign.tag_links.create(workspace=workspace, tag=Tag.objects.get())
     message = Message.objects.first()
     assert message is not None
-    Attempt.objects.create(workspace=workspace, message=message, number=1, tag=b"t", epoch=1, started_at=timezone.now())
+    tried: dict[str, Any] = {"workspace": workspace, "message": message, "device_id": message.stream.device_id}
+    now = timezone.now()
+    Attempt.objects.create(**tried, number=1, tag=b"t", epoch=1, started_at=now)
+    Uncertain.objects.create(**tried, phone=message.phone, tag=b"t", began_at=now)
+    Suppression.objects.create(workspace=workspace, phone=message.phone, source="person")
     WireId.objects.create(workspace=workspace, device_id=1, wire_id="A", message_id=message.pk)
     imported = ContactImport.objects.create(workspace=workspace, filename="people.csv")
     ImportChunk.objects.create(workspace=workspace, contact_import=imported, number=0, data=b"x")
