@@ -1,31 +1,31 @@
 """The sender: a heap of device workers, each asked when it is due; claims, sends and settles in batches.
 
-One event loop runs it; claims, settlements and what people answer have a database thread each. A device worker is a
-small object in a heap, not a task: ten thousand cost tens of megabytes (DESIGN 6).
+One event loop runs it; claims and settlements have a database thread each. A device worker is a small object in a
+heap, not a task: ten thousand cost tens of megabytes (DESIGN 6).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import Any
-
-from django.db import InterfaceError, OperationalError
 
 from campaigns import compose, outbox
-from campaigns.actions.replies import note_incoming
 from campaigns.compose import TextError
 from campaigns.engine import outcome, pacing
+from campaigns.engine.concurrency import BEAT_S, SLOW_S, Limit
+from campaigns.engine.lifecycle import UNCERTAIN
 from campaigns.engine.outcome import Verdict
-from campaigns.outbox import LOCKED_PAUSE_S, Ask, Claimed, Held, ReceiptRow, Settlement
+from campaigns.engine.turns import Turns
+from campaigns.notes import OUTAGE, Notes
+from campaigns.outbox import LOCKED_PAUSE_S, Ask, Claimed, Held, Settlement
 from campaigns.pulse import Pulse
+from devices.fault_points import fault_point
 from devices.gateway import contract
 from devices.hosting.leases import Lease
 from devices.hosting.sessions import Sessions
@@ -35,27 +35,37 @@ from devices.hosting.watchdog import Watchdog
 logger = logging.getLogger(__name__)
 
 CLAIM_AT_ONCE = 500
+CLAIM_S = 0.04  # what comes due within it is claimed together
 SETTLE_AT_ONCE = 1_000
-SETTLE_S = 0.02
-NOTE_S = 0.2
-RECEIPTS_KEPT = 50_000
+SETTLE_S = 0.04
+REST_S = 0.25
 ANSWER_WITHIN_S = 100.0
 SPOILED_PAUSE_S = 30.0
-OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
+SAID_AGAIN_S = 60.0
 
 
 class DeviceWorker:
-    """What serves one device. ``due`` is when it is asked next (loop time), None while it rests."""
+    """What serves one device. ``due`` is when it is asked next (loop time), None while it rests.
 
-    __slots__ = ("asking", "device", "due", "epoch", "flight", "online", "rung", "unanswered")
+    ``ready``: it is due, and waits for its workspace's turn. ``slow``: its last answer came late, or not yet.
+    """
 
-    def __init__(self, device: int, epoch: int) -> None:
+    __slots__ = (
+        "asking", "device", "due", "epoch", "flight", "online", "ready", "rung", "slow", "unanswered", "weight",
+        "workspace",
+    )  # fmt: skip
+
+    def __init__(self, device: int, epoch: int, workspace: int, weight: int) -> None:
         self.device = device
         self.epoch = epoch
+        self.workspace = workspace
+        self.weight = weight
         self.due: float | None = None
+        self.ready = False
         self.asking = False
         self.rung = False
         self.online = True
+        self.slow = False
         self.flight: Flight | None = None
         self.unanswered: set[bytes] = set()  # tags of claims whose answer was lost: they may be committed
 
@@ -67,6 +77,8 @@ class Flight:
     claimed: Claimed
     text: str
     began: float
+    slow: bool  # it took one of the slots for slow devices
+    holds_slot: bool = True
     answered: bool = False
 
 
@@ -76,26 +88,28 @@ class Sender:
     sessions: Sessions
     watchdog: Watchdog
 
-    def __init__(self, lease: Lease, limit: int, pulse: Pulse, rng: Random) -> None:
+    def __init__(self, lease: Lease, limit: Limit, pulse: Pulse, rng: Random) -> None:
         self.lease = lease
         self.limit = limit
         self.pulse = pulse
+        self.notes = Notes(pulse)
         self.rng = rng
         self.workers: dict[int, DeviceWorker] = {}
-        self.in_flight = 0
+        self.in_flight = 0  # of them that hold a slot
+        self.slow_in_flight = 0
+        self._flying: dict[int, DeviceWorker] = {}  # unanswered, the oldest first
         self._heap: list[tuple[float, int, DeviceWorker]] = []
         self._pushed = 0
+        self._ready: Turns[DeviceWorker] = Turns()
+        self._ready_slow: Turns[DeviceWorker] = Turns()
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._claimed_at = 0.0
         self._settlements: list[Settlement] = []
-        self._receipts: list[ReceiptRow] = []
-        self._ripe: list[ReceiptRow] = []
-        self._incoming: deque[contract.Incoming] = deque()
-        self._noted = 0  # of the incoming messages there ever were
         self._stopping = False
+        self._said_at = float("-inf")
         self._claims = DatabaseThread("claim")
         self._settles = DatabaseThread("settle")
-        self._notes = DatabaseThread("notes")
 
     # ------------------------------------------------------------------ who may send, and when
 
@@ -110,7 +124,9 @@ class Sender:
 
     def _schedule(self, worker: DeviceWorker, at: float) -> None:
         """Ask the worker at loop time ``at``, or earlier if it was due earlier."""
-        if not worker.online or worker.asking or worker.flight or (worker.due is not None and worker.due <= at):
+        if not worker.online or worker.ready or worker.asking or worker.flight:
+            return
+        if worker.due is not None and worker.due <= at:
             return
         worker.due = at
         self._pushed += 1
@@ -118,16 +134,29 @@ class Sender:
         if self._heap[0][2] is worker:
             self._woken.set()
 
-    def _take_due(self, most: int) -> list[DeviceWorker]:
+    def _ripen(self) -> None:
+        """Who is due by now waits for the turn of its workspace."""
         now = self._loop.time()
-        due: list[DeviceWorker] = []
-        while self._heap and len(due) < most and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now:
             at, _, worker = heapq.heappop(self._heap)
             if worker.due == at and self.workers.get(worker.device) is worker:  # else: moved, or no longer ours
                 worker.due = None
-                worker.asking = True
-                due.append(worker)
+                worker.ready = True
+                turns = self._ready_slow if worker.slow else self._ready
+                turns.add(worker.workspace, worker.weight, worker)
+
+    def _take_turns(self) -> list[DeviceWorker]:
+        """As many as there are slots for; slow devices get their share of them at most."""
+        room = min(CLAIM_AT_ONCE, self.limit.value - self.in_flight)
+        slow = self._ready_slow.take(min(room, self.limit.slow - self.slow_in_flight), self._is_wanted)
+        due = slow + self._ready.take(room - len(slow), self._is_wanted)
+        for worker in due:
+            worker.asking = True
         return due
+
+    def _is_wanted(self, worker: DeviceWorker) -> bool:
+        worker.ready = False
+        return worker.online and self.workers.get(worker.device) is worker
 
     # ------------------------------------------------------------------ claim and send
 
@@ -137,32 +166,44 @@ class Sender:
         self.watchdog = watchdog
 
     async def run(self) -> None:
-        duties = (self._claim_for_ever(), self._settle_for_ever(), self._note_for_ever(), self._sweep_for_ever())
+        duties = (
+            self._claim_for_ever(),
+            self._settle_for_ever(),
+            self._sweep_for_ever(),
+            self._adjust_for_ever(),
+            self.notes.run(self.sessions),
+        )
         await asyncio.gather(*duties)
 
     async def _claim_for_ever(self) -> None:
         while True:
-            due = self._take_due(min(CLAIM_AT_ONCE, self.limit - self.in_flight)) if self._may_claim() else []
+            self._ripen()
+            due = self._take_turns() if self._may_claim() else []
             if due:
+                self._claimed_at = self._loop.time()
                 await self._claim(due)
+                if len(due) < CLAIM_AT_ONCE // 4:
+                    await asyncio.sleep(max(0.0, self._claimed_at + CLAIM_S - self._loop.time()))
             else:
                 await self._rest()
 
     def _may_claim(self) -> bool:
-        free = self.in_flight < self.limit and not self._stopping and self.watchdog.may_start()
+        free = self.in_flight < self.limit.value and not self._stopping and self.watchdog.may_start()
         return free and not self.sessions.congested
 
     async def _rest(self) -> None:
         """Until the first worker is due, somebody rings, or a slot is free; never longer than a quarter second."""
         self._woken.clear()
-        wait = 0.25
-        if self._heap and self._may_claim():
-            wait = min(wait, max(0.0, self._heap[0][0] - self._loop.time()))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), wait)
+        wait = REST_S
+        if self._heap:
+            wait = min(wait, max(0.001, self._heap[0][0] - self._loop.time()))
+        alarm = self._loop.call_later(wait, self._woken.set)
+        await self._woken.wait()
+        alarm.cancel()
 
     async def _claim(self, due: list[DeviceWorker]) -> None:
-        asks = [Ask(worker.device, worker.epoch, pacing.draw(self.rng)) for worker in due]
+        asks = [Ask(worker.device, worker.epoch, pacing.draw(self.rng), secrets.token_bytes(32)) for worker in due]
+        fault_point("before_intent")
         try:
             answers = await self._claims.run(outbox.claim, self.lease, asks)
         except OUTAGE:
@@ -178,6 +219,7 @@ class Sender:
                 return
             logger.exception("Nothing could be claimed for device %d", due[0].device)
             answers = [Held(due[0].device, "database", SPOILED_PAUSE_S)]
+        fault_point("after_intent")
         self._answered(due, answers)
 
     def _answered(self, due: list[DeviceWorker], answers: Sequence[Claimed | Held]) -> None:
@@ -212,19 +254,25 @@ class Sender:
 
     def _send(self, claimed: list[tuple[DeviceWorker, Claimed]]) -> None:
         sends = []
+        now = self._loop.time()
         for worker, message in claimed:
-            worker.flight = Flight(message, "", self._loop.time())
+            worker.flight = Flight(message, "", now, worker.slow)
             worker.rung = False
             worker.unanswered.clear()
+            self._flying[worker.device] = worker
             self.in_flight += 1
+            self.slow_in_flight += worker.slow
             self.pulse.touch(message.campaign, message.device, message.workspace)
             if self._compose(worker, worker.flight):
                 text = worker.flight.text
                 sends.append(
                     contract.Send(message.device, message.epoch, message.message, message.tag, message.phone, text)
                 )
+        self.limit.started(self.in_flight)
         for send in self.sessions.send_all(sends):
             self._answer(self.workers[send.device], outcome.not_sent("not connected", 0, self.rng))
+        if sends:
+            fault_point("after_wire")
 
     def _compose(self, worker: DeviceWorker, flight: Flight) -> bool:
         """Put the message into words; false when it must not leave, with its verdict given."""
@@ -251,6 +299,7 @@ class Sender:
         tries = flight.claimed.tries
         match word:
             case contract.Sent():
+                fault_point("after_ack")
                 self._answer(worker, outcome.sent(), word)
             case contract.NotSent(why=why):
                 self._answer(worker, outcome.not_sent(why, tries, self.rng), word)
@@ -274,8 +323,16 @@ class Sender:
         if flight is None or flight.answered:
             return
         flight.answered = True
-        self.in_flight -= 1
+        self._flying.pop(worker.device, None)
+        took = self._loop.time() - flight.began
+        worker.slow = took > SLOW_S
+        if flight.holds_slot:
+            self._free_slot(flight)
+        if word is not None and not worker.slow:
+            self.limit.answered(took)
         claimed = flight.claimed
+        if verdict.state == UNCERTAIN:
+            self.notes.doubt([worker.device])
         sent = word if isinstance(word, contract.Sent) else None
         self._settlements.append(
             Settlement(
@@ -294,22 +351,29 @@ class Sender:
                 retry_in=verdict.retry_in,
                 refund=verdict.refund,
                 counts=verdict.counts,
+                died=verdict.died,
             )
         )
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
 
+    def _free_slot(self, flight: Flight) -> None:
+        flight.holds_slot = False
+        self.in_flight -= 1
+        self.slow_in_flight -= flight.slow
+
     async def _settle_for_ever(self) -> None:
         while True:
             await asyncio.sleep(SETTLE_S)
-            receipts, self._receipts = self._receipts, []
+            receipts = self.notes.take_receipts()
             settlements, self._settlements = self._settlements, []
             for start in range(0, len(settlements), SETTLE_AT_ONCE):
                 await self._settle(settlements[start : start + SETTLE_AT_ONCE])
             # Only now: a receipt finds its message by the id that the settlement before it wrote down.
-            self._ripe += receipts
+            self.notes.ripen(receipts)
 
     async def _settle(self, batch: list[Settlement]) -> None:
         """Written until it works: what WhatsApp told us must not be lost. Repeating is safe."""
+        fault_point("before_settle")
         while True:
             try:
                 settled = await self._settles.run(outbox.settle, batch)
@@ -320,6 +384,7 @@ class Sender:
             except Exception:
                 await self._settle_apart(batch)
                 return
+        fault_point("after_settle")
         self._settlements += settled.postponed
         postponed = {settlement.tag for settlement in settled.postponed}
         now = self._loop.time()
@@ -338,67 +403,81 @@ class Sender:
             await self._settle(batch[: len(batch) // 2])
             await self._settle(batch[len(batch) // 2 :])
             return
-        plain = replace(batch[0], reason="what was said of it cannot be stored", text=None, wire_id=None, chat=None)
+        plain = batch[0]._replace(reason="what was said of it cannot be stored", text=None, wire_id=None, chat=None)
         if plain == batch[0]:
             logger.exception("The result of message %d cannot be written; its device stops", plain.message)
             return
         logger.exception("The result of message %d is written without its words", plain.message)
         await self._settle([plain])
 
-    async def _note_for_ever(self) -> None:
-        """Receipts and replies, on a thread of their own: many at once must not hold up the sending."""
-        while True:
-            await asyncio.sleep(NOTE_S)
-            receipts, self._ripe = self._ripe, []
-            if receipts:
-                await self._note(outbox.settle_receipts, receipts)
-            while self._incoming:
-                await self._note(note_incoming, [self._incoming[0]])
-                self._incoming.popleft()
-                self._noted += 1
-
-    async def _note(self, write: Callable[[Any], set[int]], told: Sequence[Any]) -> None:
-        """Written once PostgreSQL answers, since a reply may ask to stop; what it refuses is lost (P15)."""
-        while True:
-            try:
-                for campaign in await self._notes.run(write, told):
-                    self.pulse.touch(campaign)
-                return
-            except OUTAGE:
-                logger.exception("Receipts or replies could not be written; again in a second")
-                await asyncio.sleep(1)
-            except Exception:
-                logger.exception("%d receipts or replies cannot be written", len(told))
-                return
-
     async def _sweep_for_ever(self) -> None:
-        """A gateway answers within 75 s; what it never answers is unknown."""
+        """A gateway answers within 75 s; what it never answers is unknown. Late answers hold no slot meanwhile."""
         while True:
-            await asyncio.sleep(5)
-            overdue = self._loop.time() - ANSWER_WITHIN_S
-            for worker in list(self.workers.values()):
-                if worker.flight and not worker.flight.answered and worker.flight.began < overdue:
+            await asyncio.sleep(1)
+            now = self._loop.time()
+            for worker in list(self._flying.values()):
+                flight = worker.flight
+                if flight is None or flight.began > now - SLOW_S:
+                    break  # the oldest come first
+                if flight.holds_slot:
+                    worker.slow = True
+                    self._free_slot(flight)
+                    self._woken.set()
+                if flight.began < now - ANSWER_WITHIN_S:
                     self._answer(worker, outcome.unknown("the gateway never answered"))
+
+    async def _adjust_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            held_back = self.limit.held_back_s
+            self.limit.adjust(self.in_flight, len(self._ready))
+            if self.limit.held_back_s > held_back and self._loop.time() > self._said_at + SAID_AGAIN_S:
+                self._said_at = self._loop.time()
+                logger.warning(
+                    "The limit of %d concurrent sends holds sending back: %d devices wait. "
+                    "MAX_CONCURRENT_WORKERS may be raised.",
+                    self.limit.value,
+                    len(self._ready),
+                )
+
+    def meters(self) -> dict[str, float]:
+        """What the host says of itself at each heartbeat."""
+        return {
+            "devices": len(self.workers),
+            "in_flight": self.in_flight,
+            "limit": self.limit.value,
+            "min_limit": self.limit.least,
+            "max_limit": self.limit.most,
+            "held_back_s": round(self.limit.held_back_s, 2),
+            "waiting": len(self._ready) + len(self._ready_slow),
+            "slow": sum(worker.slow for worker in self.workers.values()),
+            "latency_ms": round(self.limit.latency_s * 1000, 1),
+        }
 
     # ------------------------------------------------------------------ what sessions tell
 
     def on_receipt(self, receipt: contract.Receipt) -> None:
-        if len(self._receipts) + len(self._ripe) < RECEIPTS_KEPT:
-            self._receipts += [ReceiptRow(receipt.device, id, receipt.kind, receipt.at) for id in receipt.ids]
+        self.notes.receipt(receipt)
 
     def on_incoming(self, incoming: contract.Incoming) -> None:
-        if len(self._incoming) < RECEIPTS_KEPT:
-            self._incoming.append(incoming)
+        self.notes.incoming(incoming)
 
-    def on_online(self, devices: Iterable[tuple[int, int]]) -> None:
-        """These devices are written down as online, each with its epoch: look for their due work."""
-        for device_id, epoch in devices:
+    def on_found(self, found: contract.Found) -> None:
+        self.notes.found(found)
+
+    def on_online(self, devices: Iterable[tuple[int, int, int, int]]) -> None:
+        """(device, epoch, workspace, its weight): written down as online, so look for their due work."""
+        online = []
+        for device_id, epoch, workspace, weight in devices:
             worker = self.workers.get(device_id)
             if worker is None:
-                worker = self.workers[device_id] = DeviceWorker(device_id, epoch)
+                worker = self.workers[device_id] = DeviceWorker(device_id, epoch, workspace, weight)
             worker.epoch = epoch
+            worker.weight = weight
             worker.online = True
-        self.rouse(device_id for device_id, _ in devices)
+            online.append(device_id)
+        self.notes.doubt(online)
+        self.rouse(online)
 
     def on_offline(self, devices: Iterable[int]) -> None:
         """Their workers rest; what is in flight is still answered."""
@@ -413,7 +492,7 @@ class Sender:
         for device_id in devices:
             worker = self.workers.get(device_id)
             if worker and worker.flight:
-                self._answer(worker, outcome.unknown(why))
+                self._answer(worker, outcome.gateway_died(worker.flight.claimed.deaths))
 
     # ------------------------------------------------------------------ the end
 
@@ -423,13 +502,14 @@ class Sender:
         until = self._loop.time() + timeout
         while self._loop.time() < until and any(worker.flight or worker.asking for worker in self.workers.values()):
             await asyncio.sleep(SETTLE_S)
-        heard = self._noted + len(self._incoming)
-        while self._loop.time() < until and self._noted < heard:
+        heard = self.notes.heard
+        while self._loop.time() < until and self.notes.noted < heard:
             await asyncio.sleep(SETTLE_S)
 
     def close(self) -> None:
-        for thread in (self._claims, self._settles, self._notes):
-            thread.close()
+        self._claims.close()
+        self._settles.close()
+        self.notes.close()
 
 
 @lru_cache(maxsize=256)

@@ -175,6 +175,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.finish",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.imports.run_import",
+        "campaigns.jobs.doubts.settle",
     }
 )
 
@@ -183,7 +184,11 @@ IMPORT_MAX_BYTES = env.number("IMPORT_MAX_MB", 256, 1) << 20
 # ---- The engine
 
 DRIVERS = env.words("DRIVERS", ["simulator"])
+MIN_CONCURRENT_WORKERS = env.number("MIN_CONCURRENT_WORKERS", 50, 1, 100_000)
 MAX_CONCURRENT_WORKERS = env.number("MAX_CONCURRENT_WORKERS", 500, 1, 100_000)
+FAULT = env.text("FAULT", "")  # see devices/fault_points.py: for rehearsals with the simulator
+# When a campaign's own policy decides what becomes of messages nobody knows about.
+UNCERTAIN_AFTER_S = env.number("UNCERTAIN_AFTER_S", 86_400, 1)
 ENGINE_POLLING = env.choice("ENGINE_POLLING", ("auto", "off"), "auto")  # auto: every 5 s while Redis is away
 GATEWAY_DEVICES = {
     "simulator": env.number("SIMULATOR_DEVICES", 5_000, 1),

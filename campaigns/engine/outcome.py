@@ -20,13 +20,14 @@ OFFLINE_REASONS = (
 # WhatsApp's temporary refusals; every other number is for good.
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
 OFFLINE_PAUSE_S = 5.0
+DEATHS = 3  # in flight when its gateway died, this often: the message itself may be what kills
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The message's next state. ``retry_in``: seconds, for waiting. ``counts``: a try was used up.
 
-    ``refund``: it was definitely not sent, so the device's caps get it back.
+    ``refund``: it was definitely not sent, so the device's caps get it back. ``died``: its gateway died with it.
     """
 
     state: str
@@ -34,6 +35,7 @@ class Verdict:
     retry_in: float | None = None
     refund: bool = False
     counts: bool = False
+    died: bool = False
 
 
 def sent() -> Verdict:
@@ -42,6 +44,13 @@ def sent() -> Verdict:
 
 def unknown(why: str) -> Verdict:
     return Verdict(lifecycle.UNCERTAIN, why)
+
+
+def gateway_died(deaths: int) -> Verdict:
+    """``deaths``: gateways that died with this message before."""
+    if deaths + 1 >= DEATHS:
+        return Verdict(lifecycle.DEAD, f"gateway died {DEATHS} times while sending it", died=True)
+    return Verdict(lifecycle.UNCERTAIN, "gateway died", died=True)
 
 
 def not_sent(why: str, tries: int, rng: Random) -> Verdict:

@@ -13,6 +13,8 @@ from pathlib import Path
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from devices.fault_points import fault_point
+
 
 class HostIdTaken(Exception):
     """Another living engine holds the id in this ``SESSIONS_DIR``."""
@@ -48,6 +50,8 @@ class OwnedDevice:
     state: str
     request: str
     requested_at: float
+    workspace: int
+    weight: int
 
 
 # Called inside the takeover's transaction with the devices taken from somebody who may have been sending.
@@ -141,7 +145,8 @@ WHERE d.id = free.id
   AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
               AND h.lease_until > now())
 RETURNING d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request,
-          coalesce(extract(epoch FROM d.requested_at), 0)::float8
+          coalesce(extract(epoch FROM d.requested_at), 0)::float8, d.workspace_id,
+          (SELECT w.weight FROM accounts_workspace w WHERE w.id = d.workspace_id)
 """
 
 ENDED = ["new", "pairing", "unlinked"]
@@ -168,11 +173,13 @@ def take(lease: Lease, drivers: Sequence[str], abandon: Abandon, *, room: int, o
         taken = [OwnedDevice(*row) for row in cursor.fetchall()]
         if taken:
             abandon(cursor, [device.id for device in taken])
+        fault_point("in_takeover")
     return taken
 
 
 ASSIGNED_SQL = """
-SELECT id, epoch, driver, coalesce(phone, ''), state, request, coalesce(extract(epoch FROM requested_at), 0)::float8
+SELECT id, epoch, driver, coalesce(phone, ''), state, request, coalesce(extract(epoch FROM requested_at), 0)::float8,
+       workspace_id, (SELECT w.weight FROM accounts_workspace w WHERE w.id = workspace_id)
 FROM devices_device
 WHERE owner_id = %(host)s AND EXISTS (
     SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
@@ -183,7 +190,8 @@ UPDATE devices_device SET
     state = 'connecting', state_reason = 'The ban is over', state_at = now(), banned_until = NULL
 WHERE owner_id = %(host)s AND state = 'banned' AND banned_until <= now() AND EXISTS (
     SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
-RETURNING id, epoch, driver, coalesce(phone, ''), state, request, 0::float8
+RETURNING id, epoch, driver, coalesce(phone, ''), state, request, 0::float8,
+          workspace_id, (SELECT w.weight FROM accounts_workspace w WHERE w.id = workspace_id)
 """
 
 

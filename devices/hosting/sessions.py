@@ -40,7 +40,8 @@ class SendingSide(Protocol):
     def on_outcome(self, outcome: contract.Outcome) -> None: ...
     def on_receipt(self, receipt: contract.Receipt) -> None: ...
     def on_incoming(self, incoming: contract.Incoming) -> None: ...
-    def on_online(self, devices: Iterable[tuple[int, int]]) -> None: ...
+    def on_found(self, found: contract.Found) -> None: ...
+    def on_online(self, devices: Iterable[tuple[int, int, int, int]]) -> None: ...
     def on_offline(self, devices: Iterable[int]) -> None: ...
     def on_lost(self, devices: Iterable[int], why: str) -> None: ...
 
@@ -276,6 +277,8 @@ class Sessions:
                 self.sending.on_receipt(event)
             elif isinstance(event, contract.Incoming):
                 self.sending.on_incoming(event)
+            elif isinstance(event, contract.Found):
+                self.sending.on_found(event)
             else:
                 self._hear_state(slot, event)
 
@@ -366,7 +369,8 @@ class Sessions:
             if device_id not in known:
                 self.drop(device_id)
             elif report.state == "online":
-                self.sending.on_online([(device_id, report.epoch)])
+                device = session.device
+                self.sending.on_online([(device_id, report.epoch, device.workspace, device.weight)])
             else:
                 self.sending.on_offline([device_id])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from campaigns.engine.concurrency import Limit
 from campaigns.pulse import Pulse
 from campaigns.sender import Sender
 from devices.hosting import leases
@@ -39,7 +40,7 @@ class EngineRoom:
 async def engine_room(world: SimulatedWorld, lease: Lease) -> AsyncIterator[EngineRoom]:
     """Serves every device that the lease's host owns."""
     pulse, watchdog = Pulse(), Watchdog(LeaseTimes())
-    sender = Sender(lease, limit=50, pulse=pulse, rng=Random(1))
+    sender = Sender(lease, Limit(50, 50), pulse, Random(1))
     program = ["-m", "devices.gateway.simulator", "--socket", str(world.folder / "network")]
     sessions = Sessions(lease.host, world.folder, {"simulator": program}, {"simulator": 100}, sender)
     sender.start(sessions, watchdog)

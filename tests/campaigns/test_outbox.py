@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def running_campaign(workspace: Workspace, devices: list[Device], people: int) -
 
 
 def ask(device: Device) -> list[Ask]:
-    return [Ask(device.pk, device.epoch, 0.5)]
+    return [Ask(device.pk, device.epoch, 0.5, secrets.token_bytes(32))]
 
 
 def sent(claimed: Claimed, device: Device, **fields: object) -> Settlement:
@@ -155,7 +156,7 @@ def test_a_device_that_may_not_send_says_why(
 
 
 def test_the_pace_holds_from_the_wire(workspace: Workspace, lease: Lease) -> None:
-    device = owned_device(workspace, lease, min_delay=10, max_delay=20)
+    device = owned_device(workspace, lease, min_delay=10, max_delay=20, last_sent_at=timezone.now())
     running_campaign(workspace, [device], 2)
     claimed = claim_one(lease, device)
     assert claimed.delay == pytest.approx(15)
@@ -243,7 +244,7 @@ def test_an_edited_text_is_what_unsent_people_get(workspace: Workspace, lease: L
 def test_a_takeover_makes_the_open_attempt_uncertain_and_a_late_ack_settles_it(
     workspace: Workspace, lease: Lease
 ) -> None:
-    device = owned_device(workspace, lease, max_delay=60)
+    device = owned_device(workspace, lease, max_delay=60, last_sent_at=timezone.now())
     campaign = running_campaign(workspace, [device], 2)
     claimed = claim_one(lease, device)
     with connection.cursor() as cursor:
@@ -314,10 +315,10 @@ def test_receipts_move_forward_only(workspace: Workspace, lease: Lease) -> None:
     outbox.settle([sent(claimed, device)])
     wire_id = f"id-{claimed.message}"
     for kind, expected in (("delivered", "delivered"), ("read", "read"), ("delivered", "read")):
-        outbox.settle_receipts([outbox.ReceiptRow(device.pk, wire_id, kind, time.time())])
+        outbox.settle_receipts([outbox.ReceiptRow(device.pk, wire_id, "chat", kind, time.time())])
         assert Message.objects.get(pk=claimed.message).state == expected
         assert_counters_are_true(campaign)
-    outbox.settle_receipts([outbox.ReceiptRow(device.pk, "unknown", "read", time.time())])
+    outbox.settle_receipts([outbox.ReceiptRow(device.pk, "unknown", "chat", "read", time.time())])
 
 
 def test_planning_more_people_wakes_a_resting_stream(workspace: Workspace, lease: Lease) -> None:

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from accounts.models import Workspace
-from campaigns import outbox, sender
+from campaigns import notes, outbox
 from campaigns.actions.planning import plan_whole
 from campaigns.models import Attempt, Campaign, CampaignState, Contact, Message
 from devices.hosting import leases
@@ -132,7 +132,7 @@ async def test_a_request_to_stop_survives_an_outage_of_the_database(
 ) -> None:
     campaign = running_campaign(lease, people=1)
     person = Contact.objects.get(messages__campaign=campaign)
-    note, broken = sender.note_incoming, [True, True]
+    note, broken = notes.note_incoming, [True, True]
 
     def broken_at_first(incoming: Sequence[Any]) -> set[int]:
         if broken:
@@ -140,7 +140,7 @@ async def test_a_request_to_stop_survives_an_outage_of_the_database(
             raise OperationalError("the database system is shutting down")
         return note(incoming)
 
-    monkeypatch.setattr(sender, "note_incoming", broken_at_first)
+    monkeypatch.setattr(notes, "note_incoming", broken_at_first)
     async with engine_room(world, lease) as room:
         await room.until(lambda: all_left(campaign), "the message is sent")
         world.control.reply(campaign.device_links.get().device.phone or "", person.phone, "STOP")

@@ -19,8 +19,10 @@ from django.db import OperationalError, connection
 
 from accounts.redis import RedisWatch
 from campaigns import outbox
+from campaigns.engine.concurrency import Limit
 from campaigns.pulse import Pulse
 from campaigns.sender import Sender
+from devices import fault_points
 from devices.hosting import leases
 from devices.hosting.host import Host
 from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes
@@ -42,6 +44,10 @@ class Command(BaseCommand):
         try:
             host_id = HostId(Path(settings.SESSIONS_DIR))
         except HostIdTaken as problem:
+            raise CommandError(str(problem)) from None
+        try:
+            fault_points.arm(settings.FAULT, settings.DRIVERS)
+        except fault_points.FaultRefused as problem:
             raise CommandError(str(problem)) from None
         raise_open_files()
         times = LeaseTimes(**settings.LEASE_TIMES)
@@ -65,7 +71,8 @@ class Engine:
         sessions_dir = Path(settings.SESSIONS_DIR)
         pulse = Pulse()
         rng = Random(os.urandom(16))  # noqa: S311 - paces messages, keeps no secret
-        sender = Sender(self.lease, limit=settings.MAX_CONCURRENT_WORKERS, pulse=pulse, rng=rng)
+        limit = Limit(settings.MIN_CONCURRENT_WORKERS, settings.MAX_CONCURRENT_WORKERS)
+        sender = Sender(self.lease, limit, pulse, rng)
         sessions = Sessions(self.lease.host, sessions_dir, programs(), settings.GATEWAY_DEVICES, sender)
         host = Host(self.lease, self.times, list(programs()), sessions, outbox.abandon)
         sender.start(sessions, host.watchdog)

@@ -38,8 +38,10 @@ class Listener:
     def on_incoming(self, incoming: contract.Incoming) -> None: ...
     def on_lost(self, devices: Iterable[int], why: str) -> None: ...
 
-    def on_online(self, devices: Iterable[tuple[int, int]]) -> None:
-        self.online |= {device for device, _ in devices}
+    def on_found(self, found: contract.Found) -> None: ...
+
+    def on_online(self, devices: Iterable[tuple[int, int, int, int]]) -> None:
+        self.online |= {device for device, *_ in devices}
 
     def on_offline(self, devices: Iterable[int]) -> None:
         self.online -= set(devices)

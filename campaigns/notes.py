@@ -1,0 +1,136 @@
+"""What sessions tell beside outcomes: receipts, replies and evidence, written down apart from the sending."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+
+from campaigns import outbox
+from campaigns.actions.replies import note_incoming
+from campaigns.outbox import ReceiptRow
+from campaigns.pulse import Pulse
+from devices.gateway import contract
+from devices.hosting.sessions import Sessions
+from devices.hosting.threads import DatabaseThread
+
+logger = logging.getLogger(__name__)
+
+NOTE_S = 0.2
+SEARCH_S = 5.0
+RECEIPTS_KEPT = 50_000
+OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
+
+
+class Notes:
+    """Receipts and replies, on a thread of their own: many at once must not hold up the sending."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self.pulse = pulse
+        self._receipts: list[ReceiptRow] = []
+        self._ripe: list[ReceiptRow] = []
+        self._incoming: deque[contract.Incoming] = deque()
+        self._found: list[contract.Found] = []
+        self._noted = 0  # of the incoming messages there ever were
+        self._doubtful: set[int] = set()  # devices whose session files may know what became of a message
+        self._questions = 0
+        self._database = DatabaseThread("notes")
+
+    async def run(self, sessions: Sessions) -> None:
+        await asyncio.gather(self._note_for_ever(), self._search_for_ever(sessions))
+
+    # ------------------------------------------------------------------ what is heard
+
+    def receipt(self, receipt: contract.Receipt) -> None:
+        if len(self._receipts) + len(self._ripe) < RECEIPTS_KEPT:
+            device, chat, kind, at = receipt.device, receipt.chat, receipt.kind, receipt.at
+            self._receipts += [ReceiptRow(device, id, chat, kind, at) for id in receipt.ids]
+
+    def incoming(self, incoming: contract.Incoming) -> None:
+        if len(self._incoming) < RECEIPTS_KEPT:
+            self._incoming.append(incoming)
+
+    def found(self, found: contract.Found) -> None:
+        self._found.append(found)
+
+    def doubt(self, devices: Iterable[int]) -> None:
+        """Something may be uncertain on these devices: search their session files, once they are open."""
+        self._doubtful.update(devices)
+
+    def take_receipts(self) -> list[ReceiptRow]:
+        receipts, self._receipts = self._receipts, []
+        return receipts
+
+    def ripen(self, receipts: list[ReceiptRow]) -> None:
+        """The settlements heard before these receipts are written: now each finds its message by its id."""
+        self._ripe += receipts
+
+    @property
+    def heard(self) -> int:
+        return self._noted + len(self._incoming)
+
+    @property
+    def noted(self) -> int:
+        return self._noted
+
+    # ------------------------------------------------------------------ what is written
+
+    async def _note_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(NOTE_S)
+            found, self._found = self._found, []
+            for one in found:
+                ids = {bytes.fromhex(tag): id for tag, id in one.ids.items() if id}
+                if ids:
+                    await self._write(self._note_evidence, (one.device, ids))
+            receipts, self._ripe = self._ripe, []
+            if receipts:
+                await self._write(outbox.settle_receipts, receipts)
+            while self._incoming:
+                await self._write(note_incoming, [self._incoming[0]])
+                self._incoming.popleft()
+                self._noted += 1
+
+    async def _search_for_ever(self, sessions: Sessions) -> None:
+        while True:
+            await asyncio.sleep(SEARCH_S)
+            devices, self._doubtful = self._doubtful, set()
+            if not devices:
+                continue
+            try:
+                doubts = await self._database.run(outbox.doubts_of, list(devices))
+            except OUTAGE:
+                self._doubtful |= devices
+                continue
+            by_device: dict[int, list[bytes]] = {}
+            for doubt in doubts:
+                by_device.setdefault(doubt.device, []).append(doubt.tag)
+            for device, tags in by_device.items():
+                self._questions += 1
+                sessions.post(device, contract.Evidence(device, self._questions, tags))
+
+    @staticmethod
+    def _note_evidence(found: tuple[int, dict[bytes, str]]) -> set[int]:
+        outbox.note_evidence(*found)
+        return set()
+
+    async def _write(self, write: Callable[[Any], set[int]], told: Sequence[Any]) -> None:
+        """Written once PostgreSQL answers, since a reply may ask to stop; what it refuses is lost (P15)."""
+        while True:
+            try:
+                for campaign in await self._database.run(write, told):
+                    self.pulse.touch(campaign)
+                return
+            except OUTAGE:
+                logger.exception("Receipts or replies could not be written; again in a second")
+                await asyncio.sleep(1)
+            except Exception:
+                logger.exception("%d receipts or replies cannot be written", len(told))
+                return
+
+    def close(self) -> None:
+        self._database.close()

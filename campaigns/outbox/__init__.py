@@ -1,0 +1,29 @@
+"""The outbox: the only statements that let a message out, and that write down what became of it (DESIGN 4).
+
+Every statement works on many devices at once. Claim and settle pass over devices and streams that somebody has locked:
+a campaign being planned or cancelled must not hold up all the others. What waits for locks takes them in one order:
+devices, streams, messages, each by id; so do pause, cancel and planning, and no two can wait for each other.
+"""
+
+from campaigns.outbox.claim import LOCKED_PAUSE_S, Ask, Claimed, Held, claim, devices_with_due_work
+from campaigns.outbox.evidence import Doubt, ReceiptRow, doubts_of, note_evidence, settle_receipts
+from campaigns.outbox.settle import Settled, Settlement, settle
+from campaigns.outbox.takeover import abandon
+
+__all__ = [
+    "LOCKED_PAUSE_S",
+    "Ask",
+    "Claimed",
+    "Doubt",
+    "Held",
+    "ReceiptRow",
+    "Settled",
+    "Settlement",
+    "abandon",
+    "claim",
+    "devices_with_due_work",
+    "doubts_of",
+    "note_evidence",
+    "settle",
+    "settle_receipts",
+]

@@ -1,0 +1,271 @@
+"""Claim and intent: which message each device may send now, journaled as an attempt before anything leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from campaigns.outbox.statement import rows_of
+from devices.hosting.leases import Lease
+
+
+class Ask(NamedTuple):
+    """One device worker's question. ``draw`` in [0, 1] places the next gap between the device's two delays.
+
+    ``tag``, 32 random bytes, names the attempt that may begin: whoever asked knows it even when the answer is lost.
+    """
+
+    device: int
+    epoch: int
+    draw: float
+    tag: bytes
+
+
+class Claimed(NamedTuple):
+    """A message whose attempt is journaled and committed: it may now be sent, once, with this tag."""
+
+    device: int
+    message: int
+    tag: bytes
+    epoch: int
+    workspace: int
+    campaign: int | None
+    delay: float
+    phone: str
+    content: int
+    text: str
+    name: str
+    fields: dict[str, str]
+    tries: int
+    deaths: int
+
+
+class Held(NamedTuple):
+    """Nothing to send now. Ask again in ``wait`` seconds; None: only when somebody rings.
+
+    ``message`` and ``tag`` name the device's open attempt, where it has one.
+    """
+
+    device: int
+    reason: str
+    wait: float | None
+    message: int | None = None
+    tag: bytes | None = None
+
+
+# Each step hands every column on to the next, so that none joins two steps: the planner takes a step for one row and
+# would compare each of 500 devices with each.
+CLAIM_SQL = """
+WITH device AS MATERIALIZED (
+    SELECT d.id AS device_id, d.workspace_id, d.epoch, a.tag, d.next_send_at, cal.hour, cal.day,
+           -- Postgres would refuse the product of two minute numbers, and with it the claim of every device asked.
+           d.min_delay + a.draw * greatest(d.max_delay - d.min_delay, 1e-9) AS delay,
+           a.draw * d.max_delay AS place,
+           d.max_delay > 0 AND coalesce(d.last_sent_at < now() - d.max_delay * interval '1 second', true) AS rested,
+           d.state, d.open_message, d.open_tag, d.hourly_cap, least(d.daily_cap, d.warm_cap) AS daily_cap,
+           coalesce(d.warm_cap < d.daily_cap OR d.daily_cap IS NULL, false) AS warming,
+           CASE WHEN d.hour_start = cal.hour THEN d.hour_used ELSE 0 END AS hour_used,
+           CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,
+           (cal.hour + interval '1 hour') AS next_hour,
+           ((cal.day AT TIME ZONE w.timezone + interval '1 day') AT TIME ZONE w.timezone) AS next_day,
+           -- Outside its sending hours: when they begin again.
+           CASE WHEN ((cal.local::time >= d.sending_from) = (cal.local::time >= d.sending_to))
+                     = (d.sending_from < d.sending_to)
+                THEN (cal.local::date + d.sending_from
+                      + CASE WHEN cal.local::time < d.sending_from THEN interval '0' ELSE interval '1 day' END)
+                     AT TIME ZONE w.timezone
+           END AS opens_at
+    FROM unnest(%(devices)s::bigint[], %(epochs)s::bigint[], %(draws)s::float8[], %(tags)s::bytea[])
+        AS a(device_id, epoch, draw, tag)
+    JOIN devices_device d ON d.id = a.device_id AND d.epoch = a.epoch AND d.owner_id = %(host)s
+    JOIN accounts_workspace w ON w.id = d.workspace_id
+    CROSS JOIN LATERAL (
+        SELECT now() AT TIME ZONE w.timezone AS local,
+               date_trunc('hour', now() AT TIME ZONE w.timezone) AT TIME ZONE w.timezone AS hour,
+               date_trunc('day', now() AT TIME ZONE w.timezone) AT TIME ZONE w.timezone AS day
+    ) cal
+    WHERE EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
+                  AND h.lease_until > now())
+    ORDER BY d.id
+    FOR NO KEY UPDATE OF d SKIP LOCKED
+),
+judged AS MATERIALIZED (
+    SELECT *,
+           CASE WHEN open_message IS NOT NULL THEN 'in_flight'
+                WHEN state <> 'online' THEN 'offline'
+                WHEN next_send_at > now() THEN 'pace'
+                WHEN day_used >= daily_cap THEN CASE WHEN warming THEN 'warm_up' ELSE 'daily_cap' END
+                WHEN hour_used >= hourly_cap THEN 'hourly_cap'
+           END AS held,
+           CASE WHEN open_message IS NOT NULL OR state <> 'online' THEN NULL
+                WHEN next_send_at > now() THEN next_send_at
+                WHEN day_used >= daily_cap THEN next_day
+                WHEN hour_used >= hourly_cap THEN next_hour
+           END AS until
+    FROM device
+),
+stream AS MATERIALIZED (
+    SELECT j.device_id, j.workspace_id, j.epoch, j.tag AS new_tag, j.next_send_at, j.hour, j.day,
+           j.hour_used, j.day_used, greatest(j.delay, s.min_delay) AS delay, j.place, j.rested, j.opens_at,
+           s.id AS stream_id, s.campaign_id, s.lane, s.next_due, s.next_id, s.spread, s.version
+    FROM judged j
+    LEFT JOIN LATERAL (
+        SELECT s.id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay, s.spread, s.xmin AS version
+        FROM campaigns_stream s
+        WHERE s.device_id = j.device_id AND s.running AND s.next_due <= now()
+          AND (s.expires_at IS NULL OR s.expires_at > now()) AND (j.opens_at IS NULL OR s.lane = 0)
+        ORDER BY s.lane, s.next_due, s.id
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) s ON true
+    WHERE j.held IS NULL
+),
+head AS MATERIALIZED (
+    SELECT st.*, m.*, c.name, c.fields, coalesce(campaign.content_id, m.planned_content_id) AS content_id,
+           -- Messages are read as of the statement's start, the stream as of its lock: planned in between, they
+           -- would be overlooked and the stream laid to rest. Then ask again.
+           CASE WHEN st.stream_id IS NULL THEN 'idle'
+                WHEN st.lane > 0 AND st.rested AND NOT st.spread THEN 'spread'
+                WHEN st.version <> seen.xmin THEN 'stale'
+                WHEN m.message_id IS NULL THEN 'none'
+                WHEN m.due_at > now() THEN 'later'
+                WHEN m.confirms_stop THEN 'send'
+                WHEN c.opted_out_at IS NOT NULL THEN 'opted_out'
+                WHEN EXISTS (SELECT FROM campaigns_suppression u
+                             WHERE u.workspace_id = st.workspace_id AND u.phone = m.phone) THEN 'suppressed'
+                ELSE 'send'
+           END AS verdict
+    FROM stream st
+    LEFT JOIN campaigns_stream seen ON seen.id = st.stream_id
+    LEFT JOIN LATERAL (
+        SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id AS planned_content_id, m.phone,
+               m.state AS was, m.attempts, m.tries, m.deaths, m.confirms_stop,
+               m.tag AS old_tag, m.epoch AS old_epoch, m.attempted_at AS old_at, m.reason AS old_reason
+        FROM campaigns_message m
+        WHERE m.stream_id = st.stream_id AND (m.due_at, m.id) >= (st.next_due, st.next_id)
+          AND m.state IN ('pending', 'waiting')
+        ORDER BY m.due_at, m.id
+        LIMIT 1
+    ) m ON true
+    LEFT JOIN campaigns_contact c ON c.id = m.contact_id
+    LEFT JOIN campaigns_campaign campaign ON campaign.id = st.campaign_id
+),
+moved AS (
+    UPDATE campaigns_message m SET
+        state = CASE WHEN h.verdict = 'send' THEN 'sending' ELSE 'skipped' END,
+        reason = CASE WHEN h.verdict = 'send' THEN '' ELSE h.verdict END,
+        content_id = CASE WHEN h.verdict = 'send' THEN h.content_id ELSE m.content_id END,
+        attempts = m.attempts + (h.verdict = 'send')::int,
+        tag = CASE WHEN h.verdict = 'send' THEN h.new_tag ELSE m.tag END,
+        epoch = CASE WHEN h.verdict = 'send' THEN h.epoch ELSE m.epoch END,
+        attempted_at = CASE WHEN h.verdict = 'send' THEN now() ELSE m.attempted_at END,
+        ready_at = CASE WHEN h.verdict = 'send' THEN greatest(m.due_at, h.next_send_at) ELSE m.ready_at END
+    FROM head h
+    WHERE m.id = h.message_id AND h.verdict IN ('send', 'opted_out', 'suppressed') AND m.state IN ('pending', 'waiting')
+    RETURNING m.state, h.*
+),
+kept AS (
+    INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
+    SELECT workspace_id, message_id, attempts, device_id, old_tag, old_epoch, old_at, old_reason
+    FROM moved WHERE state = 'sending' AND old_tag IS NOT NULL
+    ON CONFLICT (message_id, number) DO NOTHING
+),
+advanced AS (
+    UPDATE campaigns_stream s SET
+        next_due = moved.due_at,
+        next_id = moved.message_id + 1,
+        spread = true,
+        pending = s.pending - (moved.was = 'pending')::int,
+        waiting = s.waiting - (moved.was = 'waiting')::int,
+        sending = s.sending + (moved.state = 'sending')::int,
+        skipped = s.skipped + (moved.state = 'skipped')::int
+    FROM moved WHERE s.id = moved.stream_id
+),
+spread AS (
+    UPDATE campaigns_stream s SET spread = true FROM head h WHERE s.id = h.stream_id AND h.verdict = 'spread'
+),
+placed AS (
+    UPDATE devices_device d SET next_send_at = now() + h.place * interval '1 second'
+    FROM head h WHERE d.id = h.device_id AND h.verdict = 'spread'
+),
+rested AS (
+    UPDATE campaigns_stream s SET next_due = h.due_at, next_id = coalesce(h.message_id, 0)
+    FROM head h WHERE s.id = h.stream_id AND h.verdict IN ('none', 'later')
+),
+opened AS (
+    UPDATE devices_device d SET
+        open_message = moved.message_id, open_tag = moved.new_tag, open_at = now(),
+        next_send_at = now() + moved.delay * interval '1 second',
+        hour_start = moved.hour, hour_used = moved.hour_used + 1,
+        day_start = moved.day, day_used = moved.day_used + 1
+    FROM moved WHERE d.id = moved.device_id AND moved.state = 'sending'
+)
+SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END, 0::float8, m.message_id, m.new_tag,
+       m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, coalesce(m.name, ''),
+       coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths
+FROM moved m JOIN campaigns_content content ON content.id = m.content_id
+UNION ALL
+SELECT h.device_id,
+       CASE h.verdict WHEN 'idle' THEN CASE WHEN h.opens_at IS NULL THEN 'idle' ELSE 'sending_hours' END
+                      WHEN 'spread' THEN 'pace' ELSE 'again' END,
+       CASE h.verdict WHEN 'idle' THEN extract(epoch FROM least(h.opens_at, (
+           SELECT min(s.next_due) FROM campaigns_stream s
+           WHERE s.device_id = h.device_id AND s.running AND (s.expires_at IS NULL OR s.expires_at > now())
+             AND (h.opens_at IS NULL OR s.lane = 0))) - now())
+           WHEN 'spread' THEN h.place ELSE 0 END::float8,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM head h WHERE h.verdict NOT IN ('send', 'opted_out', 'suppressed')
+UNION ALL
+SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8, j.open_message, j.open_tag,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM judged j WHERE j.held IS NOT NULL
+"""
+
+LOCKED_PAUSE_S = 0.1
+
+
+def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
+    """For each device that is still this host's: its best due message, journaled as an attempt, or when to come back.
+
+    The statement commits by itself: what it returns may be sent. A device missing from the answer is locked by
+    somebody else, or no longer this host's.
+    """
+    devices, epochs, draws, tags = zip(*asks, strict=True)
+    values = {
+        "host": lease.host,
+        "incarnation": lease.incarnation,
+        "devices": list(devices),
+        "epochs": list(epochs),
+        "draws": list(draws),
+        "tags": list(tags),
+    }
+    return [_answer(row) for row in rows_of(CLAIM_SQL, values)]
+
+
+def _answer(row: tuple[Any, ...]) -> Claimed | Held:
+    device, verdict, wait, *claimed = row
+    if verdict == "send":
+        *rest, fields, tries, deaths = claimed
+        return Claimed(device, *rest, json.loads(fields), tries, deaths)  # Django has psycopg hand jsonb over as text
+    if verdict == "in_flight":
+        return Held(device, verdict, None, claimed[0], claimed[1])
+    if verdict in ("idle", "sending_hours") and wait is not None:
+        wait = max(LOCKED_PAUSE_S, wait)  # what is due already has been passed over: its stream is locked
+    return Held(device, verdict, None if wait is None else max(0.0, wait))
+
+
+DUE_SQL = """
+SELECT DISTINCT d.id FROM devices_device d JOIN campaigns_stream s ON s.device_id = d.id
+WHERE d.owner_id = %s AND d.state = 'online' AND d.open_message IS NULL AND s.running AND s.next_due <= now()
+  AND (s.expires_at IS NULL OR s.expires_at > now())
+"""
+
+
+def devices_with_due_work(lease: Lease) -> list[int]:
+    """What polling asks: the devices of this host that have something to send now."""
+    with connection.cursor() as cursor:
+        cursor.execute(DUE_SQL, [lease.host])
+        return [row[0] for row in cursor.fetchall()]

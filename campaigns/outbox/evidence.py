@@ -1,0 +1,174 @@
+"""Evidence: receipts move messages forward, and tell what became of those that nobody knew about (DESIGN 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from campaigns.outbox.statement import rows_of
+
+RECEIPT_SQL = """
+WITH told AS MATERIALIZED (
+    SELECT w.message_id, max(CASE t.kind WHEN 'read' THEN 2 ELSE 1 END) AS rank,
+           min(t.at) FILTER (WHERE t.kind = 'read') AS read_at, min(t.at) AS delivered_at
+    FROM unnest(%(devices)s::bigint[], %(wire_ids)s::text[], %(kinds)s::text[], %(ats)s::float8[])
+        AS t(device_id, wire_id, kind, at)
+    JOIN campaigns_wireid w USING (device_id, wire_id)
+    GROUP BY w.message_id
+),
+stream AS MATERIALIZED (
+    SELECT s.id FROM campaigns_stream s
+    WHERE s.id IN (SELECT m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id)
+    ORDER BY s.id FOR NO KEY UPDATE
+),
+old AS MATERIALIZED (
+    SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
+    FROM told t JOIN campaigns_message m ON m.id = t.message_id
+    WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2))
+      AND (SELECT count(*) FROM stream) > 0
+    ORDER BY m.id FOR NO KEY UPDATE OF m
+),
+moved AS (
+    UPDATE campaigns_message m SET
+        state = CASE old.rank WHEN 2 THEN 'read' ELSE 'delivered' END,
+        reason = '',
+        sent_at = coalesce(m.sent_at, to_timestamp(old.delivered_at)),
+        delivered_at = coalesce(m.delivered_at, to_timestamp(old.delivered_at)),
+        read_at = coalesce(m.read_at, to_timestamp(old.read_at))
+    FROM old WHERE m.id = old.id
+    RETURNING m.id, m.stream_id, m.campaign_id, old.was, m.state
+),
+resolved AS (
+    DELETE FROM campaigns_uncertain u USING moved WHERE moved.was = 'uncertain' AND u.message_id = moved.id
+),
+counted AS (
+    UPDATE campaigns_stream s SET
+        sent = s.sent - n.from_sent,
+        uncertain = s.uncertain - n.from_uncertain,
+        assumed = s.assumed - n.from_assumed,
+        delivered = s.delivered - n.from_delivered + n.delivered,
+        read = s.read + n.read
+    FROM (
+        SELECT stream_id, count(*) FILTER (WHERE was = 'sent') AS from_sent,
+               count(*) FILTER (WHERE was = 'uncertain') AS from_uncertain,
+               count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
+               count(*) FILTER (WHERE was = 'delivered') AS from_delivered,
+               count(*) FILTER (WHERE state = 'delivered') AS delivered,
+               count(*) FILTER (WHERE state = 'read') AS read
+        FROM moved GROUP BY stream_id
+    ) n
+    WHERE s.id = n.stream_id
+)
+SELECT DISTINCT campaign_id FROM moved WHERE campaign_id IS NOT NULL
+"""
+
+# An id we never recorded, in the chat of somebody whose message is uncertain, after that attempt began: it is that
+# message's. Chats are known from what the same person was sent before, or bear the number itself.
+ADOPT_SQL = """
+WITH stranger AS MATERIALIZED (
+    SELECT t.device_id, t.wire_id, max(t.chat) AS chat, min(t.at) AS at
+    FROM unnest(%(devices)s::bigint[], %(wire_ids)s::text[], %(chats)s::text[], %(ats)s::float8[])
+        AS t(device_id, wire_id, chat, at)
+    WHERE NOT EXISTS (SELECT FROM campaigns_wireid w WHERE w.device_id = t.device_id AND w.wire_id = t.wire_id)
+    GROUP BY t.device_id, t.wire_id
+),
+match AS MATERIALIZED (
+    SELECT DISTINCT ON (u.message_id) u.message_id, u.workspace_id, s.device_id, s.wire_id
+    FROM stranger s
+    JOIN campaigns_uncertain u ON u.device_id = s.device_id AND u.began_at <= to_timestamp(s.at)
+    JOIN campaigns_message m ON m.id = u.message_id AND m.wire_id IS NULL
+    WHERE s.chat = substr(u.phone, 2) || '@s.whatsapp.net'
+       OR EXISTS (SELECT FROM campaigns_message e WHERE e.contact_id = m.contact_id AND e.chat = s.chat)
+    ORDER BY u.message_id, s.at
+)
+INSERT INTO campaigns_wireid (workspace_id, device_id, wire_id, message_id)
+SELECT DISTINCT ON (device_id, wire_id) workspace_id, device_id, wire_id, message_id
+FROM match ORDER BY device_id, wire_id, message_id DESC
+ON CONFLICT (device_id, wire_id) DO NOTHING
+RETURNING message_id, wire_id
+"""
+
+DOUBTFUL_SQL = "SELECT FROM campaigns_uncertain WHERE device_id = ANY(%(devices)s::bigint[]) LIMIT 1"
+
+NAME_SQL = """
+UPDATE campaigns_message m SET wire_id = t.wire_id
+FROM unnest(%(messages)s::bigint[], %(wire_ids)s::text[]) AS t(message_id, wire_id)
+WHERE m.id = t.message_id AND m.wire_id IS NULL
+"""
+
+FOUND_SQL = """
+INSERT INTO campaigns_wireid (workspace_id, device_id, wire_id, message_id)
+SELECT u.workspace_id, u.device_id, t.wire_id, u.message_id
+FROM unnest(%(tags)s::bytea[], %(wire_ids)s::text[]) AS t(tag, wire_id)
+JOIN campaigns_uncertain u ON u.device_id = %(device)s AND u.tag = t.tag
+ON CONFLICT (device_id, wire_id) DO NOTHING
+RETURNING message_id, wire_id
+"""
+
+DOUBTS_SQL = """
+UPDATE campaigns_uncertain u SET asked_at = now()
+FROM campaigns_message m
+WHERE u.device_id = ANY(%s) AND m.id = u.message_id AND m.wire_id IS NULL
+  AND (u.asked_at IS NULL OR u.asked_at < now() - interval '1 hour')
+RETURNING u.device_id, u.tag
+"""
+
+
+class ReceiptRow(NamedTuple):
+    """``kind``: delivered or read; ``at``: Unix seconds."""
+
+    device: int
+    wire_id: str
+    chat: str
+    kind: str
+    at: float
+
+
+class Doubt(NamedTuple):
+    """An attempt of which nobody knows whether it was sent; its tag may stand in the device's session file."""
+
+    device: int
+    tag: bytes
+
+
+def settle_receipts(receipts: Sequence[ReceiptRow]) -> set[int]:
+    """Move messages forward by their receipts, never back; returns the ids of the campaigns touched."""
+    values = {
+        "devices": [receipt.device for receipt in receipts],
+        "wire_ids": [receipt.wire_id for receipt in receipts],
+        "chats": [receipt.chat for receipt in receipts],
+        "kinds": [receipt.kind for receipt in receipts],
+        "ats": [receipt.at for receipt in receipts],
+    }
+    if rows_of(DOUBTFUL_SQL, values):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(ADOPT_SQL, values)
+            _name(cursor)
+    return {row[0] for row in rows_of(RECEIPT_SQL, values)}
+
+
+def doubts_of(devices: Sequence[int]) -> list[Doubt]:
+    """The uncertain attempts of these devices whose session files were not searched within the hour."""
+    with connection.cursor() as cursor:
+        cursor.execute(DOUBTS_SQL, [list(devices)])
+        return [Doubt(device, bytes(tag)) for device, tag in cursor.fetchall()]
+
+
+def note_evidence(device: int, ids: Mapping[bytes, str]) -> int:
+    """The session file knows these attempts' tags by WhatsApp's ids: a receipt for one settles its message.
+
+    Returns how many messages got their id. A tag that is absent proves nothing.
+    """
+    values = {"device": device, "tags": list(ids), "wire_ids": list(ids.values())}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(FOUND_SQL, values)
+        return _name(cursor)
+
+
+def _name(cursor: CursorWrapper) -> int:
+    named = cursor.fetchall()
+    cursor.execute(NAME_SQL, {"messages": [row[0] for row in named], "wire_ids": [row[1] for row in named]})
+    return len(named)
