@@ -2,50 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
 from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
 from campaigns.actions.campaigns import finish_campaigns, rouse_campaign
+from campaigns.engine.assignment import assign
+from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
-from campaigns.models import Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import Assignment, Campaign, CampaignState, Contact, Lane, Stream
 
 CHUNK = 20_000
+NO_ROOM = "no_room"
 
+AUDIENCE_SQL = """
+SELECT c.id, c.device_id FROM campaigns_contact c
+WHERE c.workspace_id = %(workspace)s AND c.id > %(cursor)s AND c.id <= %(last)s {tagged}
+ORDER BY c.id LIMIT %(size)s {locked}
+"""
+
+TAGGED_SQL = """
+AND EXISTS (SELECT FROM campaigns_contacttag ct JOIN campaigns_campaigntag t ON t.tag_id = ct.tag_id
+            WHERE ct.contact_id = c.id AND t.campaign_id = %(campaign)s)
+"""
+
+# Two campaigns planned at once must learn of the device that the other one gives to a person.
+LOCKED_SQL = "FOR NO KEY UPDATE OF c"
+
+# A slot is a place in the arrays of streams and devices; without one the person gets no message but a row that says so.
+# Both joins name the chunk's range of ids: a merge join would read all contacts before it, and the plan cost n squared.
 PLAN_SQL = """
-WITH lane AS MATERIALIZED (
-    SELECT s.id AS stream_id, row_number() OVER (ORDER BY s.id) - 1 AS slot, count(*) OVER () AS lanes
-    FROM (SELECT id FROM campaigns_stream WHERE campaign_id = %(campaign)s ORDER BY id FOR UPDATE) s
-),
-person AS MATERIALIZED (
-    SELECT c.id, c.phone, row_number() OVER (ORDER BY c.id) AS n
-    FROM (
-        SELECT c.id, c.phone FROM campaigns_contact c
-        WHERE c.workspace_id = %(workspace)s AND c.id > %(cursor)s AND c.id <= %(last)s
-          AND (%(everyone)s OR EXISTS (
-              SELECT FROM campaigns_contacttag ct JOIN campaigns_campaigntag t ON t.tag_id = ct.tag_id
-              WHERE ct.contact_id = c.id AND t.campaign_id = %(campaign)s))
-        ORDER BY c.id LIMIT %(size)s
-    ) c
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%(people)s::bigint[], %(slots)s::int[]) AS g(contact_id, slot)
 ),
 made AS (
-    INSERT INTO campaigns_message (workspace_id, campaign_id, stream_id, contact_id, content_id, phone, state, due_at)
-    SELECT %(workspace)s, %(campaign)s, lane.stream_id, person.id, %(content)s, person.phone, 'pending', %(due)s
-    FROM person JOIN lane ON lane.slot = (%(planned)s + person.n) %% lane.lanes
-    ORDER BY person.id
+    INSERT INTO campaigns_message
+        (workspace_id, campaign_id, stream_id, contact_id, content_id, phone, state, reason, due_at)
+    SELECT %(workspace)s, %(campaign)s, (%(streams)s::bigint[])[coalesce(g.slot, 1)], c.id, %(content)s, c.phone,
+           CASE WHEN g.slot IS NULL THEN 'skipped' ELSE 'pending' END,
+           CASE WHEN g.slot IS NULL THEN %(no_room)s ELSE '' END, %(due)s
+    FROM given g JOIN campaigns_contact c ON c.id = g.contact_id AND c.id > %(cursor)s AND c.id <= %(last)s
+    ORDER BY c.id
     ON CONFLICT (campaign_id, contact_id) DO NOTHING
-    RETURNING stream_id
+    RETURNING stream_id, state
 ),
-counted AS (
-    UPDATE campaigns_stream s SET
-        pending = s.pending + made.n,
-        next_id = CASE WHEN s.next_due < %(due)s THEN s.next_id WHEN s.next_due = %(due)s THEN s.next_id ELSE 0 END,
-        next_due = least(s.next_due, %(due)s)
-    FROM (SELECT stream_id, count(*) AS n FROM made GROUP BY stream_id) made
-    WHERE s.id = made.stream_id
+met AS (
+    UPDATE campaigns_contact c SET device_id = (%(devices)s::bigint[])[g.slot]
+    FROM given g
+    WHERE %(sticky)s AND c.id = g.contact_id AND c.id > %(cursor)s AND c.id <= %(last)s
+      AND c.device_id IS NULL AND g.slot IS NOT NULL
 )
-SELECT (SELECT count(*) FROM made), (SELECT count(*) FROM person), (SELECT max(id) FROM person)
+SELECT stream_id, count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'skipped')
+FROM made GROUP BY stream_id
 """
+
+COUNT_SQL = """
+UPDATE campaigns_stream s SET
+    pending = s.pending + made.pending,
+    skipped = s.skipped + made.skipped,
+    next_id = CASE WHEN made.pending = 0 OR s.next_due <= %(due)s THEN s.next_id ELSE 0 END,
+    next_due = CASE WHEN made.pending = 0 THEN s.next_due ELSE least(s.next_due, %(due)s) END
+FROM unnest(%(streams)s::bigint[], %(pending)s::int[], %(skipped)s::int[]) AS made(stream_id, pending, skipped)
+WHERE s.id = made.stream_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A chunk: people looked at and messages made; ``last`` is the id of the last person."""
+
+    seen: int
+    made: int
+    last: int
 
 
 def plan_chunk(campaign_id: int, size: int = CHUNK) -> bool:
@@ -60,28 +92,11 @@ def plan_chunk(campaign_id: int, size: int = CHUNK) -> bool:
             return True
         if campaign.plan_last is None:
             _open_plan(campaign)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                PLAN_SQL,
-                {
-                    "campaign": campaign.pk,
-                    "workspace": campaign.workspace_id,
-                    "content": campaign.content_id,
-                    "cursor": campaign.plan_cursor,
-                    "last": campaign.plan_last,
-                    "everyone": campaign.everyone,
-                    "due": campaign.launched_at,
-                    "planned": campaign.recipients,
-                    "size": size,
-                },
-            )
-            made, seen, last = cursor.fetchone()
-        campaign.recipients += made
-        campaign.plan_cursor = last or campaign.plan_last or 0
-        done = seen < size
+        planned = _plan_next(campaign, size)
+        done = planned.seen < size
         Campaign.objects.filter(pk=campaign.pk).update(
-            recipients=campaign.recipients,
-            plan_cursor=campaign.plan_cursor,
+            recipients=campaign.recipients + planned.made,
+            plan_cursor=planned.last,
             plan_last=campaign.plan_last,
             planned_at=Now() if done else None,
         )
@@ -99,9 +114,26 @@ def plan_whole(campaign_id: int) -> None:
     finish_campaigns([campaign_id])
 
 
+def expiry_of(campaign: Campaign) -> datetime | None:
+    """When what has not left expires; None: never, or the campaign has not been started."""
+    if campaign.launched_at is None or campaign.expire_after_h is None:
+        return None
+    return campaign.launched_at + timedelta(hours=campaign.expire_after_h)
+
+
+def rooms_of(campaign: Campaign, streams: Iterable[Stream]) -> dict[int, int | None]:
+    """For each stream's device, how many more people it may get; None: any number. Skipped people never reach it."""
+    if campaign.device_cap is None:
+        return dict.fromkeys(stream.device_id for stream in streams)
+    counted = [state for state in MESSAGE_STATES if state != SKIPPED]
+    return {
+        stream.device_id: max(0, campaign.device_cap - sum(getattr(stream, state) for state in counted))
+        for stream in streams
+    }
+
+
 def _open_plan(campaign: Campaign) -> None:
     """Fix who may take part (nobody added later) and make a stream for each device."""
-
     newest = Contact.objects.for_workspace(campaign.workspace).aggregate(newest=Max("pk"))["newest"]
     campaign.plan_last = newest or 0
     for device_id in campaign.device_links.order_by("device_id").values_list("device_id", flat=True):
@@ -113,5 +145,60 @@ def _open_plan(campaign: Campaign) -> None:
                 "lane": Lane.CAMPAIGN,
                 "running": campaign.state == CampaignState.RUNNING,
                 "min_delay": campaign.min_delay,
+                "expires_at": expiry_of(campaign),
             },
         )
+
+
+def _plan_next(campaign: Campaign, size: int) -> Planned:
+    streams = list(Stream.objects.filter(campaign=campaign).order_by("pk"))
+    people = _audience(campaign, size) if streams else []
+    if not people:
+        return Planned(0, 0, campaign.plan_last or 0)
+    sticky = campaign.assignment == Assignment.STICKY
+    known = [device for _, device in people] if sticky else [None] * len(people)
+    chosen = assign(known, rooms_of(campaign, streams), campaign.recipients)
+    slots = {stream.device_id: str(slot) for slot, stream in enumerate(streams, 1)}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            PLAN_SQL,
+            {
+                "workspace": campaign.workspace_id,
+                "campaign": campaign.pk,
+                "content": campaign.content_id,
+                "cursor": campaign.plan_cursor,
+                "last": people[-1][0],
+                "due": campaign.launched_at,
+                "no_room": NO_ROOM,
+                "sticky": sticky,
+                "streams": [stream.pk for stream in streams],
+                "devices": [stream.device_id for stream in streams],
+                # As text: a third of what a list of numbers costs.
+                "people": f"{{{','.join([str(person) for person, _ in people])}}}",
+                "slots": f"{{{','.join(['NULL' if device is None else slots[device] for device in chosen])}}}",
+            },
+        )
+        made = cursor.fetchall()
+        # Only now, so that these devices go on sending while the rows are made.
+        list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update().values_list("pk"))
+        stream_ids, pending, skipped = ([row[column] for row in made] for column in range(3))
+        counted = {"streams": stream_ids, "pending": pending, "skipped": skipped, "due": campaign.launched_at}
+        cursor.execute(COUNT_SQL, counted)
+    return Planned(len(people), sum(pending) + sum(skipped), people[-1][0])
+
+
+def _audience(campaign: Campaign, size: int) -> list[tuple[int, int | None]]:
+    """The next people in the order of their ids, each with the device they know."""
+    sticky = campaign.assignment == Assignment.STICKY
+    with connection.cursor() as cursor:
+        cursor.execute(
+            AUDIENCE_SQL.format(tagged="" if campaign.everyone else TAGGED_SQL, locked=LOCKED_SQL if sticky else ""),
+            {
+                "workspace": campaign.workspace_id,
+                "campaign": campaign.pk,
+                "cursor": campaign.plan_cursor,
+                "last": campaign.plan_last,
+                "size": size,
+            },
+        )
+        return cursor.fetchall()
