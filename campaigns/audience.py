@@ -9,10 +9,13 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.models import Workspace
 from campaigns.compose import TextError, slug, variables_for, variables_in
-from campaigns.models import Campaign, Contact, ContactTag
+from campaigns.models import Campaign, Contact, ContactTag, Suppression
 from campaigns.querysets.contacts import ContactQuerySet
 
 SAMPLE = 1_000
+
+# As in the claim, the list of suppressed numbers decides even where a contact bears no mark.
+SUPPRESSED = Exists(Suppression.objects.filter(workspace=OuterRef("workspace"), phone=OuterRef("phone")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,13 @@ def audience_of(campaign: Campaign) -> ContactQuerySet:
 
 def size_of(contacts: ContactQuerySet) -> Size:
     counted = contacts.order_by().aggregate(
-        people=Count("pk"), opted_out=Count("pk", filter=Q(opted_out_at__isnull=False))
+        people=Count("pk"), opted_out=Count("pk", filter=Q(opted_out_at__isnull=False) | SUPPRESSED)
     )
     return Size(counted["people"], counted["opted_out"])
 
 
 def reachable(contacts: ContactQuerySet) -> ContactQuerySet:
-    return contacts.filter(opted_out_at__isnull=True)
+    return contacts.filter(~SUPPRESSED, opted_out_at__isnull=True)
 
 
 def person_at(contacts: ContactQuerySet, number: int) -> Contact | None:

@@ -22,10 +22,20 @@ from campaigns.actions.drafts import Plan, create_campaign
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.imports import layout_of, start_import, upload_file
 from campaigns.actions.planning import plan_chunk, plan_whole
+from campaigns.actions.replies import ASKED_TO_STOP
 from campaigns.demo.past import settle_past
 from campaigns.demo.people import File, files
 from campaigns.imports.mapping import guess_columns
-from campaigns.models import Campaign, Contact, ContactImport, ContactStatus, Message, Tag
+from campaigns.models import (
+    Campaign,
+    Contact,
+    ContactImport,
+    ContactStatus,
+    Message,
+    Suppression,
+    SuppressionSource,
+    Tag,
+)
 from devices.models import Device, DeviceEvent, DeviceState
 
 EMAIL = "demo@flotilla.test"
@@ -173,7 +183,18 @@ def opt_some_out(workspace: Workspace, rng: random.Random) -> None:
     at_the_counter = Contact.objects.filter(pk__in=chosen[:14])
     at_the_counter.update(opted_out_at=days_ago(workspace, 20, 15), opted_out_reason="asked us in the shop")
     by_reply = Contact.objects.filter(pk__in=chosen[14:])
-    by_reply.update(opted_out_at=days_ago(workspace, 9, 14), opted_out_reason="asked to stop in a reply")
+    by_reply.update(opted_out_at=days_ago(workspace, 9, 14), opted_out_reason=ASKED_TO_STOP)
+    for people, source in ((at_the_counter, SuppressionSource.PERSON), (by_reply, SuppressionSource.REPLY)):
+        Suppression.objects.bulk_create(
+            Suppression(
+                workspace=workspace,
+                phone=contact.phone,
+                source=source,
+                reason=contact.opted_out_reason,
+                created_at=contact.opted_out_at,
+            )
+            for contact in people
+        )
 
 
 # ---- Campaigns

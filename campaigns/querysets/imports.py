@@ -46,9 +46,14 @@ SELECT count(*), max(phone) FROM (
 # contacts that stay the same, and use up their ids. Numbers in order: two imports never wait for each other crosswise.
 CONTACTS_SQL = r"""
 INSERT INTO campaigns_contact AS c
-    (workspace_id, phone, name, fields, status, consent_source, consent_import_id, opted_out_reason)
-SELECT %(workspace)s, r.phone, r.name, r.fields, 'prospect', %(source)s, %(import)s, ''
+    (workspace_id, phone, name, fields, status, consent_source, consent_import_id, opted_out_at, opted_out_reason)
+SELECT %(workspace)s, r.phone, r.name, r.fields, 'prospect', %(source)s, %(import)s, gone.created_at,
+       coalesce(gone.reason, '')
 FROM campaigns_importrow r
+LEFT JOIN LATERAL (
+    SELECT u.created_at, u.reason FROM campaigns_suppression u
+    WHERE u.workspace_id = %(workspace)s AND u.phone = r.phone OFFSET 0
+) gone ON true
 WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s AND NOT EXISTS (
     SELECT FROM campaigns_contact same
     WHERE same.workspace_id = %(workspace)s AND same.phone = r.phone
@@ -58,6 +63,8 @@ ORDER BY r.phone
 ON CONFLICT (workspace_id, phone) DO UPDATE SET
     name = COALESCE(NULLIF(EXCLUDED.name, ''), c.name),
     fields = c.fields || EXCLUDED.fields,
+    opted_out_at = coalesce(c.opted_out_at, EXCLUDED.opted_out_at),
+    opted_out_reason = CASE WHEN c.opted_out_at IS NULL THEN EXCLUDED.opted_out_reason ELSE c.opted_out_reason END,
     updated_at = now()
 RETURNING id, xmax = 0
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
@@ -11,9 +13,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.contacts import add_contact, opt_out, take_back_opt_out
+from campaigns.actions.contacts import add_contact
+from campaigns.actions.suppression import suppress, suppression_of, unsuppress
 from campaigns.forms.contacts import ContactForm, ReasonForm
-from campaigns.models import Contact, ContactImport, Tag
+from campaigns.models import Contact, ContactImport, SuppressionSource, Tag
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import shown_message
 from campaigns.views.answers import is_fragment
@@ -22,6 +25,11 @@ PAGE = 50
 COUNTED = 10_000
 MESSAGES = 50
 TAGS_OFFERED = 200
+OPTED_OUT_BY: dict[str, str] = {
+    SuppressionSource.REPLY: "They answered a message with a request to stop; it was confirmed once.",
+    SuppressionSource.PERSON: "A member of this workspace noted it.",
+    SuppressionSource.IMPORT: "It came with an import.",
+}
 
 
 def the_contact(request: WorkspaceRequest, uuid: UUID) -> Contact:
@@ -109,6 +117,7 @@ def render_contact(
     history = contact.messages.select_related("campaign", "stream__device").order_by("-pk")[: MESSAGES + 1]
     context = {
         "contact": contact,
+        "opted_out": opt_out_of(contact),
         "tags": [link.tag for link in contact.tag_links.select_related("tag").order_by("tag__name")],
         "fields": sorted(contact.fields.items()),
         "history": [(message, shown_message(message)) for message in history[:MESSAGES]],
@@ -117,6 +126,24 @@ def render_contact(
         "can_manage": request.role.covers("manager"),
     }
     return render(request, "campaigns/contacts/contact.html", context, status=status)
+
+
+class OptOut(NamedTuple):
+    """When somebody opted out, and how we know."""
+
+    at: datetime
+    how: str
+    reason: str
+
+
+def opt_out_of(contact: Contact) -> OptOut | None:
+    """The list of suppressed numbers has the say; the contact's own mark repeats it."""
+    if suppression := suppression_of(contact.workspace, contact.phone):
+        how = OPTED_OUT_BY[suppression.source]
+        return OptOut(suppression.created_at, how, contact.opted_out_reason or suppression.reason)
+    if contact.opted_out_at:
+        return OptOut(contact.opted_out_at, OPTED_OUT_BY[SuppressionSource.PERSON], contact.opted_out_reason)
+    return None
 
 
 @require_http_methods(["GET", "POST"])
@@ -134,7 +161,9 @@ def contact_add(request: WorkspaceRequest) -> HttpResponse:
         tags=form.cleaned_data["tags"],
         consent_source=form.consent_source,
     )
-    if created:
+    if created and contact.opted_out_at:
+        messages.warning(request, f"{contact} was added. This number has opted out: nothing is sent to it.")
+    elif created:
         messages.success(request, f"{contact} was added.")
     else:
         messages.info(request, f"{contact.phone} is in your contacts already. Nothing was changed.")
@@ -148,7 +177,8 @@ def contact_opt_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     form = ReasonForm(request.POST)
     if not form.is_valid():
         return render_contact(request, contact, form, status=422)
-    if opt_out(contact, request.user, form.cleaned_data["reason"]):
+    reason = form.cleaned_data["reason"]
+    if suppress(request.workspace, contact.phone, SuppressionSource.PERSON, reason, request.user):
         messages.success(request, f"{contact} opted out. Nothing is sent to this number any more.")
     else:
         messages.info(request, f"{contact} had opted out before.")
@@ -162,6 +192,6 @@ def contact_opt_in(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     form = ReasonForm(request.POST)
     if not form.is_valid():
         return render_contact(request, contact, form, status=422)
-    if take_back_opt_out(contact, request.user, form.cleaned_data["reason"]):
+    if unsuppress(request.workspace, contact.phone, form.cleaned_data["reason"], request.user):
         messages.success(request, f"The opt-out of {contact} was taken back.")
     return redirect("campaigns:contact", contact.uuid)
