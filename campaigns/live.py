@@ -11,15 +11,16 @@ from functools import cache as cached
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import cache
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.live import Update, push_many
 from accounts.models import AuditEntry
 from campaigns.audience import Size, audience_of, size_of
 from campaigns.engine.forecast import Pace, seconds_for, seconds_for_all
-from campaigns.models import Campaign, CampaignState, Stream, Tag
+from campaigns.models import Campaign, CampaignState, Stream, Tag, UncertainPolicy
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device, DeviceState
@@ -53,6 +54,22 @@ class DeviceRow:
     @property
     def due(self) -> bool:
         return self.next_send is not None and self.next_send <= timezone.now()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """What needs a person: how many failed and are uncertain, how many of each may go out again, and when we looked.
+
+    ``fields`` name the selection in a form: what was shown is what is meant (`campaigns.querysets.unsettled`).
+    """
+
+    failed: int
+    retryable: int
+    uncertain: int
+    sendable: int
+    closed: str
+    policy: str
+    fields: list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,7 @@ def figures(streams: Iterable[Stream]) -> dict[str, int]:
     found = figures_of(counts)
     return {
         **found,
+        "assumed": counts["assumed"],
         "delivered": counts["delivered"] + counts["read"],
         "read": counts["read"],
         "replied": counts["replied"],
@@ -154,6 +172,8 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
         "figures": found,
         "state": shown_campaign(campaign),
         "bar": bar(found),
+        "assumed_note": f"{found['assumed']:,} assumed" if found["assumed"] else "",
+        "unsettled": unsettled(campaign, streams),
         "funnel": funnel(found),
         "rate": rate,
         "left": duration(left) if left is not None else None,
@@ -171,6 +191,48 @@ def funnel(found: dict[str, int]) -> list[tuple[str, str, int, float]]:
     steps = (("sent", "Sent"), ("delivered", "Delivered"), ("read", "Read"), ("replied", "Replied"))
     whole = found["should"]
     return [(key, word, found[key], round(100 * found[key] / whole, 1) if whole else 0.0) for key, word in steps]
+
+
+def unsettled(campaign: Campaign, streams: Sequence[Stream], device: Device | None = None) -> Unsettled | None:
+    """What a person may decide about these streams of the campaign, or those of one device; None: nothing."""
+    chosen = [stream for stream in streams if device is None or stream.device_id == device.pk]
+    failed, uncertain = sum(stream.dead for stream in chosen), sum(stream.uncertain for stream in chosen)
+    if not failed and not uncertain:
+        return None
+    looked_at = database_time()
+    open_ends = [stream for stream in chosen if stream.expires_at is None or stream.expires_at > looked_at]
+    closed = ""
+    if campaign.state == CampaignState.CANCELLED:
+        open_ends, closed = [], "The campaign was cancelled: nothing of it is sent any more."
+    elif not open_ends:
+        closed = "The time to send this campaign has passed: nothing of it is sent any more."
+    return Unsettled(
+        failed=failed,
+        retryable=sum(stream.dead for stream in open_ends),
+        uncertain=uncertain,
+        sendable=sum(stream.uncertain for stream in open_ends),
+        closed=closed,
+        policy=uncertain_policy(campaign),
+        fields=[("until", looked_at.isoformat()), *([("device", str(device.uuid))] if device else [])],
+    )
+
+
+def database_time() -> datetime:
+    """By the clock that attempts are dated with."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def uncertain_policy(campaign: Campaign) -> str:
+    """What happens to uncertain messages by themselves, as a sentence."""
+    after = duration(settings.UNCERTAIN_AFTER_S)
+    if campaign.uncertain_policy == UncertainPolicy.RESEND and campaign.state != CampaignState.CANCELLED:
+        return f"Without a proof they are sent again after {after}, as this campaign is set."
+    if campaign.uncertain_policy == UncertainPolicy.ASSUME_SENT:
+        return f"Without a proof they count as sent after {after}, as this campaign is set."
+    return "Without a proof they stay as they are until you decide."
 
 
 def planning(campaign: Campaign) -> dict[str, int] | None:
@@ -229,7 +291,12 @@ def rate_of(campaign: Campaign, found: dict[str, int]) -> Rate | None:
     seconds = (end - campaign.launched_at).total_seconds()
     if seconds < 1 or not found["done"]:
         return None
-    return Rate(60 * found["sent"] / seconds, found["done"] / seconds, "on average since the start")
+    return Rate(60 * seen_sent(found) / seconds, found["done"] / seconds, "on average since the start")
+
+
+def seen_sent(found: dict[str, int]) -> int:
+    """Without what is only assumed: a decision about a thousand doubts is no burst of messages."""
+    return found["sent"] - found["assumed"]
 
 
 def recent_rate(campaign: Campaign, found: dict[str, int]) -> Rate | None:
@@ -237,14 +304,14 @@ def recent_rate(campaign: Campaign, found: dict[str, int]) -> Rate | None:
     key = f"campaign-rate:{campaign.pk}"
     samples = [sample for sample in cache.get(key) or [] if sample[0] > now - WINDOW]
     if not samples or samples[-1][0] <= now - SAMPLE_EVERY:
-        samples.append((now, found["sent"], found["done"]))
+        samples.append((now, seen_sent(found), found["done"]))
         cache.set(key, samples, 2 * WINDOW)
     then, sent, done = samples[0]
     span = now - then
     if span < LEAST_SPAN:
         return None
     over = "in the last minute" if span < 120 else f"in the last {duration(span - 59)}"
-    return Rate(60 * (found["sent"] - sent) / span, (found["done"] - done) / span, over)
+    return Rate(60 * (seen_sent(found) - sent) / span, (found["done"] - done) / span, over)
 
 
 def seconds_left(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -12,7 +13,7 @@ from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
 from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
 from campaigns.models import Campaign, Message
-from campaigns.shown import LISTS, Shown, shown_message
+from campaigns.shown import LISTS, Shown, reason_in_words, shown_message
 from devices.models import Device
 
 PAGE = 50
@@ -22,12 +23,17 @@ ERASED = "erased-"
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """``text`` is what was sent; ``note`` says where it is only what would be."""
+    """``text`` is what was sent; ``note`` says where it is only what would be. ``tries``: earlier ones, and why."""
 
     message: Message
     state: Shown
     text: str
     note: str
+
+    @property
+    def tries(self) -> list[tuple[datetime, str]]:
+        earlier = sorted(self.message.earlier_attempts.all(), key=lambda attempt: attempt.number)
+        return [(attempt.started_at, reason_in_words(attempt.outcome)) for attempt in earlier]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +97,15 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
 
 
 def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
-    rows, following = page_of(
-        messages.select_related("contact", "content", "campaign__content", "stream__device"), after
-    )
+    related = messages.select_related("contact", "content", "campaign__content", "stream__device")
+    rows, following = page_of(related.prefetch_related("earlier_attempts"), after)
     parsed: dict[int, Template] = {}
     return [recipient(message, parsed) for message in rows], following
 
 
 def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
     """A text that a crash left unwritten is made again from its content, and says so."""
-    if message.text is not None:
+    if message.text is not None and message.state not in CLAIMABLE:
         return Recipient(message, shown_message(message), message.text, "")
     if message.contact is None:
         return Recipient(message, shown_message(message), "", "")

@@ -42,6 +42,7 @@ MESSAGE_STATES = {
 
 REASONS = {
     "opted_out": "This person has opted out.",
+    "suppressed": "This number asked to hear no more.",
     "campaign_cancelled": "The campaign was cancelled.",
     "engine_lost": "The engine died while it was being sent.",
     "template": "The text could not be made for this person.",
@@ -72,6 +73,9 @@ DEEDS = {
     "campaign.cancelled": "Cancelled",
     "campaign.completed": "Completed",
     "campaign.text_changed": "Text changed for everyone not yet written to",
+    "campaign.failed_retried": "Failed messages tried again",
+    "campaign.doubts_sent_again": "Uncertain messages sent again",
+    "campaign.doubts_assumed_sent": "Uncertain messages counted as sent",
 }
 
 
@@ -84,16 +88,28 @@ def shown_campaign(campaign: Campaign) -> Shown:
 
 
 def shown_message(message: Message) -> Shown:
-    shown = MESSAGE_STATES[message.state]
-    if not message.reason:
+    shown = _shown_message(message)
+    if not message.may_duplicate:
         return shown
-    head, _, rest = message.reason.partition(":")
+    left = message.state not in (*lifecycle.CLAIMABLE, *lifecycle.FIGURES["skipped"])
+    twice = "Sent again; may have arrived twice." if left else "May have arrived once already."
+    return shown._replace(reason=f"{twice} {shown.reason}".strip())
+
+
+def _shown_message(message: Message) -> Shown:
+    shown = MESSAGE_STATES[message.state]
+    return shown._replace(reason=reason_in_words(message.reason)) if message.reason else shown
+
+
+def reason_in_words(reason: str) -> str:
+    """Why an attempt came to nothing, as a sentence; empty for no reason."""
+    head, _, rest = reason.partition(":")
     if head in REASONS:
-        return shown._replace(reason=f"{REASONS[head]}{rest and ' ' + rest.strip()}")
+        return f"{REASONS[head]}{rest and ' ' + rest.strip()}"
     if head.startswith("refused "):
-        return shown._replace(reason=f"WhatsApp refused it (error {head.removeprefix('refused ')}).{rest}")
-    said = message.reason.replace("_", " ")
-    return shown._replace(reason=said[0].upper() + said[1:])
+        return f"WhatsApp refused it (error {head.removeprefix('refused ')}).{rest}"
+    said = reason.replace("_", " ")
+    return said[:1].upper() + said[1:]
 
 
 def shown_deed(action: str) -> str:

@@ -24,4 +24,7 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/resume/", moves.resume, name="resume"),
     path("campaigns/<uuid:uuid>/cancel/", moves.cancel, name="cancel"),
     path("campaigns/<uuid:uuid>/unschedule/", moves.unschedule, name="unschedule"),
+    path("campaigns/<uuid:uuid>/retry-failed/", moves.retry_failed_messages, name="retry_failed"),
+    path("campaigns/<uuid:uuid>/send-again/", moves.send_uncertain_again, name="send_again"),
+    path("campaigns/<uuid:uuid>/assume-sent/", moves.assume_uncertain_sent, name="assume_sent"),
 ]

@@ -11,7 +11,7 @@ from rq.cron import CronJob
 from rq.job import Job
 
 from accounts.jobs import forget_old_tries
-from campaigns.jobs import planning
+from campaigns.jobs import doubts, planning
 from devices.jobs import JOB_TTL
 
 
@@ -33,5 +33,6 @@ TIMETABLE = (
     every(5, planning.start_due),
     every(10, planning.finish),
     every(30, planning.reconcile_all),
+    every(60, doubts.settle),
     every(3600, forget_old_tries),
 )

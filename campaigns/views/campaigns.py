@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.drafts import what_is_missing
 from campaigns.audience import audience_of, missing_values
-from campaigns.live import figures, live_context, plan_of, row_of, streams_of, topic
+from campaigns.live import figures, live_context, plan_of, row_of, streams_of, topic, unsettled
 from campaigns.models import Campaign, CampaignState
 from campaigns.recipients import asked_list, messages_behind, recipients, states_of
 from campaigns.shown import LISTS, MESSAGE_STATES, shown_campaign
@@ -86,9 +86,12 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     total = counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
     # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
     rows, following = recipients(messages_behind(campaign, asked), asked.after) if total else ([], "")
+    needs_person = asked.figure in ("failed", "uncertain")
+    device = next((one for one in devices if one.pk == asked.device), None)
     context = {
         "campaign": campaign,
         "asked": asked,
+        "unsettled": unsettled(campaign, streams, device) if needs_person else None,
         "lists": [(key, word, counts[key]) for key, word in LISTS.items() if key != "uncertain" or counts[key]],
         "states": [(key, MESSAGE_STATES[key].word, counts[f"n_{key}"]) for key in states_of(asked.figure)],
         "devices": devices,

@@ -1,4 +1,4 @@
-"""Moving campaigns: start, pause, resume, cancel, and back to draft. Asked twice, each happens once."""
+"""Moving campaigns, and deciding about what failed or is uncertain. Asked twice, each happens once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ from django_htmx.http import HttpResponseClientRedirect
 from accounts.access import WorkspaceRequest, workspace_role
 from accounts.models import User
 from campaigns.actions import campaigns as actions
+from campaigns.actions.dead_letters import retry_failed
+from campaigns.actions.doubts import assume_sent, send_again
 from campaigns.actions.drafts import what_is_missing
+from campaigns.forms.selection import SelectionForm
 from campaigns.models import Campaign, CampaignState
+from campaigns.querysets.unsettled import Selection
 from campaigns.views.answers import answer_live, is_fragment
 from campaigns.views.campaigns import review_context, the_campaign
+
+CHANGED = "These messages have changed since you looked; the page shows them as they are now."
 
 
 def moved(
@@ -29,6 +35,10 @@ def moved(
     if not action(campaign, request.user):
         campaign.refresh_from_db()
         messages.warning(request, f"{refused} It is {campaign.get_state_display().lower()} now.")
+    return answer(request, campaign)
+
+
+def answer(request: WorkspaceRequest, campaign: Campaign) -> HttpResponse:
     if not is_fragment(request):
         return redirect("campaigns:campaign", campaign.uuid)
     if campaign.state == CampaignState.DRAFT:
@@ -67,3 +77,37 @@ def cancel(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 @workspace_role("manager")
 def unschedule(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     return moved(request, uuid, actions.unschedule_campaign, "It could not be taken back.")
+
+
+def decided(
+    request: WorkspaceRequest, uuid: UUID, action: Callable[[Selection, User], int], done: str, nothing: str
+) -> HttpResponse:
+    """Do it with the messages that the page showed, and say with how many; the answer shows what is left."""
+    campaign = the_campaign(request, uuid)
+    form = SelectionForm(request.POST, campaign=campaign)
+    people = action(form.selection(), request.user) if form.is_valid() else 0
+    campaign.refresh_from_db()
+    if people:
+        messages.success(request, f"{people:,} {'message' if people == 1 else 'messages'} {done}")
+    else:
+        messages.warning(request, nothing)
+    return answer(request, campaign)
+
+
+@require_POST
+@workspace_role("manager")
+def retry_failed_messages(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    done = "that had failed will be tried again."
+    return decided(request, uuid, retry_failed, done, f"Nothing was retried. {CHANGED}")
+
+
+@require_POST
+@workspace_role("manager")
+def send_uncertain_again(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    return decided(request, uuid, send_again, "will be sent again.", f"Nothing is sent again. {CHANGED}")
+
+
+@require_POST
+@workspace_role("manager")
+def assume_uncertain_sent(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    return decided(request, uuid, assume_sent, "now count as sent.", f"Nothing was changed. {CHANGED}")

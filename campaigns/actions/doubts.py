@@ -1,0 +1,69 @@
+"""Doubts: what becomes of messages of which nobody knows whether they left, when no evidence turns up (DESIGN 4)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from accounts.audit import record
+from accounts.models import User
+from campaigns.actions.dead_letters import REOPENABLE, bring_back, lock_with_streams
+from campaigns.live import push_campaigns
+from campaigns.models import Campaign, Uncertain, UncertainPolicy
+from campaigns.querysets.unsettled import Selection, assume_uncertain_sent, send_uncertain_again
+
+AT_ONCE = 10_000
+
+
+@transaction.atomic
+def send_again(selection: Selection, by: User | None, **detail: str) -> int:
+    """Send these uncertain messages once more, each marked ``may_duplicate``; returns how many.
+
+    ``by`` None: the campaign's policy decided. Like `retry_failed`, it reopens a completed campaign.
+    """
+    return bring_back(selection, by, send_uncertain_again, "campaign.doubts_sent_again", **detail)
+
+
+@transaction.atomic
+def assume_sent(selection: Selection, by: User | None, **detail: str) -> int:
+    """Count these uncertain messages as sent, in a state of their own; returns how many."""
+    campaign = lock_with_streams(selection.campaign)
+    people = assume_uncertain_sent(selection)
+    if people:
+        record(campaign.workspace, by, "campaign.doubts_assumed_sent", campaign.target, people=people, **detail)
+        push_campaigns([campaign.pk])
+    return people
+
+
+def settle_doubts() -> int:
+    """Do what each campaign's policy says with what is uncertain for too long; returns how many messages it settled.
+
+    For the clock: safe on any number. Messages without a campaign wait for a person, whatever their age.
+    """
+    until = timezone.now() - timedelta(seconds=settings.UNCERTAIN_AFTER_S)
+    settled = 0
+    for campaign_id, messages in _overdue(until).items():
+        campaign = Campaign.objects.get(pk=campaign_id)
+        # An attempt begins before it becomes uncertain: one that began after `until` is another one.
+        selection = Selection(campaign, until, messages=messages)
+        settle = send_again if campaign.uncertain_policy == UncertainPolicy.RESEND else assume_sent
+        settled += settle(selection, None, policy=campaign.uncertain_policy)
+    return settled
+
+
+def _overdue(until: datetime) -> dict[int, list[int]]:
+    """By campaign, the messages that are uncertain since ``until`` or longer and that its policy may settle."""
+    not_expired = Q(message__stream__expires_at__isnull=True) | Q(message__stream__expires_at__gt=Now())
+    resend = Q(message__campaign__uncertain_policy=UncertainPolicy.RESEND, message__campaign__state__in=REOPENABLE)
+    assume = Q(message__campaign__uncertain_policy=UncertainPolicy.ASSUME_SENT)
+    found = Uncertain.objects.filter(assume | (resend & not_expired), since__lte=until).order_by("since")
+    campaigns: dict[int, list[int]] = defaultdict(list)
+    for campaign, message in found.values_list("message__campaign_id", "message_id")[:AT_ONCE]:
+        campaigns[campaign].append(message)
+    return dict(sorted(campaigns.items()))
