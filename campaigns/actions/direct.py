@@ -29,7 +29,7 @@ def send_test(device: Device, phone: str, text: str, by: User | None) -> Message
 
 def confirm_stop(device: Device, phone: str, contact: Contact | None) -> Message:
     """Queue the answer to a request to stop, in the caller's transaction: the one that suppresses the number."""
-    name = device.workspace.name.translate(LIQUID_SIGNS)
+    name = " ".join(device.workspace.name.translate(LIQUID_SIGNS).split())
     return _queue(device, phone, STOP_CONFIRMATION.format(workspace=name), None, contact=contact, confirms_stop=True)
 
 

@@ -16,7 +16,8 @@ from django.urls import reverse
 
 from accounts.models import AuditEntry, Workspace
 from campaigns.actions.importing import work_on_import
-from campaigns.models import Contact, ContactImport, ImportState, Tag
+from campaigns.actions.suppression import suppress
+from campaigns.models import Contact, ContactImport, ImportState, SuppressionSource, Tag
 from tests.factories import make_campaign, make_contact, make_device, make_import, make_member, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -274,6 +275,26 @@ def test_an_opt_out_and_its_undoing_need_a_reason_and_are_audited(alice, workspa
         ("contact.opted_out", "said so"),
         ("contact.opt_out_taken_back", "asked again"),
     ]
+
+
+def test_the_contact_page_says_how_somebody_opted_out(alice, workspace) -> None:
+    contact = make_contact(workspace)
+    suppress(workspace, contact.phone, SuppressionSource.REPLY, "asked to stop in a reply", None)
+    page = alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
+    assert "They answered a message with a request to stop" in page
+    assert "Take the opt-out back" in page
+    Contact.objects.update(opted_out_at=None, opted_out_reason="")  # the list of numbers decides
+    page = alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
+    assert "asked to stop in a reply" in page
+    assert "Take the opt-out back" in page
+
+
+def test_a_suppressed_number_added_by_hand_says_so(alice, workspace) -> None:
+    suppress(workspace, "+60123456789", SuppressionSource.PERSON, "called us", workspace.owner)
+    sent = {"phone": "+60123456789", "name": "Siti", "consent": "Wrote to us first"}
+    answer = alice.post(reverse("campaigns:contact_add"), sent, follow=True).content.decode()
+    assert "This number has opted out" in answer
+    assert "called us" in answer
 
 
 def test_the_contact_page_shows_its_messages(alice, workspace) -> None:
