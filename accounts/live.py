@@ -85,6 +85,16 @@ def _heard(updates: list[Update]) -> list[tuple[str, Update]]:
     return [(channel, update) for channel, update in found if listeners.get(channel.encode())]
 
 
+def listening() -> set[int]:
+    """The ids of the workspaces that have some page open; none while Redis is away."""
+    before = f"{_prefix()}__group__workspace."
+    try:
+        channels = _client().pubsub_channels(f"{before}*")
+    except (RedisError, OSError):
+        return set()
+    return {int(channel.decode().removeprefix(before).partition(".")[0]) for channel in channels}
+
+
 def _frame(update: Update) -> bytes:
     context = update.context() if callable(update.context) else update.context
     with timezone.override(update.workspace.zone):
@@ -94,9 +104,13 @@ def _frame(update: Update) -> bytes:
 
 def _channel(update: Update) -> str:
     """Where the layer publishes to a group. Asking it to would take an event loop and a new connection each time."""
+    return f"{_prefix()}__group__{group_name(update.workspace.pk, update.topic)}"
+
+
+def _prefix() -> str:
     layers: Any = settings.CHANNEL_LAYERS
-    prefix = layers["default"]["CONFIG"]["prefix"]
-    return f"{prefix}__group__{group_name(update.workspace.pk, update.topic)}"
+    prefix: str = layers["default"]["CONFIG"]["prefix"]
+    return prefix
 
 
 @cache

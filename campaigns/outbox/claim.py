@@ -237,10 +237,10 @@ def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
     values = {
         "host": lease.host,
         "incarnation": lease.incarnation,
-        "devices": list(devices),
-        "epochs": list(epochs),
-        "draws": list(draws),
-        "tags": list(tags),
+        "devices": devices,
+        "epochs": epochs,
+        "draws": draws,
+        "tags": tags,
     }
     return [_answer(row) for row in rows_of(CLAIM_SQL, values)]
 

@@ -150,8 +150,7 @@ def settle(settlements: Sequence[Settlement]) -> Settled:
 
     A late acknowledgement also settles a message that was uncertain, or was counted as sent.
     """
-    columns = zip(*settlements, strict=True)
-    values = {name: list(column) for name, column in zip(Settlement._fields, columns, strict=True)}
+    values = dict(zip(Settlement._fields, zip(*settlements, strict=True), strict=True))
     rows = rows_of(SETTLE_SQL, values)
     locked = {tag for _, _, tag in rows if tag is not None}
     return Settled(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -10,8 +10,27 @@ from django.db import connection
 
 
 def rows_of(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Run the statement with its values bound by the server; raises Django's database errors."""
+    """Run the statement with its values bound by the server, lists as arrays; raises Django's database errors.
+
+    The statement casts every array: it arrives as a literal.
+    """
+    bound = {name: array(value) if isinstance(value, (list, tuple)) else value for name, value in values.items()}
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(statement.encode(), values, prepare=True)
+        cursor.execute(statement.encode(), bound, prepare=True)
         return cursor.fetchall()
+
+
+def array(values: Sequence[Any]) -> str:
+    """An array literal of numbers, booleans, texts or bytes; psycopg's own takes ten times as long for thousands."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bytes):
+        return f'"\\\\x{value.hex()}"'
+    return str(value)
