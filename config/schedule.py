@@ -12,7 +12,7 @@ from rq.job import Job
 
 from accounts.jobs import forget_old_tries
 from campaigns.jobs import doubts, planning
-from devices.jobs import JOB_TTL
+from devices.jobs import JOB_TTL, forget_queues
 
 
 class TimetableJob(CronJob):
@@ -34,5 +34,6 @@ TIMETABLE = (
     every(10, planning.finish),
     every(30, planning.reconcile_all),
     every(60, doubts.settle),
+    every(300, forget_queues),
     every(3600, forget_old_tries),
 )

@@ -170,6 +170,7 @@ JOB_FUNCTIONS = frozenset(
         "accounts.jobs.forget_old_tries",
         "devices.jobs.deliver",
         "devices.jobs.look",
+        "devices.jobs.forget_queues",
         "campaigns.jobs.planning.plan_campaign",
         "campaigns.jobs.planning.start_due",
         "campaigns.jobs.planning.finish",

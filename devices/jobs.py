@@ -1,87 +1,42 @@
-"""RQ as Flotilla uses it: which jobs may run, the queues of each host, and the bell that wakes an engine.
+"""RQ as Flotilla uses it: what enqueues, the queues of each host, and the bell that wakes an engine.
 
 A job carries ids and is safe to lose, repeat or run late: the rows in Postgres decide (DESIGN 3).
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import django_rq
 import rq
-from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils.module_loading import import_string
+from redis import Redis
 from redis.exceptions import RedisError
-from rq.exceptions import NoSuchJobError
-from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq.utils import decode_redis_hash
+
+from devices.models import Host
+from devices.quarantine import AllowedJob, Gate
 
 logger = logging.getLogger(__name__)
 
 LANES = ("control", "campaign", "sequence")
 JOB_TTL = 300
 IDS_A_JOB = 1_000
-_FORBIDDEN = (
-    "success_callback_name",
-    "failure_callback_name",
-    "stopped_callback_name",
-    "webhooks",
-    "dependency_ids",
-    "dependency_id",
-    "repeats_left",
-)
-
-
-class RefusedJob(NoSuchJobError):
-    """A job in Redis that Flotilla did not make, or that asks for what we never ask for.
-
-    To RQ it is a job that does not exist: the worker goes on to the next one.
-    """
-
-
-class AllowedJob(Job):
-    """Refuses anything but `settings.JOB_FUNCTIONS` where a job is restored, before anything is imported."""
-
-    def restore(self, raw_data: Any) -> Any:
-        try:
-            _check(decode_redis_hash(raw_data))
-            return super().restore(raw_data)
-        except Exception as problem:
-            logger.error("Refused a job of the queues: %s", problem)
-            raise problem if isinstance(problem, NoSuchJobError) else RefusedJob(str(problem)) from problem
-
-
-def _check(stored: dict[str, Any]) -> None:
-    name = _function_name(stored.get("data", b""))
-    if name not in settings.JOB_FUNCTIONS:
-        raise RefusedJob(f"function {name!r} is not one of ours")
-    if asked := [field for field in _FORBIDDEN if stored.get(field) not in (None, b"", b"[]", b"0")]:
-        raise RefusedJob(f"{', '.join(asked)} is not allowed")
-
-
-def _function_name(data: bytes) -> str:
-    try:
-        unpacked = zlib.decompress(data)
-    except zlib.error:
-        unpacked = data
-    try:
-        return str(json.loads(unpacked)[0])
-    except (ValueError, IndexError, KeyError, TypeError):
-        raise RefusedJob("the job's data is not JSON") from None
+GONE_AFTER = timedelta(hours=1)
+REGISTRIES = (b"wip", b"finished", b"failed", b"deferred", b"ready", b"scheduled", b"canceled")
 
 
 def host_queue(lane: str, host_id: str) -> rq.Queue:
     """The queue `<lane>@<host>`. Made here because `django_rq.get_queue` knows only the queues of the settings."""
-    return rq.Queue(
+    return Gate(
         f"{lane}@{host_id}",
         connection=django_rq.get_connection("clock"),
         serializer=JSONSerializer,
@@ -158,10 +113,56 @@ class Bell:
 def deliver(device_ids: list[int]) -> None:
     """Rouse the device workers: there may be something due. Ids this host does not own are ignored."""
     if Bell.deliver:
-        Bell.deliver(device_ids)
+        Bell.deliver(_ids(device_ids))
 
 
 def look(device_ids: list[int]) -> None:
     """Look at what people asked of these devices: pairing, reconnect, unlink, show the code again."""
     if Bell.look:
-        Bell.look(device_ids)
+        Bell.look(_ids(device_ids))
+
+
+def _ids(given: Any) -> list[int]:
+    """What came through Redis goes into the engine's own loop: nothing but numbers may."""
+    if isinstance(given, list) and all(type(number) is int for number in given):
+        return given
+    raise TypeError("a bell rings for a list of device ids")
+
+
+def forget_queues() -> int:
+    """Delete the queues of hosts that have been gone for an hour, with all they hold; returns how many queues."""
+    try:
+        redis = django_rq.get_connection("clock")
+        by_host: dict[str, list[bytes]] = {}
+        for key in redis.smembers("rq:queues"):
+            lane, _, host = key.removeprefix(b"rq:queue:").partition(b"@")
+            if lane.decode(errors="replace") in LANES:
+                by_host.setdefault(host.decode(errors="replace"), []).append(key)
+        kept = Host.objects.filter(id__in=by_host, lease_until__gt=Now() - GONE_AFTER).values_list("id", flat=True)
+        gone = [key for host in by_host.keys() - set(kept) for key in by_host[host]]
+        for key in gone:
+            _delete_queue(redis, key)
+    except (RedisError, OSError) as error:
+        logger.warning("Queues of hosts that are gone could not be deleted: %s", type(error).__name__)
+        return 0
+    return len(gone)
+
+
+def _delete_queue(redis: Redis, key: bytes) -> None:
+    """By bytes, and not by RQ's own means: what lies there may be poison."""
+    name = key.removeprefix(b"rq:queue:")
+    lists = (key, key + b":intermediate")
+    registries = [b"rq:%s:%s" % (kind, name) for kind in REGISTRIES]
+    workers = b"rq:workers:" + name
+    held: list[Any] = [*(redis.lrange(which, 0, -1) for which in lists)]
+    held += [redis.zrange(registry, 0, -1) for registry in registries]
+    ids = {entry.partition(b":")[0] for some in held for entry in some}  # running ones are "<job>:<execution>"
+    dead = [worker for worker in redis.smembers(workers) if not redis.exists(worker)]
+    with redis.pipeline(transaction=False) as pipe:
+        for job_id in ids:
+            pipe.unlink(b"rq:job:" + job_id, b"rq:results:" + job_id, b"rq:executions:" + job_id)
+        if dead:
+            pipe.srem("rq:workers", *dead)
+        pipe.unlink(*lists, *registries, workers, b"rq:clean_registries:" + name)
+        pipe.srem("rq:queues", key)
+        pipe.execute()

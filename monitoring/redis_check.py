@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,12 +15,14 @@ from redis.exceptions import RedisError
 
 from accounts.masking import mask_url
 from accounts.redis import AWAY, CONNECTED
+from devices.quarantine import quarantine, quarantined
 from monitoring.health import redis_client
 
 SCHEMES = ("redis", "rediss", "unix")
 PLACEHOLDERS = ("${", "{{", "}}", "$(", "%(")
 LOCAL_HOSTS = ("localhost", "::1", "0.0.0.0")  # noqa: S104 - compared with, never bound to
 LANES = ("campaign", "sequence")
+POISON_SHOWN = 20
 
 
 def diagnosis() -> dict[str, Any]:
@@ -33,7 +36,7 @@ def diagnosis() -> dict[str, Any]:
         "final_redis_url": mask_url(url),
         "status": "unreachable",
         "message": AWAY,
-        **dict.fromkeys(("latency_ms", "server", "queues", "lanes", "dead", "workers", "engines")),
+        **dict.fromkeys(("latency_ms", "server", "queues", "quarantine", "lanes", "dead", "workers", "engines")),
     }
     try:
         with redis_client() as client:
@@ -91,6 +94,10 @@ def contents(client: redis.Redis) -> dict[str, Any]:
             "version": info.get("valkey_version") or info.get("redis_version"),
         },
         "queues": queues(client),
+        "quarantine": {
+            "count": quarantined(client),
+            "latest": [asdict(poison) for poison in quarantine(client)[:POISON_SHOWN]],
+        },
         "lanes": {lane: client.hgetall(f"broadcast:queue:{lane}") for lane in LANES},
         "dead": {cause: int(count) for cause, count in dead.items()},
         "workers": workers(client),

@@ -13,12 +13,13 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 from rq.worker import SimpleWorker
 
-from devices.jobs import LANES, AllowedJob, host_queue
+from devices.jobs import LANES, host_queue
+from devices.quarantine import AllowedJob, Gate, Patient
 
 logger = logging.getLogger(__name__)
 
 
-class WakeWorker(SimpleWorker):
+class WakeWorker(Patient, SimpleWorker):
     """A SimpleWorker for a thread: no signals, and no remote commands (``shutdown`` would SIGINT the engine)."""
 
     death_penalty_class = TimerDeathPenalty
@@ -39,7 +40,7 @@ class WakeWorker(SimpleWorker):
 
 
 class Wake:
-    """Keeps one `WakeWorker` running. A poisonous job ends the worker, not the listening: it is gone and counted."""
+    """Keeps one `WakeWorker` running, whatever ends it. Poisonous jobs are put away at the `Gate` of the queues."""
 
     def __init__(self, host_id: str, incarnation: int) -> None:
         self.host_id = host_id
@@ -77,6 +78,7 @@ class Wake:
             connection=django_rq.get_connection("clock"),
             serializer=JSONSerializer,
             job_class=AllowedJob,
+            queue_class=Gate,
             worker_ttl=20,
             log_job_description=False,
         )

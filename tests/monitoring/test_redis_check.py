@@ -14,6 +14,7 @@ from redis import Redis
 
 from accounts.models import AuditEntry, User
 from config.embedded import Valkey, running
+from devices.quarantine import put_away
 
 PATH = "/api/system/redis-check"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -28,6 +29,7 @@ KEYS = {
     "latency_ms",
     "server",
     "queues",
+    "quarantine",
     "lanes",
     "dead",
     "workers",
@@ -196,6 +198,20 @@ def test_queues_workers_and_what_engines_published_are_read(sam: User, sign_in: 
     assert found["lanes"]["campaign"] == {"depth": "12", "due": "3"}
     assert found["dead"] == {"no_such_number": 4}
     assert found["engines"] == {"north": {"devices": 7}}
+
+
+def test_what_was_quarantined_is_counted_and_shown(sam: User, sign_in: SignIn, guarded: Valkey) -> None:
+    with Redis.from_url(guarded.url) as redis:
+        for number in range(25):
+            put_away(redis, "rq:queue:planning", b"poison-%d" % number, "its data is not JSON")
+    client = sign_in(sam)
+    found = client.get(PATH).json()["quarantine"]
+    assert (found["count"], len(found["latest"])) == (25, 20)
+    newest = found["latest"][0]
+    assert (newest["id"], newest["queue"], newest["why"]) == ("poison-24", "planning", "its data is not JSON")
+    page = client.get(PATH, headers={"accept": BROWSER}).content.decode()
+    assert "Quarantine: 25 jobs" in page
+    assert "its data is not JSON" in page
 
 
 def test_what_cannot_be_read_is_said_and_the_ping_still_counts(sam: User, sign_in: SignIn, guarded: Valkey) -> None:

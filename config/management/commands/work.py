@@ -21,6 +21,7 @@ from rq.serializers import JSONSerializer
 
 from accounts.redis import RedisWatch
 from config.tether import PR_SET_PDEATHSIG
+from devices.quarantine import InstallationQueue, Patient
 
 PATIENCE_S = 8  # for a running job after SIGTERM; supervisor and its like kill after 10 s or more
 RETRY_S = 1
@@ -33,7 +34,7 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class FlotillaWorker(Worker):
+class FlotillaWorker(Patient, Worker):
     """Ends soon after SIGTERM, takes its running job with it, and looks for a lost Redis every few seconds."""
 
     max_connection_wait_time = 5.0
@@ -75,8 +76,10 @@ class Command(BaseCommand):
                     return  # it could not say goodbye to a Redis that is gone
                 time.sleep(RETRY_S)  # Redis is away at the start; RedisWatch has said so
             else:
-                return
+                if burst or worker.asked_to_stop:
+                    return
+                time.sleep(RETRY_S)  # RQ ends a worker at whatever it did not expect
 
     def worker(self, names: list[str]) -> FlotillaWorker:
         connections.close_all()  # a forked job must not share its parent's connection
-        return get_worker(*names, worker_class=FlotillaWorker, serializer=JSONSerializer)
+        return get_worker(*names, worker_class=FlotillaWorker, queue_class=InstallationQueue, serializer=JSONSerializer)
