@@ -18,9 +18,9 @@ from django.utils import timezone
 
 from accounts.live import Update, push_many
 from accounts.models import AuditEntry
-from campaigns.audience import Size, audience_of, size_of
-from campaigns.engine.forecast import Pace, seconds_for, seconds_for_all
-from campaigns.models import Campaign, CampaignState, Stream, Tag, UncertainPolicy
+from campaigns.engine.forecast import seconds_for
+from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy
+from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device, DeviceState
@@ -70,16 +70,6 @@ class Unsettled:
     closed: str
     policy: str
     fields: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanShown:
-    """What a campaign that has not begun will do. ``lasts``: seconds; None without people or a device that can send."""
-
-    size: Size
-    tags: list[Tag]
-    devices: list[Device]
-    lasts: float | None
 
 
 def push_campaigns(ids: Iterable[int]) -> None:
@@ -253,32 +243,15 @@ def device_row(campaign: Campaign, stream: Stream, device: Device) -> DeviceRow:
     open_ends = campaign.state == CampaignState.RUNNING and own["remaining"] > 0
     online = device.shown_state == DeviceState.ONLINE
     sends = open_ends and online and stream.next_due is not None
+    at = seconds_of_day(timezone.now().astimezone(device.workspace.zone).time())
     return DeviceRow(
         device=device,
         figures=own,
         state=shown_device(device),
         next_send=max(device.next_send_at, stream.next_due or device.next_send_at) if sends else None,
-        lasts=seconds_for(own["remaining"], pace_of(device).slowed(stream.min_delay)),
+        lasts=seconds_for(own["remaining"], pace_of(device).slowed(stream.min_delay), at),
         waits=open_ends and not online,
     )
-
-
-def pace_of(device: Device) -> Pace:
-    return Pace(device.min_delay, device.max_delay, device.hourly_cap, device.daily_cap)
-
-
-def plan_of(campaign: Campaign) -> PlanShown:
-    size = size_of(audience_of(campaign))
-    chosen = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
-    devices = list(chosen.with_shown_state().order_by("name"))
-    tags = [link.tag for link in campaign.tag_links.select_related("tag").order_by("tag__name")]
-    return PlanShown(size, tags, devices, forecast(size.reachable, devices, campaign.min_delay))
-
-
-def forecast(people: int, devices: Iterable[Device], min_delay: float) -> float | None:
-    """Seconds until everyone is written to, if nothing else is sent through these devices."""
-    paces = [pace_of(device).slowed(min_delay) for device in devices]
-    return seconds_for_all(people, paces) if people else None
 
 
 def rate_of(campaign: Campaign, found: dict[str, int]) -> Rate | None:
@@ -325,7 +298,9 @@ def seconds_left(
     by_pace = max((row.lasts for row in rows if row.lasts is not None), default=None)
     if rate is None or rate.done_per_second <= 0 or not rate.over.startswith("in the last"):
         return by_pace
-    return found["remaining"] / rate.done_per_second
+    by_rate = found["remaining"] / rate.done_per_second
+    # What is sent now says nothing of the night, when a device outside its hours sends nothing.
+    return max(by_rate, by_pace or 0) if any(row.device.sending_from for row in rows) else by_rate
 
 
 def history(campaign: Campaign) -> list[tuple[str, AuditEntry]]:

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from campaigns.actions.campaigns import rouse_campaign
+from campaigns.actions.planning import expiry_of
 from campaigns.audience import audience_of, reachable
 from campaigns.compose import TextError, parse
 from campaigns.live import push_campaigns
-from campaigns.models import Campaign, CampaignDevice, CampaignState, CampaignTag, Content, Stream, Tag
+from campaigns.models import (
+    Assignment,
+    Campaign,
+    CampaignDevice,
+    CampaignState,
+    CampaignTag,
+    Content,
+    Failover,
+    Stream,
+    Tag,
+    UncertainPolicy,
+)
 from devices.models import Device
 
 # The states in which a text can still reach somebody.
 OPEN_STATES = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What happens when a number cannot send, an answer is lost, or time runs out (hours after the start)."""
+
+    failover: str = Failover.WAIT
+    uncertain_policy: str = UncertainPolicy.HOLD
+    expire_after_h: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +55,18 @@ class Plan:
     devices: Iterable[Device]
     start_at: datetime | None = None
     min_delay: float = 0
+    assignment: str = Assignment.STICKY
+    device_cap: int | None = None
+    safety: Safety = Safety()
 
 
 @transaction.atomic
 def create_campaign(workspace: Workspace, by: User | None, plan: Plan) -> Campaign:
     campaign = Campaign.objects.create(
         workspace=workspace,
-        name=plan.name,
         content=Content.objects.create(workspace=workspace, text=plan.text, created_by=by),
-        everyone=plan.everyone,
-        start_at=plan.start_at,
-        min_delay=plan.min_delay,
         created_by=by,
+        **_columns(plan),
     )
     _link(campaign, plan)
     record(workspace, by, "campaign.created", campaign.target, name=campaign.name)
@@ -53,10 +76,7 @@ def create_campaign(workspace: Workspace, by: User | None, plan: Plan) -> Campai
 @transaction.atomic
 def edit_campaign(campaign: Campaign, by: User | None, plan: Plan) -> bool:
     """Replace the plan of a draft. False: it is none any more."""
-    edited = Campaign.objects.filter(pk=campaign.pk, state=CampaignState.DRAFT).update(
-        name=plan.name, everyone=plan.everyone, start_at=plan.start_at, min_delay=plan.min_delay
-    )
-    if not edited:
+    if not Campaign.objects.filter(pk=campaign.pk, state=CampaignState.DRAFT).update(**_columns(plan)):
         return False
     _set_text(campaign, by, plan.text)
     campaign.refresh_from_db()
@@ -66,6 +86,18 @@ def edit_campaign(campaign: Campaign, by: User | None, plan: Plan) -> bool:
     record(campaign.workspace, by, "campaign.edited", campaign.target, name=campaign.name)
     push_campaigns([campaign.pk])
     return True
+
+
+def _columns(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "everyone": plan.everyone,
+        "start_at": plan.start_at,
+        "min_delay": plan.min_delay,
+        "assignment": plan.assignment,
+        "device_cap": plan.device_cap,
+        **asdict(plan.safety),
+    }
 
 
 def _link(campaign: Campaign, plan: Plan) -> None:
@@ -86,6 +118,29 @@ def change_text(campaign: Campaign, text: str, by: User | None) -> bool:
         return False
     unsent = Stream.objects.filter(campaign=found).totals()
     record(found.workspace, by, "campaign.text_changed", found.target, people=unsent["n_pending"] + unsent["n_waiting"])
+    push_campaigns([found.pk])
+    campaign.refresh_from_db()
+    return True
+
+
+@transaction.atomic
+def change_safety(campaign: Campaign, safety: Safety, by: User | None) -> bool:
+    """Decide anew what happens when something goes wrong, also while it runs: the streams get the new end of time.
+
+    False: it is over, or nothing is different. What has expired stays expired.
+    """
+    found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=OPEN_STATES).first()
+    wanted = asdict(safety)
+    if found is None or all(getattr(found, name) == value for name, value in wanted.items()):
+        return False
+    for name, value in wanted.items():
+        setattr(found, name, value)
+    found.save(update_fields=list(wanted))
+    streams = Stream.objects.filter(campaign=found)
+    list(streams.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    streams.update(expires_at=expiry_of(found))
+    record(found.workspace, by, "campaign.safety_changed", found.target, **wanted)
+    rouse_campaign(found)
     push_campaigns([found.pk])
     campaign.refresh_from_db()
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FASTEST = 0.2  # seconds a message takes on a device without any delay
 HOUR, DAY = 3600, 86_400
@@ -11,43 +11,119 @@ HOUR, DAY = 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """One device: seconds between two messages, and how many an hour and a day may carry (None: no cap)."""
+    """One device: seconds between two messages, and how many an hour and a day may carry (None: no cap).
+
+    ``hours``: from when until when it sends, in seconds of the day; they may pass midnight. ``warm_up``: the caps of
+    today and the days to come while the number warms up, each at most ``daily_cap``.
+    """
 
     min_delay: float
     max_delay: float
     hourly_cap: int | None = None
     daily_cap: int | None = None
+    hours: tuple[float, float] | None = None
+    warm_up: tuple[int, ...] = ()
 
     def slowed(self, min_delay: float) -> Pace:
         """With a campaign's own least gap."""
-        return Pace(max(self.min_delay, min_delay), max(self.max_delay, min_delay), self.hourly_cap, self.daily_cap)
+        return replace(self, min_delay=max(self.min_delay, min_delay), max_delay=max(self.max_delay, min_delay))
 
     @property
     def gap(self) -> float:
         """Seconds between two messages on average, within an hour."""
         return max(FASTEST, (self.min_delay + self.max_delay) / 2)
 
+    @property
+    def hourly(self) -> float:
+        rate = HOUR / self.gap
+        return rate if self.hourly_cap is None else min(rate, self.hourly_cap)
 
-def seconds_for(messages: int, pace: Pace) -> float | None:
-    """How long one device takes, starting with an unused hour and day; None when a cap forbids it for ever."""
+    @property
+    def open_s(self) -> float:
+        """For how long it may send each day."""
+        return (self.hours[1] - self.hours[0]) % DAY or DAY if self.hours else DAY
+
+    def room(self, open_s: float, day: int) -> float:
+        """How many messages go out in ``open_s`` seconds of the ``day``-th day from now."""
+        cap = self.warm_up[day] if day < len(self.warm_up) else self.daily_cap
+        room = self.hourly * open_s / HOUR
+        return room if cap is None else min(room, cap)
+
+    def first_day(self, at: float) -> tuple[float, float]:
+        """(seconds until it may send, seconds until its next day begins), asked at second ``at`` of the day.
+
+        Without sending hours a day begins when somebody asks.
+        """
+        if self.hours is None:
+            return 0.0, DAY
+        since_opening = (at - self.hours[0]) % DAY
+        until_opening = DAY - since_opening
+        return (0.0, until_opening) if since_opening < self.open_s else (until_opening, until_opening + DAY)
+
+
+def seconds_for(messages: float, pace: Pace, at: float = 0.0) -> float | None:
+    """How long one device takes, starting with an unused hour and day; None when a cap forbids it for ever.
+
+    ``at``: the second of the day at which it starts. Warm-up is reckoned to climb a rung every day.
+    """
     if messages <= 0:
         return 0.0
-    hourly = HOUR / pace.gap if pace.hourly_cap is None else min(HOUR / pace.gap, pace.hourly_cap)
-    daily = hourly * 24 if pace.daily_cap is None else min(hourly * 24, pace.daily_cap)
-    if hourly <= 0 or daily <= 0:
+    if pace.hourly <= 0:
+        return None
+    begins, ends = pace.first_day(at)
+    for day in range(len(pace.warm_up) + 1):
+        open_s = pace.open_s - max(0.0, DAY - (ends - begins))
+        room = pace.room(open_s, day)
+        if messages <= room:
+            return begins + _within(messages, pace)
+        messages -= room
+        begins, ends = ends, ends + DAY
+    daily = pace.room(pace.open_s, len(pace.warm_up))
+    if daily <= 0:
         return None
     days, rest = _split(messages, daily)
-    hours, last = _split(rest, hourly)
-    return days * DAY + hours * HOUR + last * pace.gap
+    return begins + days * DAY + _within(rest, pace)
 
 
-def seconds_for_all(people: int, paces: Sequence[Pace]) -> float | None:
-    """How long until the last device is done when people are dealt out evenly; None without a device that can send."""
-    if not paces:
-        return None
-    each, over = divmod(people, len(paces))
-    times = [seconds_for(each + (place < over), pace) for place, pace in enumerate(paces)]
-    return None if None in times else max(time for time in times if time is not None)
+def shares(people: int, known: Sequence[int], cap: int | None = None) -> list[int]:
+    """How many people each device gets: those who know it, then the others in turn, each at most ``cap``."""
+    room = [people if cap is None else cap for _ in known]
+    got = [min(count, most) for count, most in zip(known, room, strict=True)]
+    rest = min(people, sum(room)) - sum(got)
+    while rest > 0:
+        free = [place for place, count in enumerate(got) if count < room[place]]
+        each, over = divmod(rest, len(free))
+        for turn, place in enumerate(free):
+            more = min(each + (turn < over), room[place] - got[place])
+            got[place] += more
+            rest -= more
+    return got
+
+
+def seconds_for_all(counts: Sequence[int], paces: Sequence[Pace], at: float = 0.0) -> float | None:
+    """How long until the last device is done with its count; None without a device that can send."""
+    times = [seconds_for(count, pace, at) for count, pace in zip(counts, paces, strict=True)]
+    return max((time for time in times if time is not None), default=None) if None not in times else None
+
+
+def done_within(seconds: float, counts: Sequence[int], paces: Sequence[Pace], at: float = 0.0) -> int:
+    """How many of these messages leave in time."""
+    return sum(_most(seconds, count, pace, at) for count, pace in zip(counts, paces, strict=True))
+
+
+def _most(seconds: float, count: int, pace: Pace, at: float) -> int:
+    done, late = 0, count + 1
+    while late - done > 1:
+        middle = (done + late) // 2
+        taken = seconds_for(middle, pace, at)
+        done, late = (done, middle) if taken is None or taken > seconds else (middle, late)
+    return done
+
+
+def _within(messages: float, pace: Pace) -> float:
+    """How long messages take that fit into one day."""
+    hours, rest = _split(messages, pace.hourly)
+    return hours * HOUR + rest * pace.gap
 
 
 def _split(messages: float, room: float) -> tuple[int, float]:

@@ -7,19 +7,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Workspace
-from campaigns.actions.drafts import Plan
+from campaigns.actions.drafts import Plan, Safety
 from campaigns.compose import MAX_SOURCE, TextError, parse
-from campaigns.models import Campaign, Tag
+from campaigns.models import Assignment, Campaign, Failover, Tag, UncertainPolicy
+from campaigns.shown import duration
 from devices.models import Device
 
 LOCAL = "%Y-%m-%dT%H:%M"
 FARTHEST = timedelta(days=3653)
+LONGEST_H = 8_760
+MOST_PEOPLE = 10_000_000
 
 
 def clean_text(text: str) -> str:
@@ -42,6 +46,39 @@ def text_field() -> forms.CharField:
     )
 
 
+class SafetyForm(forms.Form):
+    """What happens when something goes wrong."""
+
+    failover = forms.ChoiceField(choices=Failover.choices, initial=Failover.WAIT)
+    uncertain_policy = forms.ChoiceField(choices=UncertainPolicy.choices, initial=UncertainPolicy.HOLD)
+    expire_after_h = forms.IntegerField(
+        label="Hours until it expires",
+        required=False,
+        validators=[
+            MinValueValidator(1, "At least one hour; empty: never."),
+            MaxValueValidator(LONGEST_H, f"At most {LONGEST_H:,} hours, which is a year; empty: never."),
+        ],
+        error_messages={"invalid": "A whole number of hours; empty: never."},
+    )
+
+    @staticmethod
+    def safety_of(campaign: Campaign) -> dict[str, Any]:
+        return {name: getattr(campaign, name) for name in SafetyForm.base_fields}
+
+    def safety(self) -> Safety:
+        return Safety(**{name: self.cleaned_data[name] for name in SafetyForm.base_fields})
+
+    @property
+    def uncertain_after(self) -> str:
+        return duration(settings.UNCERTAIN_AFTER_S)
+
+    @property
+    def safety_is_chosen(self) -> bool:
+        """Something there is wrong or not as usual: show it unfolded."""
+        fields = (self[name] for name in SafetyForm.base_fields)
+        return any(field.errors or (field.value() or None) != field.field.initial for field in fields)
+
+
 class TextForm(forms.Form):
     text = text_field()
 
@@ -51,7 +88,23 @@ class TextForm(forms.Form):
         return clean_text(self.cleaned_data["text"])
 
 
-class CampaignForm(TextForm):
+class RunningForm(TextForm, SafetyForm):
+    """What can still be changed after the start."""
+
+    def __init__(self, *args: Any, campaign: Campaign, **kwargs: Any) -> None:
+        super().__init__(*args, initial={"text": campaign.content.text, **self.safety_of(campaign)}, **kwargs)
+        self.campaign = campaign
+
+    def clean_expire_after_h(self) -> int | None:
+        hours, began = self.cleaned_data["expire_after_h"], self.campaign.launched_at
+        if hours is not None and hours != self.campaign.expire_after_h and began is not None:
+            gone = (timezone.now() - began).total_seconds()
+            if hours * 3600 <= gone:
+                raise ValidationError(f"It started {duration(gone)} ago: this time has passed.")
+        return hours
+
+
+class CampaignForm(TextForm, SafetyForm):
     """One workspace's choices only: a foreign tag or device is not a valid choice."""
 
     name = forms.CharField(max_length=120, error_messages={"required": "Give the campaign a name."})
@@ -65,12 +118,24 @@ class CampaignForm(TextForm):
     min_delay = forms.FloatField(
         label="Least gap on each device",
         required=False,
-        validators=[MinValueValidator(0), MaxValueValidator(86_400)],
+        validators=[
+            MinValueValidator(0, "Seconds, 0 or more."),
+            MaxValueValidator(86_400, "At most 86,400 seconds, which is a day."),
+        ],
+        error_messages={"invalid": "Seconds, as a number."},
+    )
+    assignment = forms.ChoiceField(choices=Assignment.choices, initial=Assignment.STICKY)
+    device_cap = forms.IntegerField(
+        label="Most people for each number",
+        required=False,
+        validators=[
+            MinValueValidator(1, "At least one person; empty: no cap."),
+            MaxValueValidator(MOST_PEOPLE, f"At most {MOST_PEOPLE:,} people; empty: no cap."),
+        ],
+        error_messages={"invalid": "A whole number of people; empty: no cap."},
     )
     when = forms.ChoiceField(choices=[("now", "When I press start"), ("at", "At a time")], initial="now")
     start_at = forms.CharField(required=False, max_length=32)
-
-    field_order = ("name", "text", "audience", "tags", "devices", "min_delay", "when", "start_at")
 
     def __init__(self, workspace: Workspace, *args: Any, campaign: Campaign | None = None, **kwargs: Any) -> None:
         if campaign is not None:
@@ -99,6 +164,9 @@ class CampaignForm(TextForm):
             "tags": list(campaign.tag_links.values_list("tag_id", flat=True)),
             "devices": list(campaign.device_links.values_list("device_id", flat=True)),
             "min_delay": f"{campaign.min_delay:g}" if campaign.min_delay else None,
+            "assignment": campaign.assignment,
+            "device_cap": campaign.device_cap,
+            **CampaignForm.safety_of(campaign),
             "when": "at" if campaign.start_at else "now",
             "start_at": f"{campaign.start_at.astimezone(zone):{LOCAL}}" if campaign.start_at else "",
         }
@@ -127,6 +195,9 @@ class CampaignForm(TextForm):
             devices=data["devices"],
             start_at=data["start_at"],
             min_delay=data["min_delay"],
+            assignment=data["assignment"],
+            device_cap=data["device_cap"],
+            safety=self.safety(),
         )
 
 

@@ -13,8 +13,9 @@ from django.views.decorators.http import require_GET
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.drafts import what_is_missing
 from campaigns.audience import audience_of, missing_values
-from campaigns.live import figures, live_context, plan_of, row_of, streams_of, topic, unsettled
+from campaigns.live import figures, live_context, row_of, streams_of, topic, unsettled
 from campaigns.models import Campaign, CampaignState
+from campaigns.plans import plan_of
 from campaigns.recipients import asked_list, messages_behind, recipients, states_of
 from campaigns.shown import LISTS, MESSAGE_STATES, shown_campaign
 from campaigns.views.answers import answer_live, is_fragment

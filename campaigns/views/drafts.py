@@ -10,13 +10,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.drafts import change_text, create_campaign, delete_draft, edit_campaign
+from campaigns.actions.drafts import change_safety, change_text, create_campaign, delete_draft, edit_campaign
 from campaigns.audience import audience, field_words, person_at, size_of, variables_of
 from campaigns.compose import TextError, parse, variables_in
 from campaigns.compose import render as render_text
-from campaigns.forms.campaigns import CampaignForm, TextForm, selectable_devices
-from campaigns.live import figures, forecast, streams_of
-from campaigns.models import Campaign, CampaignState, Contact, Tag
+from campaigns.forms.campaigns import LONGEST_H, CampaignForm, RunningForm, selectable_devices
+from campaigns.live import figures, streams_of
+from campaigns.models import Assignment, Campaign, CampaignState, Contact, Failover, Tag
+from campaigns.plans import course_of, warnings
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.views.answers import say
 from campaigns.views.campaigns import the_campaign
@@ -67,13 +68,16 @@ def form_page(request: WorkspaceRequest, form: CampaignForm, campaign: Campaign 
 
 @workspace_role("manager")
 def text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    """Another text for those not written to yet."""
+    """What can be changed after the start: the text for those not written to yet, and what happens if it goes wrong."""
     campaign = the_campaign(request, uuid)
-    form = TextForm(request.POST or None, initial={"text": campaign.content.text})
+    form = RunningForm(request.POST or None, campaign=campaign)
     if request.method == "POST" and form.is_valid():
-        changed = change_text(campaign, form.cleaned_data["text"], request.user)
-        words = "Everyone not written to yet gets the new text." if changed else "Nothing was changed."
-        return say(request, words, campaign)
+        said = []
+        if change_text(campaign, form.cleaned_data["text"], request.user):
+            said.append("Everyone not written to yet gets the new text.")
+        if change_safety(campaign, form.safety(), request.user):
+            said.append("What happens when something goes wrong is as you chose.")
+        return say(request, " ".join(said) or "Nothing was changed.", campaign)
     context = {
         "form": form,
         "campaign": campaign,
@@ -118,17 +122,35 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
 @workspace_role("viewer")
 def audience_count(request: WorkspaceRequest) -> HttpResponse:
     """How many people the choices of the form reach, and how long that takes through its devices."""
-    size = size_of(audience_asked(request, request.GET))
+    people = audience_asked(request, request.GET)
+    size = size_of(people)
     chosen = ids_of(request.GET.getlist("devices"))
     devices = list(selectable_devices(request.workspace, []).filter(pk__in=chosen))
+    so_far = campaign_so_far(request.GET)
+    course = course_of(so_far, people, size, devices)
+    context = {
+        "size": size,
+        "devices": devices,
+        "course": course,
+        "warnings": warnings(so_far, devices, course),
+        "nobody": not size.people and not Contact.objects.for_workspace(request.workspace).exists(),
+    }
+    return render(request, "campaigns/_audience.html", context)
+
+
+def campaign_so_far(asked: QueryDict) -> Campaign:
+    """Never saved: what the form says while it is being filled in. What makes no sense yet counts as left empty."""
     try:
-        least = min(max(float(request.GET.get("min_delay") or 0), 0), 86_400)
+        least = min(max(float(asked.get("min_delay") or 0), 0), 86_400)
     except ValueError:
         least = 0
-    lasts = forecast(size.reachable, devices, least)
-    nobody = not size.people and not Contact.objects.for_workspace(request.workspace).exists()
-    context = {"size": size, "devices": devices, "lasts": lasts, "nobody": nobody}
-    return render(request, "campaigns/_audience.html", context)
+    return Campaign(
+        min_delay=least,
+        assignment=asked.get("assignment", Assignment.STICKY),
+        device_cap=int_of(asked.get("device_cap", "")) or None,
+        failover=asked.get("failover", Failover.WAIT),
+        expire_after_h=min(int_of(asked.get("expire_after_h", "")), LONGEST_H) or None,
+    )
 
 
 def audience_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:

@@ -27,6 +27,7 @@ READS = ("campaign", "recipients")
 DECISIONS = ("retry_failed", "send_again", "assume_sent")
 MOVES = ("start", "pause", "resume", "cancel", "unschedule", "delete", *DECISIONS)
 FORMS = ("edit", "text")
+SAFE = {"failover": "wait", "uncertain_policy": "hold", "expire_after_h": ""}
 
 
 @pytest.fixture
@@ -66,6 +67,9 @@ def filled(workspace: Workspace, **fields: Any) -> dict[str, Any]:
         "audience": "everyone",
         "devices": [make_device(workspace).pk],
         "min_delay": "",
+        "assignment": "sticky",
+        "device_cap": "",
+        **SAFE,
         "when": "now",
         "start_at": "",
     }
@@ -184,7 +188,7 @@ def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspac
         "Give the campaign a name.",
         "Line 1, column 7: {% include %} cannot be used here",
         "This time has passed.",
-        "greater than or equal to 0",
+        "Seconds, 0 or more.",
         'value="2020-01-01T09:00"',
         "Hi {% include &#x27;x&#x27; %}",
     ):
@@ -296,6 +300,11 @@ def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, ali
         when="at",
         start_at="2031-07-01T09:00",
         min_delay="7.5",
+        assignment="round_robin",
+        device_cap="500",
+        failover="ask",
+        uncertain_policy="resend",
+        expire_after_h="48",
         text="Hi\r\n{{ name }}",
     )
     alice.post(reverse("campaigns:create"), data)
@@ -310,6 +319,111 @@ def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, ali
     assert content.text == "Hi\n{{ name }}"
     assert [link.tag for link in campaign.tag_links.all()] == [tag]
     assert [link.device for link in campaign.device_links.all()] == [device]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("device_cap", "0", "At least one person; empty: no cap."),
+        ("device_cap", "2.5", "A whole number of people; empty: no cap."),
+        ("device_cap", "99999999999999999999", "At most 10,000,000 people; empty: no cap."),
+        ("expire_after_h", "-1", "At least one hour; empty: never."),
+        ("expire_after_h", "8761", "At most 8,760 hours, which is a year; empty: never."),
+        ("expire_after_h", "soon", "A whole number of hours; empty: never."),
+        ("min_delay", "nan", "Seconds, as a number."),
+        ("min_delay", "86401", "At most 86,400 seconds, which is a day."),
+        ("assignment", "random", "Select a valid choice. random is not one of the available choices."),
+        ("failover", "", "This field is required."),
+        ("uncertain_policy", "twice", "Select a valid choice. twice is not one of the available choices."),
+    ],
+)
+def test_every_bad_value_is_told_beside_its_field_and_kept(
+    workspace: Workspace, alice: Client, field: str, value: str, said: str
+) -> None:
+    answer = alice.post(reverse("campaigns:create"), filled(workspace, **{field: value}))
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    beside = page[page.index(f'name="{field}"') :][:3000]
+    assert said in beside
+    assert not Campaign.objects.exists()
+    if field in ("device_cap", "expire_after_h", "min_delay"):
+        assert f'value="{value}"' in beside
+
+
+def test_what_can_go_wrong_is_folded_away_until_it_is_chosen(workspace: Workspace, alice: Client) -> None:
+    device = make_device(workspace)
+
+    def unfolded(campaign: Campaign) -> bool:
+        form = re.search(r"<details[^>]*>", alice.get(at("edit", campaign)).content.decode())
+        assert form is not None
+        return " open" in form[0]
+
+    assert not unfolded(make_campaign(workspace, devices=(device,)))
+    for chosen in ({"failover": "ask"}, {"uncertain_policy": "assume_sent"}, {"expire_after_h": 3}):
+        assert unfolded(make_campaign(workspace, devices=(device,), **chosen))
+
+
+def test_the_form_is_honest_about_sending_again(workspace: Workspace, alice: Client) -> None:
+    make_device(workspace)
+    page = words(alice.get(reverse("campaigns:create")))
+    assert "Send it again after 1 day It may arrive twice." in page
+    assert "Count it as sent after 1 day It may never have arrived." in page
+
+
+def test_the_count_beside_the_form_knows_who_has_no_room_and_who_comes_too_late(
+    workspace: Workspace, alice: Client
+) -> None:
+    for _ in range(50):
+        make_contact(workspace)
+    device = make_device(workspace, min_delay=600, max_delay=600)
+    asked = {"audience": "everyone", "devices": device.pk}
+    said = words(alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "20", "expire_after_h": "1"}))
+    assert "30 people get nothing: 1 number of at most 20 people each." in said
+    assert "About 14 people get nothing: sending takes about 3 hours 20 minutes, and what has not left 1 hour" in said
+    assert "get nothing" not in words(alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "-5"}))
+
+
+def test_the_review_says_what_follows_from_the_choices(workspace: Workspace, alice: Client) -> None:
+    for _ in range(5):
+        make_contact(workspace)
+    device = make_device(workspace, sending_from="09:00", sending_to="17:00", warm_cap=20)
+    campaign = make_campaign(
+        workspace,
+        devices=(device,),
+        device_cap=3,
+        failover="other",
+        uncertain_policy="resend",
+        expire_after_h=24,
+    )
+    page = words(alice.get(at("campaign", campaign)))
+    for said in (
+        "2 people get nothing: 1 number of at most 3 people each.",
+        "There is no other number to send from",
+        "The message is sent again: it may arrive twice.",
+        "24 hours after the start",
+        "By the gaps and caps, sending hours and warm-up of the devices",
+    ):
+        assert said in page
+
+
+def test_what_happens_when_it_goes_wrong_can_be_changed_while_it_runs(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace)
+    wanted = {"text": campaign.content.text, "failover": "other", "uncertain_policy": "resend", "expire_after_h": "5"}
+    answer = words(alice.post(at("text", campaign), wanted, follow=True))
+    assert "What happens when something goes wrong is as you chose." in answer
+    assert "gets the new text" not in answer
+    campaign.refresh_from_db()
+    assert (campaign.failover, campaign.uncertain_policy, campaign.expire_after_h) == ("other", "resend", 5)
+    again = alice.post(at("text", campaign), wanted, follow=True)
+    assert "Nothing was changed." in words(again)
+
+
+def test_an_end_that_has_passed_is_refused_beside_its_field(workspace: Workspace, alice: Client) -> None:
+    campaign = planned_campaign(workspace)
+    Campaign.objects.filter(pk=campaign.pk).update(launched_at=timezone.now() - timedelta(hours=3))
+    answer = alice.post(at("text", campaign), {**SAFE, "text": "Hi", "expire_after_h": "2"})
+    assert answer.status_code == 422
+    assert "It started 3 hours 1 minute ago: this time has passed." in words(answer)
 
 
 def test_an_edit_of_a_started_campaign_is_refused_with_the_way_out(workspace: Workspace, alice: Client) -> None:
@@ -436,7 +550,7 @@ def test_the_text_of_a_running_campaign_is_changed_for_the_unsent(workspace: Wor
     assert 'data-insert="{{ first_name }}"' in form
     refused = alice.post(at("text", campaign), {"text": "{% for %}"})
     assert refused.status_code == 422
-    answer = words(alice.post(at("text", campaign), {"text": "New {{ name }}"}, follow=True))
+    answer = words(alice.post(at("text", campaign), {**SAFE, "text": "New {{ name }}"}, follow=True))
     assert "Everyone not written to yet gets the new text." in answer
     assert "As it would read now." in words(alice.get(at("recipients", campaign)))
     assert "New Person" in words(alice.get(at("recipients", campaign)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,8 @@ from accounts.models import AuditEntry, Workspace
 from campaigns.actions.campaigns import launch_campaign
 from campaigns.actions.drafts import (
     Plan,
+    Safety,
+    change_safety,
     change_text,
     create_campaign,
     delete_draft,
@@ -33,7 +36,7 @@ def workspace() -> Workspace:
     return make_workspace()
 
 
-def plan(workspace: Workspace, **fields: object) -> Plan:
+def plan(workspace: Workspace, **chosen: object) -> Plan:
     tag, _ = Tag.objects.get_or_create(workspace=workspace, name="vip")
     values = {
         "name": "Spring",
@@ -43,8 +46,11 @@ def plan(workspace: Workspace, **fields: object) -> Plan:
         "devices": [make_device(workspace)],
         "start_at": timezone.now() + timedelta(days=1),
         "min_delay": 7.5,
+        "assignment": "round_robin",
+        "device_cap": 500,
+        "safety": Safety("ask", "resend", 48),
     }
-    return Plan(**{**values, **fields})  # type: ignore[arg-type]
+    return Plan(**{**values, **chosen})  # type: ignore[arg-type]
 
 
 def as_plan(campaign: Campaign) -> dict[str, object]:
@@ -56,6 +62,9 @@ def as_plan(campaign: Campaign) -> dict[str, object]:
         "devices": [link.device for link in campaign.device_links.all()],
         "start_at": campaign.start_at,
         "min_delay": campaign.min_delay,
+        "assignment": campaign.assignment,
+        "device_cap": campaign.device_cap,
+        "safety": Safety(campaign.failover, campaign.uncertain_policy, campaign.expire_after_h),
     }
 
 
@@ -116,6 +125,35 @@ def test_the_same_text_again_and_a_text_for_nobody_change_nothing(workspace: Wor
     Campaign.objects.filter(pk=campaign.pk).update(state=CampaignState.COMPLETED)
     assert not change_text(campaign, "New", workspace.owner)
     assert not AuditEntry.objects.filter(action="campaign.text_changed").exists()
+
+
+def test_a_plan_kept_as_it_was_is_complete(workspace: Workspace) -> None:
+    campaign = create_campaign(workspace, workspace.owner, plan(workspace))
+    assert set(as_plan(campaign)) == {field.name for field in fields(Plan)}
+    before = Campaign.objects.filter(pk=campaign.pk).values().get()
+    assert edit_campaign(campaign, workspace.owner, Plan(**as_plan(campaign)))  # type: ignore[arg-type]
+    assert Campaign.objects.filter(pk=campaign.pk).values().get() == before
+
+
+def test_a_new_end_of_time_reaches_the_streams_of_a_running_campaign(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace)
+    assert campaign.launched_at is not None
+    assert set(Stream.objects.values_list("expires_at", flat=True)) == {None}
+    assert change_safety(campaign, Safety("other", "assume_sent", 6), workspace.owner)
+    assert (campaign.failover, campaign.uncertain_policy, campaign.expire_after_h) == ("other", "assume_sent", 6)
+    end = campaign.launched_at + timedelta(hours=6)
+    assert set(Stream.objects.values_list("expires_at", flat=True)) == {end}
+    assert change_safety(campaign, Safety("other", "assume_sent", None), workspace.owner)
+    assert set(Stream.objects.values_list("expires_at", flat=True)) == {None}
+    assert AuditEntry.objects.filter(action="campaign.safety_changed").count() == 2
+
+
+def test_safety_that_is_the_same_or_comes_too_late_changes_nothing(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace)
+    assert not change_safety(campaign, Safety(), workspace.owner)
+    Campaign.objects.filter(pk=campaign.pk).update(state=CampaignState.COMPLETED)
+    assert not change_safety(campaign, Safety("ask"), workspace.owner)
+    assert not AuditEntry.objects.filter(action="campaign.safety_changed").exists()
 
 
 def test_the_audience_counted_is_the_audience_planned(workspace: Workspace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from campaigns.engine.forecast import Pace, seconds_for, seconds_for_all
+from campaigns.engine.forecast import DAY, HOUR, Pace, done_within, seconds_for, seconds_for_all, shares
 from campaigns.shown import duration
 
 
@@ -27,9 +27,64 @@ def test_a_device_takes_its_gaps_and_waits_for_its_caps(messages: int, pace: Pac
 
 
 def test_the_last_device_decides_when_people_are_dealt_out_evenly() -> None:
-    assert seconds_for_all(11, [Pace(10, 10), Pace(20, 20)]) == pytest.approx(100)
-    assert seconds_for_all(5, []) is None
-    assert seconds_for_all(2, [Pace(1, 1), Pace(1, 1, daily_cap=0)]) is None
+    assert seconds_for_all(shares(11, [0, 0]), [Pace(10, 10), Pace(20, 20)]) == pytest.approx(100)
+    assert seconds_for_all([], []) is None
+    assert seconds_for_all([1, 1], [Pace(1, 1), Pace(1, 1, daily_cap=0)]) is None
+
+
+@pytest.mark.parametrize(
+    ("people", "known", "cap", "expected"),
+    [
+        (10, [0, 0, 0], None, [4, 3, 3]),
+        (10, [6, 0], None, [8, 2]),
+        (10, [6, 0], 7, [7, 3]),
+        (10, [9, 0], 4, [4, 4]),
+        (10, [0, 0], 3, [3, 3]),
+        (5, [], None, []),
+        (0, [0, 0], None, [0, 0]),
+    ],
+)
+def test_people_get_the_number_they_know_and_the_others_are_dealt_out_within_the_cap(
+    people: int, known: list[int], cap: int | None, expected: list[int]
+) -> None:
+    assert shares(people, known, cap) == expected
+
+
+NINE_TO_FIVE = Pace(60, 60, hours=(9 * HOUR, 17 * HOUR))
+NIGHT = Pace(60, 60, hours=(22 * HOUR, 6 * HOUR))
+
+
+@pytest.mark.parametrize(
+    ("messages", "pace", "at", "hours"),
+    [
+        (60, NINE_TO_FIVE, 9, 1),
+        (60, NINE_TO_FIVE, 8, 2),
+        (60, NINE_TO_FIVE, 18, 16),
+        (480, NINE_TO_FIVE, 9, 8),
+        (540, NINE_TO_FIVE, 9, 25),
+        (960, NINE_TO_FIVE, 16, 48),
+        (60, NIGHT, 23, 1),
+        (60, NIGHT, 5, 1),
+        (120, NIGHT, 5, 18),
+        (60, NIGHT, 7, 16),
+    ],
+)
+def test_a_device_waits_for_its_sending_hours(messages: int, pace: Pace, at: int, hours: float) -> None:
+    found = seconds_for(messages, pace, at * HOUR)
+    assert found == pytest.approx(hours * HOUR, rel=0.01)
+
+
+def test_a_number_that_warms_up_climbs_a_rung_a_day() -> None:
+    pace = Pace(0, 0, daily_cap=100, warm_up=(20, 50))
+    days = [(seconds_for(messages, pace) or 0) // DAY for messages in (20, 21, 70, 71, 170, 171)]
+    assert days == [0, 1, 1, 2, 2, 3]
+
+
+def test_how_many_leave_in_time_is_what_their_seconds_say() -> None:
+    paces = [Pace(10, 10), NINE_TO_FIVE]
+    assert done_within(HOUR, [1_000, 1_000], paces, 8.5 * HOUR) == 360 + 30
+    assert done_within(10 * DAY, [7, 8], paces) == 15
+    assert done_within(0, [7, 8], paces) == 0
 
 
 def test_a_campaign_can_only_slow_a_device_down() -> None:

@@ -20,6 +20,24 @@
       document.getElementById("preview").dispatchEvent(new Event("look"));
     }
   });
+  // One tick for all devices; without a script it stays hidden.
+  const every = document.querySelector("[data-every]");
+  if (every) {
+    const form = document.getElementById("campaign-form");
+    const tick = every.querySelector("input");
+    const boxes = [...form.querySelectorAll(`input[name="${every.dataset.every}"]`)];
+    const look = () => {
+      const count = boxes.filter((box) => box.checked).length;
+      tick.checked = count === boxes.length;
+      tick.indeterminate = count > 0 && count < boxes.length;
+    };
+    tick.addEventListener("change", () => {
+      for (const box of boxes) box.checked = tick.checked;
+    });
+    form.addEventListener("change", look);
+    every.hidden = false;
+    look();
+  }
   document.addEventListener("input", (event) => {
     const chosen = document.getElementById(event.target.dataset.chooses);
     if (chosen && event.target.value) chosen.checked = true;

@@ -1,0 +1,123 @@
+"""What a campaign that has not begun will do: to whom, through which devices, how long, and what deserves a thought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+
+from django.db.models import Count
+from django.utils import timezone
+
+from campaigns.audience import Size, audience_of, size_of
+from campaigns.engine.forecast import HOUR, Pace, done_within, seconds_for_all, shares
+from campaigns.models import Assignment, Campaign, Failover, Tag
+from campaigns.querysets.contacts import ContactQuerySet
+from campaigns.shown import duration
+from devices.models import Device
+from devices.warm_up import caps_ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How the audience meets the devices. ``lasts``: seconds, None without people or a device that can send."""
+
+    lasts: float | None
+    no_room: int
+    in_time: int | None  # people whose message leaves before it expires; None: it never does
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanShown:
+    size: Size
+    tags: list[Tag]
+    devices: list[Device]
+    course: Course
+    warnings: list[str]
+
+    @property
+    def has_hours(self) -> bool:
+        return any(device.sending_from is not None for device in self.devices)
+
+    @property
+    def warms_up(self) -> bool:
+        return any(device.warm_cap is not None for device in self.devices)
+
+
+def plan_of(campaign: Campaign) -> PlanShown:
+    people = audience_of(campaign)
+    size = size_of(people)
+    chosen = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
+    devices = list(chosen.with_shown_state().order_by("name"))
+    tags = [link.tag for link in campaign.tag_links.select_related("tag").order_by("tag__name")]
+    course = course_of(campaign, people, size, devices)
+    return PlanShown(size, tags, devices, course, warnings(campaign, devices, course))
+
+
+def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: Sequence[Device]) -> Course:
+    """``campaign`` may be one that was never saved: what a form says so far. If nothing else uses these devices."""
+    if not size.reachable or not devices:
+        return Course(None, 0, None, size.reachable)
+    known = people_who_know(people, devices) if campaign.assignment == Assignment.STICKY else [0] * len(devices)
+    counts = shares(size.reachable, known, campaign.device_cap)
+    # Whoever has opted out has a place until the device's turn comes to skip them.
+    no_room = 0 if campaign.device_cap is None else max(0, size.people - campaign.device_cap * len(devices))
+    paces = [pace_of(device).slowed(campaign.min_delay) for device in devices]
+    start = (campaign.start_at or timezone.now()).astimezone(devices[0].workspace.zone)
+    at = seconds_of_day(start.time())
+    in_time = None
+    if campaign.expire_after_h is not None:
+        in_time = done_within(campaign.expire_after_h * HOUR, counts, paces, at)
+    return Course(seconds_for_all(counts, paces, at), no_room, in_time, sum(counts))
+
+
+def people_who_know(people: ContactQuerySet, devices: Sequence[Device]) -> list[int]:
+    """How many of these people each device has written to before."""
+    counted = people.order_by().filter(device__in=devices).values_list("device").annotate(Count("pk"))
+    found: dict[int, int] = dict(counted)
+    return [found.get(device.pk, 0) for device in devices]
+
+
+def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> list[str]:
+    """What keeps no campaign from starting, but somebody from being surprised later."""
+    found = []
+    if course.no_room:
+        room = f"{counted(len(devices), 'number')} of at most {campaign.device_cap or 0:,} people each"
+        found.append(f"{counted(course.no_room, 'person', 'people')} {verb(course.no_room, 'get')} nothing: {room}.")
+    if course.in_time is not None and course.in_time < course.people:
+        late = course.people - course.in_time
+        found.append(
+            f"About {counted(late, 'person', 'people')} {verb(late, 'get')} nothing: sending takes about "
+            f"{duration(course.lasts)}, and what has not left {counted(campaign.expire_after_h or 0, 'hour')} after "
+            "the start expires."
+        )
+    if campaign.failover != Failover.WAIT and len(devices) == 1:
+        found.append("There is no other number to send from: choose a second one, or its people wait for it.")
+    return found
+
+
+def pace_of(device: Device) -> Pace:
+    hours = None
+    if device.sending_from is not None and device.sending_to is not None:
+        hours = (seconds_of_day(device.sending_from), seconds_of_day(device.sending_to))
+    return Pace(
+        device.min_delay,
+        device.max_delay,
+        device.hourly_cap,
+        device.daily_cap,
+        hours,
+        tuple(caps_ahead(device)),
+    )
+
+
+def seconds_of_day(at: time | datetime) -> float:
+    return at.hour * 3600 + at.minute * 60 + at.second
+
+
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
+def verb(count: int, word: str) -> str:
+    return f"{word}s" if count == 1 else word
