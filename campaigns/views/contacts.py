@@ -26,7 +26,7 @@ COUNTED = 10_000
 MESSAGES = 50
 TAGS_OFFERED = 200
 OPTED_OUT_BY: dict[str, str] = {
-    SuppressionSource.REPLY: "They answered a message with a request to stop; it was confirmed once.",
+    SuppressionSource.REPLY: "They answered with a request to stop.",
     SuppressionSource.PERSON: "A member of this workspace noted it.",
     SuppressionSource.IMPORT: "It came with an import.",
 }
