@@ -37,6 +37,7 @@ CSRF_TRUSTED_ORIGINS = [*env.words("CSRF_TRUSTED_ORIGINS"), *([SITE_URL] if HTTP
 SESSIONS_DIR = Path(env.text("SESSIONS_DIR", str(VAR_DIR / "sessions")))
 SIMULATOR_SOCKET = env.text("SIMULATOR_SOCKET", str(VAR_DIR / "run" / "simulator"))
 SIMULATOR_CONTROL = env.text("SIMULATOR_CONTROL", str(VAR_DIR / "run" / "simulator-control"))
+SIMULATOR_SEND_TIMEOUT = env.real("SIMULATOR_SEND_TIMEOUT", 75)  # seconds without an answer, then nobody knows
 
 INSTALLED_APPS = [
     "config",

@@ -113,7 +113,8 @@ class Engine:
 
 def programs() -> dict[str, list[str]]:
     """How to start each driver's gateway, after the interpreter's name."""
-    known = {"simulator": ["-m", "devices.gateway.simulator", "--socket", settings.SIMULATOR_SOCKET]}
+    simulator = ["--socket", settings.SIMULATOR_SOCKET, "--send-timeout", str(settings.SIMULATOR_SEND_TIMEOUT)]
+    known = {"simulator": ["-m", "devices.gateway.simulator", *simulator]}
     return {driver: known[driver] for driver in settings.DRIVERS if driver in known}
 
 
