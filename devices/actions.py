@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts import audit
 from accounts.models import User, Workspace
 from accounts.tenancy import beyond_workspace
 from devices import live
-from devices.jobs import hurry
+from devices.jobs import hurry, rouse
 from devices.models import Device, DeviceEvent, DeviceState, Host, Request
+from devices.warm_up import LADDER
 
 
 class Refused(Exception):
@@ -114,15 +117,38 @@ def rename_device(device: Device, by: User, name: str) -> None:
 
 @transaction.atomic
 def set_pace(
-    device: Device, by: User, *, min_delay: float, max_delay: float, hourly_cap: int | None, daily_cap: int | None
+    device: Device,
+    by: User,
+    *,
+    min_delay: float,
+    max_delay: float,
+    hourly_cap: int | None,
+    daily_cap: int | None,
+    sending_from: time | None,
+    sending_to: time | None,
+    warm_up: bool,
 ) -> None:
-    """The next claim obeys the new pace; a gap already drawn stays as it was drawn."""
-    # In milliseconds: PostgreSQL can't multiply 1e-323 s by a draw, and that error would stop every device of a claim.
-    min_delay, max_delay = round(min_delay, 3), round(max_delay, 3)
-    pace = {"min_delay": min_delay, "max_delay": max_delay, "hourly_cap": hourly_cap, "daily_cap": daily_cap}
-    if not Device.objects.filter(pk=device.pk).update(**pace):
+    """The next claim obeys the new pace; a gap already drawn stays as it was drawn, a warm-up keeps its rung."""
+    pace = {
+        # In milliseconds: PostgreSQL can't multiply 1e-323 s by a draw, and the error would stop all of a claim.
+        "min_delay": round(min_delay, 3),
+        "max_delay": round(max_delay, 3),
+        "hourly_cap": hourly_cap,
+        "daily_cap": daily_cap,
+        "sending_from": sending_from,
+        "sending_to": sending_to,
+    }
+    this = Device.objects.filter(pk=device.pk)
+    if not this.update(**pace):
         raise Refused("This device was removed meanwhile.")
-    _note(device, by, "pace changed", **pace)
+    if not warm_up:
+        this.update(warm_cap=None, warm_day=None, warm_replies=0)
+    else:
+        today = timezone.now().astimezone(device.workspace.zone).date()
+        this.filter(warm_cap__isnull=True).update(warm_cap=LADDER[0], warm_day=today, warm_replies=0)
+    hours = {name: pace[name] and f"{pace[name]:%H:%M}" for name in ("sending_from", "sending_to")}
+    _note(device, by, "pace changed", **{**pace, **hours, "warm_up": warm_up})
+    rouse("campaign", [(device.owner_id, device.pk)])  # it may be waiting for a tomorrow that has just come nearer
     live.push_devices([device.pk])
 
 

@@ -151,7 +151,7 @@ class Device(TenantModel):
 
     def clean(self) -> None:
         if self.max_delay is not None and self.min_delay is not None and self.max_delay < self.min_delay:
-            raise ValidationError({"max_delay": "The longest delay is at least the shortest delay."})
+            raise ValidationError({"max_delay": "The longest gap is at least the shortest gap."})
 
     @property
     def is_linked(self) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
 from django.utils import timezone
 
 from devices.models import Device, DeviceEvent, DeviceState
+from devices.warm_up import cap_today
 
 
 class Shown(NamedTuple):
@@ -83,6 +86,67 @@ def used_this_hour(device: Device) -> int:
     if start is None or f"{start.astimezone(zone):{hour}}" != f"{timezone.now().astimezone(zone):{hour}}":
         return 0
     return device.hour_used
+
+
+# Why a claim gives a device nothing now, in its words.
+HELD = {
+    "in_flight": "A message is on its way.",
+    "offline": "It is not online.",
+    "pace": "The gap after its last message.",
+    "hourly_cap": "This hour's messages are used up.",
+    "daily_cap": "Today's messages are used up.",
+    "warm_up": "Today's messages of its warm-up are used up.",
+    "sending_hours": "Outside its sending hours.",
+}
+
+
+class Held(NamedTuple):
+    """``until`` None: nobody knows until when."""
+
+    verdict: str
+    until: datetime | None
+
+    @property
+    def reason(self) -> str:
+        return HELD[self.verdict]
+
+
+def held(device: Device) -> Held | None:
+    """What keeps it from sending now, the longest hold of all; ``device`` comes from ``with_shown_state()``.
+
+    Judged like the claim (`campaigns.outbox.claim`), which alone decides.
+    """
+    if device.open_message is not None:
+        return Held("in_flight", None)
+    if device.shown_state != DeviceState.ONLINE:
+        return Held("offline", None)
+    holds = [hold for hold in _holds(device, timezone.now()) if hold.until is not None]
+    return max(holds, key=lambda hold: hold.until or device.next_send_at, default=None)
+
+
+def _holds(device: Device, now: datetime) -> Iterator[Held]:
+    local = now.astimezone(device.workspace.zone)
+    if device.next_send_at > now:
+        yield Held("pace", device.next_send_at)
+    cap = cap_today(device)
+    if cap is not None and used_today(device) >= cap:
+        warming = device.warm_cap is not None and (device.daily_cap is None or device.warm_cap < device.daily_cap)
+        yield Held("warm_up" if warming else "daily_cap", _on_day(local, 1, time.min))
+    if device.hourly_cap is not None and used_this_hour(device) >= device.hourly_cap:
+        yield Held("hourly_cap", local.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
+    begin, end, clock = device.sending_from, device.sending_to, local.time()
+    if begin and end and not (begin <= clock < end if begin < end else clock >= begin or clock < end):
+        yield Held("sending_hours", _on_day(local, int(clock >= begin), begin))
+
+
+def _on_day(local: datetime, days: int, at: time) -> datetime:
+    return datetime.combine(local.date() + timedelta(days=days), at, local.tzinfo)
+
+
+def may_send_at(device: Device) -> datetime:
+    """When it may send at the earliest, as far as anybody knows."""
+    hold = held(device)
+    return hold.until if hold and hold.until else device.next_send_at
 
 
 def event_word(event: DeviceEvent) -> str:

@@ -15,6 +15,11 @@ def caps_ahead(device: Device) -> list[int]:
     return [rung if device.daily_cap is None else min(rung, device.daily_cap) for rung in rungs]
 
 
+def cap_today(device: Device) -> int | None:
+    """What a claim holds it to: the stricter of its daily cap and its warm-up."""
+    return min((cap for cap in (device.daily_cap, device.warm_cap) if cap is not None), default=None)
+
+
 def rung(device: Device) -> int:
     """On which rung it stands, counted from 1."""
     return sum(step < (device.warm_cap or 0) for step in LADDER) + 1

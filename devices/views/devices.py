@@ -83,7 +83,7 @@ def device(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         "unsent": unsent_messages(device),
         "page": Paginator(device.events.order_by("-id"), EVENTS_A_PAGE).get_page(request.GET.get("page")),
         "can_manage": can_manage,
-        "pace": PaceForm(instance=device) if can_manage else None,
+        "pace": PaceForm(instance=device, zone=request.workspace.timezone) if can_manage else None,
         "rename": RenameForm(instance=device) if can_manage else None,
     }
     return render(request, REGIONS.get(request.htmx.target or "", "devices/device.html"), context)
@@ -109,13 +109,13 @@ def rename(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 @workspace_role("manager")
 def pace(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     device = find_device(request, uuid)
-    form = PaceForm(request.POST, instance=Device())
+    form = PaceForm(request.POST, instance=Device(), zone=request.workspace.timezone)
     if form.is_valid():
         try:
             actions.set_pace(device, request.user, **form.cleaned_data)
         except actions.Refused as refusal:
             form.add_error(None, str(refusal))
-    context = {"device": device, "pace": form, "saved": form.is_valid()}
+    context = {"device": find_device(request, uuid), "pace": form, "saved": form.is_valid()}
     return render(request, "devices/_pace.html", context, status=422 if form.errors else 200)
 
 

@@ -13,6 +13,7 @@ from accounts.models import AuditEntry, User, Workspace
 from accounts.tenancy import tenant_scope
 from campaigns.actions.direct import send_test
 from devices import actions
+from devices.jobs import host_queue
 from devices.models import Device, DeviceEvent, DeviceState, Host, Request
 from tests.factories import make_campaign, make_device, make_host, make_workspace
 
@@ -214,10 +215,33 @@ def test_renaming_to_a_taken_name_changes_nothing(workspace: Workspace, alice: U
     assert deeds(workspace) == []
 
 
+PACE: dict[str, Any] = {
+    "min_delay": 10,
+    "max_delay": 30,
+    "hourly_cap": None,
+    "daily_cap": None,
+    "sending_from": None,
+    "sending_to": None,
+    "warm_up": False,
+}
+
+
+def test_a_new_pace_wakes_a_device_that_waits_for_tomorrow(
+    workspace: Workspace, alice: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    host = make_host()
+    device = make_device(workspace, owner=host, daily_cap=1)
+    queue = host_queue("campaign", host.pk)
+    with django_capture_on_commit_callbacks(execute=True):
+        actions.set_pace(device, alice, **{**PACE, "daily_cap": 100})
+    assert [job.args for job in queue.jobs] == [[[device.pk]]]
+    queue.delete()
+
+
 def test_setting_the_pace_touches_only_the_pace(workspace: Workspace, alice: User) -> None:
     device = make_device(workspace, epoch=3)
     Device.objects.filter(pk=device.pk).update(epoch=4, state=DeviceState.OFFLINE)  # the engine, meanwhile
-    actions.set_pace(device, alice, min_delay=1, max_delay=2, hourly_cap=60, daily_cap=None)
+    actions.set_pace(device, alice, **{**PACE, "min_delay": 1, "max_delay": 2, "hourly_cap": 60})
     device.refresh_from_db()
     assert (device.min_delay, device.max_delay, device.hourly_cap, device.daily_cap) == (1, 2, 60, None)
     assert (device.epoch, device.state) == (4, DeviceState.OFFLINE)
@@ -225,7 +249,7 @@ def test_setting_the_pace_touches_only_the_pace(workspace: Workspace, alice: Use
 
 def test_a_pace_too_fine_to_reckon_with_is_no_pace(workspace: Workspace, alice: User) -> None:
     device = make_device(workspace)
-    actions.set_pace(device, alice, min_delay=0, max_delay=5e-324, hourly_cap=None, daily_cap=None)
+    actions.set_pace(device, alice, **{**PACE, "min_delay": 0, "max_delay": 5e-324})
     device.refresh_from_db()
     assert (device.min_delay, device.max_delay) == (0, 0)
     with connection.cursor() as cursor:  # what a claim does with it, for every device of its host at once

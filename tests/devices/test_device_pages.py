@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -276,11 +276,82 @@ def test_the_pace_is_saved_or_refused_beside_the_field(as_alice: Client, workspa
     wrong = as_alice.post(url("pace", device), {"min_delay": "9", "max_delay": "4", "hourly_cap": "0", "daily_cap": ""})
     page = wrong.content.decode()
     assert wrong.status_code == 422
-    assert "The longest delay is at least the shortest delay." in page
+    assert "The longest gap is at least the shortest gap." in page
     assert "greater than or equal to 1" in page
     assert 'value="9"' in page
     device.refresh_from_db()
     assert device.min_delay == 1.5
+
+
+PACE = {"min_delay": "10", "max_delay": "30", "hourly_cap": "", "daily_cap": ""}
+
+
+def test_sending_hours_are_saved_and_named_with_their_zone(as_alice: Client, workspace: Workspace) -> None:
+    device = online(workspace)
+    assert f"Time in {workspace.timezone}." in as_alice.get(url("device", device)).content.decode()
+    as_alice.post(url("pace", device), {**PACE, "sending_from": "22:00", "sending_to": "06:30"})
+    device.refresh_from_db()
+    assert (device.sending_from, device.sending_to) == (time(22), time(6, 30))
+    page = as_alice.get(url("device", device)).content.decode()
+    assert 'value="22:00"' in page
+    assert 'value="06:30"' in page
+    as_alice.post(url("pace", device), {**PACE, "sending_from": "", "sending_to": ""})
+    device.refresh_from_db()
+    assert (device.sending_from, device.sending_to) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("hours", "field", "said"),
+    [
+        ({"sending_from": "09:00"}, "sending_to", "Give both times, or neither."),
+        ({"sending_to": "09:00"}, "sending_from", "Give both times, or neither."),
+        ({"sending_from": "09:00", "sending_to": "09:00"}, "sending_to", "Choose another end than the beginning"),
+        ({"sending_from": "25:00", "sending_to": "09:00"}, "sending_from", "Enter a valid time."),
+    ],
+)
+def test_sending_hours_that_make_no_sense_are_refused_beside_their_field(
+    as_alice: Client, workspace: Workspace, hours: dict[str, str], field: str, said: str
+) -> None:
+    device = online(workspace)
+    answer = as_alice.post(url("pace", device), {**PACE, **hours})
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert said in page[page.index(f'id="error_1_id_{field}"') :][:300]
+    assert page.count("invalid-feedback") == 1
+    device.refresh_from_db()
+    assert (device.sending_from, device.sending_to) == (None, None)
+
+
+def test_a_warm_up_begins_on_the_lowest_rung_keeps_its_rung_and_ends(as_alice: Client, workspace: Workspace) -> None:
+    device = online(workspace)
+    page = as_alice.post(url("pace", device), {**PACE, "warm_up": "on"}).content.decode()
+    assert "20 → 50 → 120 → 300 messages a day" in page
+    assert "Now at <strong>20</strong>" in page
+    device.refresh_from_db()
+    assert (device.warm_cap, device.warm_day) == (20, timezone.now().astimezone(workspace.zone).date())
+    Device.objects.filter(pk=device.pk).update(warm_cap=120, warm_replies=4)
+    as_alice.post(url("pace", device), {**PACE, "max_delay": "31", "warm_up": "on"})
+    device.refresh_from_db()
+    assert (device.warm_cap, device.warm_replies) == (120, 4)
+    assert "step 3 of 4" in region(as_alice, url("device", device), "device-today")
+    as_alice.post(url("pace", device), PACE)
+    device.refresh_from_db()
+    assert (device.warm_cap, device.warm_day, device.warm_replies) == (None, None, 0)
+
+
+def test_the_budget_of_the_day_is_the_stricter_of_cap_and_warm_up(as_alice: Client, workspace: Workspace) -> None:
+    device = online(workspace, daily_cap=200, warm_cap=50)
+    assert "of 50" in region(as_alice, url("device", device), "device-today")
+    assert "warming up" in region(as_alice, reverse("devices:index"))
+    Device.objects.update(warm_cap=300)
+    assert "of 200" in region(as_alice, url("device", device), "device-today")
+
+
+def test_a_viewer_reads_hours_and_warm_up(as_bob: Client, workspace: Workspace) -> None:
+    device = online(workspace, sending_from=time(9), sending_to=time(17, 30), warm_cap=120)
+    page = as_bob.get(url("device", device)).content.decode()
+    assert "09:00 to 17:30" in page
+    assert "120 a day, step 3 of 4" in page
 
 
 def test_removing_leads_to_the_list_or_explains(as_alice: Client, workspace: Workspace) -> None:
