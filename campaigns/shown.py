@@ -98,7 +98,12 @@ def shown_message(message: Message) -> Shown:
 
 def _shown_message(message: Message) -> Shown:
     shown = MESSAGE_STATES[message.state]
-    return shown._replace(reason=reason_in_words(message.reason)) if message.reason else shown
+    if not message.reason:
+        return shown
+    words = reason_in_words(message.reason)
+    if message.state in (lifecycle.UNCERTAIN, lifecycle.ASSUMED):
+        words = f"{words.rstrip('.')}. {shown.reason}"
+    return shown._replace(reason=words)
 
 
 def reason_in_words(reason: str) -> str:
@@ -107,7 +112,7 @@ def reason_in_words(reason: str) -> str:
     if head in REASONS:
         return f"{REASONS[head]}{rest and ' ' + rest.strip()}"
     if head.startswith("refused "):
-        return f"WhatsApp refused it (error {head.removeprefix('refused ')}).{rest}"
+        return f"WhatsApp refused it (error {head.removeprefix('refused ')}){rest and ':' + rest}"
     said = reason.replace("_", " ")
     return said[:1].upper() + said[1:]
 

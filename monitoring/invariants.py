@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from campaigns.engine.lifecycle import MESSAGE_STATES
+from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 
 COUNTS_SQL = """
 SELECT c.uuid, c.name, c.state, c.recipients, coalesce(n.counts, '{{}}'::jsonb)
@@ -60,8 +60,17 @@ VIOLATIONS: tuple[tuple[str, str], ...] = (
         "a message left without a journaled attempt",
         """
         SELECT id::text FROM campaigns_message
-        WHERE state IN ('sending', 'sent', 'delivered', 'read', 'uncertain')
+        WHERE state IN ('sending', 'sent', 'delivered', 'read', 'uncertain', 'assumed')
           AND (tag IS NULL OR attempts = 0 OR attempted_at IS NULL)
+        """,
+    ),
+    (
+        "a message is uncertain without a doubt, or doubted although it is not",
+        """
+        SELECT coalesce(m.id, u.message_id)::text
+        FROM (SELECT id FROM campaigns_message WHERE state = 'uncertain') m
+        FULL JOIN campaigns_uncertain u ON u.message_id = m.id
+        WHERE m.id IS NULL OR u.id IS NULL
         """,
     ),
     (
@@ -73,13 +82,24 @@ VIOLATIONS: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
-        "an epoch went back",
+        "an epoch went back",  # an epoch is its device's; a moved message has attempts at several
         """
-        SELECT m.id::text FROM campaigns_message m JOIN campaigns_attempt a ON a.message_id = m.id
-        WHERE a.epoch > m.epoch
+        SELECT m.id::text FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+        JOIN campaigns_attempt a ON a.message_id = m.id AND a.device_id = s.device_id WHERE a.epoch > m.epoch
+        UNION ALL
+        SELECT a.message_id::text FROM campaigns_attempt a
+        JOIN campaigns_attempt later ON later.message_id = a.message_id AND later.device_id = a.device_id
+        WHERE later.number > a.number AND later.epoch < a.epoch
         UNION ALL
         SELECT m.id::text FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
         JOIN devices_device d ON d.id = s.device_id WHERE m.epoch > d.epoch
+        """,
+    ),
+    (
+        "a device got more people of a campaign than its cap",
+        """
+        SELECT s.id::text FROM campaigns_stream s JOIN campaigns_campaign c ON c.id = s.campaign_id
+        WHERE {people} > c.device_cap
         """,
     ),
     (
@@ -158,7 +178,8 @@ def _campaign(row: tuple[Any, ...]) -> dict[str, Any]:
 
 def _violation(cursor: Any, what: str, query: str) -> dict[str, Any] | None:
     counters = ", ".join(f"('{state}', s.\"{state}\")" for state in MESSAGE_STATES)
-    cursor.execute(query.replace("{counters}", counters))
+    people = " + ".join(f's."{state}"' for state in MESSAGE_STATES if state != SKIPPED)
+    cursor.execute(query.replace("{counters}", counters).replace("{people}", people))
     rows = [row[0] for row in cursor.fetchall()]
     return {"what": what, "count": len(rows), "which": rows[:SHOWN]} if rows else None
 

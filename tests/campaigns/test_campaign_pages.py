@@ -725,11 +725,12 @@ def test_a_doubt_says_what_happens_by_itself(workspace: Workspace, alice: Client
 
 def test_what_is_assumed_is_shown_apart(workspace: Workspace, alice: Client) -> None:
     campaign = varied_campaign(workspace, rounds=2)
+    Message.objects.filter(campaign=campaign, state="assumed").update(reason="disconnected before the ack")
     page = alice.get(at("campaign", campaign))
     assert "Sent 8 2 assumed" in words(page)
     assert "2 of those sent are assumed : WhatsApp never confirmed them." in words(page)
     found = alice.get(at("recipients", campaign, "?figure=sent&state=assumed"))
-    assert "Assumed sent Nobody knows; counted as sent." in words(found)
+    assert "Assumed sent Disconnected before the ack. Nobody knows; counted as sent." in words(found)
     assert [row.message.state for row in found.context["rows"]] == ["assumed", "assumed"]
     Message.objects.filter(campaign=campaign, state="assumed").update(state="sent")
     count_again(campaign)
@@ -764,7 +765,7 @@ def test_p12_the_list_shows_every_earlier_try_with_its_reason(workspace: Workspa
             outcome=outcome,
         )
     found = words(alice.get(at("recipients", campaign, "?figure=failed")))
-    assert re.search(r"2 earlier tries .*Websocket not connected.*WhatsApp refused it \(error 503\)\. busy", found)
+    assert re.search(r"2 earlier tries .*Websocket not connected.*WhatsApp refused it \(error 503\): busy", found)
 
 
 def test_a_message_that_is_tried_again_is_shown_as_it_would_read_now(workspace: Workspace, alice: Client) -> None:

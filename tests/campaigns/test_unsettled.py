@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,11 +69,11 @@ def devices_of(campaign: Campaign) -> list[Device]:
 def claim(lease: Lease, device: Device) -> Claimed | None:
     """What the device would send now; it is asked again where the first answer only tidied up."""
     for _ in range(3):
-        [answer] = outbox.claim(lease, [Ask(device.pk, 1, 0.5, secrets.token_bytes(32))])
-        if isinstance(answer, Claimed):
-            return answer
-        if answer.reason != "again":
-            return None
+        for answer in outbox.claim(lease, [Ask(device.pk, 1, 0.5, secrets.token_bytes(32))]):
+            if isinstance(answer, Claimed):
+                return answer
+            if answer.reason != "again":
+                return None
     return None
 
 
@@ -131,6 +132,28 @@ def test_14_a_retry_returns_exactly_the_failed_rows_shown_each_once(
     assert retry_failed(Selection(campaign, now()), by) == 5
     entries = AuditEntry.objects.filter(target=campaign.target, action="campaign.failed_retried")
     assert [(entry.actor, entry.detail["people"]) for entry in entries] == [(by, 5), (by, 5)]
+    assert_true_to_the_rows(campaign)
+
+
+def test_ten_people_who_retry_at_once_while_it_is_sent_return_each_message_once(
+    workspace: Workspace, lease: Lease, by: User
+) -> None:
+    campaign = running(workspace, lease, people=40, devices=4)
+    failed = all_end(campaign, lease, "dead")
+    selection = Selection(campaign, now())
+
+    def retry(number: int) -> int:
+        try:
+            if number % 2:
+                return retry_failed(selection, by)
+            all_end(campaign, lease, "dead")
+            return 0
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as pool:
+        assert sum(pool.map(retry, range(20))) == len(failed) == 40
+    assert set(Message.objects.filter(campaign=campaign).values_list("attempts", flat=True)) <= {1, 2}
     assert_true_to_the_rows(campaign)
 
 
@@ -326,6 +349,16 @@ def test_single_messages_wait_for_a_person_whatever_their_age(workspace: Workspa
     assert settle_doubts() == 0
     message.refresh_from_db()
     assert message.state == "uncertain"
+
+
+def test_the_audit_finds_a_message_that_no_evidence_would_be_looked_for(workspace: Workspace, lease: Lease) -> None:
+    campaign = running(workspace, lease, people=2)
+    lost, _ = all_end(campaign, lease, "uncertain")
+    assert_true_to_the_rows(campaign)
+    doubt = Uncertain.objects.get(message=lost)
+    doubt.delete()
+    what = "a message is uncertain without a doubt, or doubted although it is not"
+    assert [found["which"] for found in audit()["violations"] if found["what"] == what] == [[str(lost)]]
 
 
 def test_the_clock_looks_at_doubts() -> None:
