@@ -25,6 +25,7 @@ from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device, DeviceState
 from devices.shown import Shown as ShownDevice
+from devices.shown import may_send_at
 from devices.shown import shown as shown_device
 
 WINDOW = 300  # seconds a rate looks back
@@ -248,7 +249,7 @@ def device_row(campaign: Campaign, stream: Stream, device: Device) -> DeviceRow:
         device=device,
         figures=own,
         state=shown_device(device),
-        next_send=max(device.next_send_at, stream.next_due or device.next_send_at) if sends else None,
+        next_send=max(may_send_at(device), stream.next_due or device.next_send_at) if sends else None,
         lasts=seconds_for(own["remaining"], pace_of(device).slowed(stream.min_delay), at),
         waits=open_ends and not online,
     )
