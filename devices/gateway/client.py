@@ -90,6 +90,11 @@ class Gateway:
         """Stop (True) or go on (False) taking events, when they come faster than they can be settled."""
         self._link.hold(held)
 
+    def kill(self) -> None:
+        """SIGKILL, for one that stands still. What it had said before is handed over first, then comes `on_exit`."""
+        if self._process and self.alive:
+            self._process.kill()
+
     async def stop(self, timeout: float = 5.0) -> None:
         """End the gateway by closing its socket, after `timeout` seconds by SIGKILL; `on_exit` comes first."""
         self._link.hold(False)

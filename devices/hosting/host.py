@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from devices.hosting import leases, watchdog
-from devices.hosting.leases import Abandon, Lease, LeaseTimes
+from devices.hosting.leases import Abandon, Lease, LeaseTimes, OwnedDevice
 from devices.hosting.sessions import Sessions
 from devices.hosting.threads import DatabaseThread
 from devices.hosting.watchdog import Watchdog
@@ -17,19 +19,28 @@ logger = logging.getLogger(__name__)
 LOOK_S = 2.0
 RETRY_S = 1.0
 TAKE_AT_ONCE = 1_000
+GIVE_AT_ONCE = 50  # handed over in small batches: what a host gives up is offline until the next one has it
+Meters = Callable[[], dict[str, Any]]
 
 
 class Host:
     """The duties of one host. ``lost`` is set when another incarnation has the id: stop at once."""
 
     def __init__(
-        self, lease: Lease, times: LeaseTimes, drivers: Sequence[str], sessions: Sessions, abandon: Abandon
+        self,
+        lease: Lease,
+        times: LeaseTimes,
+        drivers: Sequence[str],
+        sessions: Sessions,
+        abandon: Abandon,
+        meters: Meters = dict,
     ) -> None:
         self.lease = lease
         self.times = times
         self.drivers = drivers
         self.sessions = sessions
         self.abandon = abandon
+        self.meters = meters
         self.watchdog = Watchdog(times)
         self.lost = asyncio.Event()
         self._renewals = DatabaseThread("lease")  # its own: no takeover that waits for a lock may cost the lease
@@ -62,7 +73,7 @@ class Host:
             await asyncio.sleep(pause)
             began = watchdog.now()
             try:
-                if not await self._renewals.run(leases.renew, self.lease, self.times):
+                if not await self._renewals.run(leases.renew, self.lease, self.times, self._told()):
                     logger.error("Another engine took this host's id over: this one ends")
                     self.lost.set()
                     return
@@ -70,9 +81,18 @@ class Host:
                 pause = self.times.renew
             except Exception:
                 logger.exception("The lease could not be renewed")
-                pause = min(
-                    RETRY_S, self.times.renew
-                )  # PostgreSQL may be back long before the watchdog's patience ends
+                # PostgreSQL may be back long before the watchdog's patience ends.
+                pause = min(RETRY_S, self.times.renew)
+
+    def _told(self) -> dict[str, Any] | None:
+        """What the heartbeat says beside "alive"; no figure that cannot be told may cost the lease."""
+        try:
+            meters = self.meters()
+            json.dumps(meters, allow_nan=False)
+            return meters
+        except Exception:
+            logger.exception("The host's meters could not be read")
+            return None
 
     async def _take_for_ever(self) -> None:
         """At first everything a dead predecessor with this id owned, then whatever nobody living owns."""
@@ -99,17 +119,18 @@ class Host:
             self.sessions.reopen(device)
         return False
 
-    async def _take_share(self) -> list[leases.OwnedDevice]:
-        mine, share = await self._database.run(leases.fair_share, self.lease)
-        if mine > share:
-            released = await self._database.run(leases.release_surplus, self.lease, mine - share)
-            for device_id in released:
-                self.sessions.drop(device_id)
-            return []
-        if mine == share:
-            return []
-        room = min(TAKE_AT_ONCE, share - mine)
-        return await self._database.run(leases.take, self.lease, self.drivers, self.abandon, room=room)
+    async def _take_share(self) -> list[OwnedDevice]:
+        taken: list[OwnedDevice] = []
+        for share in await self._database.run(leases.fair_shares, self.lease):
+            missing = share.fair - share.mine
+            if missing < 0:
+                given = min(-missing, GIVE_AT_ONCE)
+                for device_id in await self._database.run(leases.release_surplus, self.lease, share.driver, given):
+                    self.sessions.drop(device_id)
+            elif missing:
+                room = min(TAKE_AT_ONCE, missing)
+                taken += await self._database.run(leases.take, self.lease, [share.driver], self.abandon, room=room)
+        return taken
 
     async def _look_for_ever(self) -> None:
         since_all = 0.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -91,7 +93,7 @@ def begin(host_id: str, drivers: Sequence[str], times: LeaseTimes) -> Lease:
             ON CONFLICT (id) DO UPDATE SET
                 incarnation = h.incarnation + 1, lease_until = EXCLUDED.lease_until, heartbeat_at = now(),
                 started_at = now(), drivers = EXCLUDED.drivers, hostname = EXCLUDED.hostname, pid = EXCLUDED.pid,
-                retiring = false
+                meters = '{}', retiring = false
             RETURNING incarnation
             """,
             [host_id, times.ttl, list(drivers), socket.gethostname()[:120], os.getpid()],
@@ -99,13 +101,16 @@ def begin(host_id: str, drivers: Sequence[str], times: LeaseTimes) -> Lease:
         return Lease(host_id, cursor.fetchone()[0])
 
 
-def renew(lease: Lease, times: LeaseTimes) -> bool:
-    """Prolong the lease; false when a newer incarnation took the id over: stop at once."""
+def renew(lease: Lease, times: LeaseTimes, meters: dict[str, Any] | None = None) -> bool:
+    """Prolong the lease; false when a newer incarnation took the id over: stop at once.
+
+    ``meters`` is what the host says of itself, None to say nothing new.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE devices_host SET lease_until = now() + %s * interval '1 second', heartbeat_at = now() "
-            "WHERE id = %s AND incarnation = %s",
-            [times.ttl, lease.host, lease.incarnation],
+            "UPDATE devices_host SET lease_until = now() + %s * interval '1 second', heartbeat_at = now(), "
+            "meters = coalesce(%s::jsonb, meters) WHERE id = %s AND incarnation = %s",
+            [times.ttl, None if meters is None else json.dumps(meters), lease.host, lease.incarnation],
         )
         return cursor.rowcount == 1
 
@@ -217,36 +222,72 @@ def _owned(query: str, lease: Lease) -> list[OwnedDevice]:
         return [OwnedDevice(*row) for row in cursor.fetchall()]
 
 
-def fair_share(lease: Lease) -> tuple[int, int]:
-    """(devices this host has, devices it should have at most): an even split over the living hosts."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of one driver's devices: how many this host has, and how many it should have."""
+
+    driver: str
+    mine: int
+    fair: int
+
+
+SHARES_SQL = """
+WITH hosts AS (
+    SELECT h.id, driver, count(*) OVER (PARTITION BY driver) AS hosts,
+           row_number() OVER (PARTITION BY driver ORDER BY h.id) - 1 AS place
+    FROM devices_host h, jsonb_array_elements_text(h.drivers) AS driver
+    WHERE h.lease_until > now() AND NOT h.retiring
+), counted AS (
+    SELECT driver, count(*) AS total, count(*) FILTER (WHERE owner_id = %(host)s) AS mine
+    FROM devices_device
+    WHERE (phone IS NOT NULL AND state <> ALL(%(ended)s)) OR request <> '' OR open_message IS NOT NULL
+    GROUP BY driver
+)
+SELECT driver, coalesce(mine, 0), coalesce(total / hosts + (place < total %% hosts)::int, 0)
+FROM hosts LEFT JOIN counted USING (driver)
+WHERE id = %(host)s
+ORDER BY driver
+"""
+
+
+def fair_shares(lease: Lease) -> list[Share]:
+    """An even split of each driver's devices over the living hosts that can start it; what is left over goes by id.
+
+    The shares of a driver add up to its devices: who has too many is never waited for by nobody.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT count(*) FILTER (WHERE owner_id = %s), count(*),
-                   greatest(1, (SELECT count(*) FROM devices_host WHERE lease_until > now() AND NOT retiring))
-            FROM devices_device
-            WHERE (phone IS NOT NULL AND state <> ALL(%s)) OR request <> '' OR open_message IS NOT NULL
-            """,
-            [lease.host, ENDED],
-        )
-        mine, everything, hosts = cursor.fetchone()
-        return mine, -(-everything // hosts)
+        cursor.execute(SHARES_SQL, {"host": lease.host, "ended": ENDED})
+        return [Share(*row) for row in cursor.fetchall()]
 
 
-def release_surplus(lease: Lease, surplus: int) -> list[int]:
-    """Give up to ``surplus`` idle devices back, for hosts that have fewer; returns their ids."""
+def release_surplus(lease: Lease, driver: str, surplus: int) -> list[int]:
+    """Give up to ``surplus`` idle devices back, for hosts that have fewer; returns their ids.
+
+    Those that are not online first, then those that may rest longest: nobody's message should wait for the move.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH idle AS MATERIALIZED (
                 SELECT id FROM devices_device
-                WHERE owner_id = %s AND open_message IS NULL AND request = '' AND state = 'online'
-                ORDER BY next_send_at DESC LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+                WHERE owner_id = %(host)s AND driver = %(driver)s AND open_message IS NULL AND request = ''
+                  AND phone IS NOT NULL AND state <> ALL(%(ended)s)
+                  AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
+                ORDER BY state = 'online', next_send_at DESC LIMIT %(surplus)s FOR NO KEY UPDATE SKIP LOCKED
             )
-            UPDATE devices_device d SET owner_id = NULL, epoch = epoch + 1, state = 'connecting', state_reason = ''
+            UPDATE devices_device d SET
+                owner_id = NULL, epoch = epoch + 1,
+                state = CASE d.state WHEN 'banned' THEN d.state ELSE 'connecting' END,
+                state_reason = CASE d.state WHEN 'banned' THEN d.state_reason ELSE '' END
             FROM idle WHERE d.id = idle.id
             RETURNING d.id
             """,
-            [lease.host, surplus],
+            {
+                "host": lease.host,
+                "incarnation": lease.incarnation,
+                "driver": driver,
+                "ended": ENDED,
+                "surplus": surplus,
+            },
         )
         return [row[0] for row in cursor.fetchall()]

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 RESTART_PAUSE_S = 1.0
 FLUSH_S = 0.1
+HEARTBEAT_S = 5.0
+SILENCE_S = 30.0  # a gateway that says no word for so long stands still
 RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
@@ -69,6 +71,9 @@ class GatewaySlot:
     driver: str
     devices: set[int] = field(default_factory=set)
     process: Gateway | None = None
+    heard: bool = False  # since the last heartbeat
+    silent: int = 0  # heartbeats in a row that nothing answered
+    stats: contract.StatsReport | None = None
 
 
 class Sessions:
@@ -101,12 +106,13 @@ class Sessions:
     async def run(self) -> None:
         for driver in self.programs:
             self._slot_for(driver)  # ready before the first device is paired
-        await asyncio.gather(self._open_on_ramp(), self._flush_for_ever())
+        await asyncio.gather(self._open_on_ramp(), self._flush_for_ever(), self._watch_for_ever())
 
     def keep(self, device: OwnedDevice) -> None:
         """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
         known = self.sessions.get(device.id)
         if known and known.device.epoch == device.epoch:
+            self._weigh(known, device.weight)
             return
         if known:
             known.device, known.state = device, device.state
@@ -116,6 +122,14 @@ class Sessions:
             known = self.sessions[device.id] = Session(device, slot, device.state)
         if known.stays_open:
             self._to_open[device.id] = None
+
+    def _weigh(self, session: Session, weight: int) -> None:
+        """Staff may have given the workspace another weight meanwhile."""
+        device = session.device
+        if device.weight != weight:
+            session.device = replace(device, weight=weight)
+            if session.state == "online":
+                self.sending.on_online([(device.id, device.epoch, device.workspace, weight)])
 
     def reopen(self, device: OwnedDevice) -> None:
         """Connect a device whose ban is over."""
@@ -185,6 +199,17 @@ class Sessions:
         """A gateway does not keep up: claim nothing more for now."""
         return any(slot.process is not None and slot.process.congested for slot in self.slots)
 
+    def meters(self) -> dict[str, Any]:
+        """For the host's heartbeat."""
+        told = [slot.stats for slot in self.slots if slot.process and slot.stats]
+        return {
+            "devices": len(self.sessions),
+            "online": sum(session.state == "online" for session in self.sessions.values()),
+            "gateways": sum(slot.process is not None for slot in self.slots),
+            "gateway_rss_mb": round(sum(stats.rss_mb for stats in told), 1),
+            "gateway_cpu_s": round(sum(stats.cpu_s for stats in told), 1),
+        }
+
     async def stop(self) -> None:
         self._stopping = True
         for task in self._tasks:
@@ -220,7 +245,7 @@ class Sessions:
     def _lost(self, slot: GatewaySlot, process: Gateway) -> None:
         if slot.process is not process:
             return
-        slot.process = None
+        slot.process, slot.stats, slot.silent = None, None, 0
         if self._stopping:
             return
         logger.error("A gateway ended; its %d devices are opened again", len(slot.devices))
@@ -233,6 +258,28 @@ class Sessions:
             elif session.stays_open:
                 self._report(session, "connecting", "The gateway is being restarted")
         self._spawn(self._restart(slot))
+
+    async def _watch_for_ever(self) -> None:
+        """Nobody is told when a gateway stands still: its socket stays open. So each is asked for a word.
+
+        Heartbeats without an answer are counted, and not seconds: after the engine itself stood still, what its
+        gateways said meanwhile is yet to be read.
+        """
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            for slot in self.slots:
+                self._beat(slot)
+
+    def _beat(self, slot: GatewaySlot) -> None:
+        if slot.process is None:
+            return
+        slot.silent = 0 if slot.heard else slot.silent + 1
+        slot.heard = False
+        if slot.silent * HEARTBEAT_S >= SILENCE_S:
+            logger.error("A gateway says nothing any more and is killed")
+            slot.process.kill()
+        else:
+            slot.process.post([contract.Stats(0)])
 
     async def _restart(self, slot: GatewaySlot) -> None:
         await asyncio.sleep(RESTART_PAUSE_S)
@@ -268,6 +315,7 @@ class Sessions:
     # ------------------------------------------------------------------ what gateways say
 
     def _hear(self, slot: GatewaySlot, events: list[Event]) -> None:
+        slot.heard = True
         for event in events:
             if isinstance(event, contract.Wire):
                 continue  # every outcome carries the same instant
@@ -279,6 +327,8 @@ class Sessions:
                 self.sending.on_incoming(event)
             elif isinstance(event, contract.Found):
                 self.sending.on_found(event)
+            elif isinstance(event, contract.StatsReport):
+                slot.stats = event
             else:
                 self._hear_state(slot, event)
 

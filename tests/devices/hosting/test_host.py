@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from django.db.backends.utils import CursorWrapper
 from devices.gateway import contract
 from devices.hosting import host as module
 from devices.hosting import leases
-from devices.hosting.host import Host
+from devices.hosting.host import Host, Meters
 from devices.hosting.leases import Abandon, LeaseTimes
 from devices.hosting.sessions import Sessions
-from tests.factories import make_device, make_workspace
+from devices.models import Device
+from devices.models import Host as HostRow
+from tests.factories import make_device, make_host, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TIMES = LeaseTimes(ttl=3, renew=0.4, stop_after=1, exit_after=60)
@@ -37,10 +39,10 @@ class Nobody:
 
 
 @asynccontextmanager
-async def running_host(folder: Path, abandon: Abandon) -> AsyncIterator[Host]:
+async def running_host(folder: Path, abandon: Abandon, meters: Meters = dict) -> AsyncIterator[Host]:
     lease = await asyncio.to_thread(leases.begin, "here", ["simulator"], TIMES)
     sessions = Sessions(lease.host, folder, {}, {"simulator": 100}, Nobody())
-    host = Host(lease, TIMES, ["simulator"], sessions, abandon)
+    host = Host(lease, TIMES, ["simulator"], sessions, abandon, meters)
     running = asyncio.ensure_future(host.run())
     try:
         yield host
@@ -86,3 +88,69 @@ async def test_a_renewal_that_failed_is_tried_again_soon(tmp_path: Path, monkeyp
         await asyncio.sleep(TIMES.renew + 0.5)
         assert not outage
         assert host.watchdog._renewed > module.watchdog.now() - 0.4
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    while not await asyncio.to_thread(condition):
+        assert asyncio.get_running_loop().time() < deadline, f"never came true: {what}"
+        await asyncio.sleep(0.02)
+
+
+async def test_p6_a_host_whose_lease_gets_old_starts_nothing_until_it_is_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew = leases.renew
+
+    def away(*arguments: object) -> bool:
+        raise OperationalError("the database system is shutting down")
+
+    async with running_host(tmp_path, nothing_to_abandon) as host:
+        assert host.watchdog.may_start()
+        monkeypatch.setattr(module, "RETRY_S", 0.05)
+        monkeypatch.setattr(leases, "renew", away)
+        await until(lambda: not host.watchdog.may_start(), "it starts nothing any more")
+        age = module.watchdog.now() - host.watchdog._renewed
+        assert TIMES.stop_after <= age < TIMES.ttl
+        monkeypatch.setattr(leases, "renew", renew)
+        await until(host.watchdog.may_start, "it goes on")
+
+
+async def test_a_host_says_at_every_heartbeat_how_it_is(tmp_path: Path) -> None:
+    beats = iter(range(1, 1000))
+    async with running_host(tmp_path, nothing_to_abandon, lambda: {"beat": next(beats)}):
+        for beat in (1, 2):
+            await until(lambda beat=beat: HostRow.objects.get(pk="here").meters == {"beat": beat}, f"beat {beat}")
+
+
+@pytest.mark.parametrize("untold", [float("nan"), object()])
+async def test_p6_no_figure_that_cannot_be_told_costs_the_lease(tmp_path: Path, untold: object) -> None:
+    async with running_host(tmp_path, nothing_to_abandon, lambda: {"load": untold}) as host:
+        began = host.watchdog._renewed
+        await until(lambda: host.watchdog._renewed > began, "the lease is renewed")
+
+
+async def test_surplus_is_handed_over_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GIVE_AT_ONCE", 2)
+    monkeypatch.setattr(module, "LOOK_S", 0.05)
+    given: list[int] = []
+    release = leases.release_surplus
+
+    def counted(*arguments: object) -> list[int]:
+        released = release(*arguments)  # type: ignore[arg-type]
+        given.append(len(released))
+        return released
+
+    monkeypatch.setattr(leases, "release_surplus", counted)
+
+    def devices_and_another_host() -> None:
+        workspace = make_workspace()
+        for _ in range(10):
+            make_device(workspace)
+        make_host(id="zzz")
+
+    async with running_host(tmp_path, nothing_to_abandon):
+        await asyncio.to_thread(devices_and_another_host)
+        await asyncio.to_thread(Device.objects.update, owner="here")
+        await until(lambda: Device.objects.filter(owner="here").count() == 5, "half of them are left")
+    assert [batch for batch in given if batch] == [2, 2, 1]

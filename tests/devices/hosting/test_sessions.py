@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
+from accounts.models import Workspace
 from devices.gateway import contract
 from devices.gateway.client import Gateway
 from devices.hosting import leases
@@ -32,16 +35,21 @@ class Listener:
 
     def __init__(self) -> None:
         self.online: set[int] = set()
+        self.weights: dict[int, int] = {}
+        self.lost: list[tuple[list[int], str]] = []
 
     def on_outcome(self, outcome: contract.Outcome) -> None: ...
     def on_receipt(self, receipt: contract.Receipt) -> None: ...
     def on_incoming(self, incoming: contract.Incoming) -> None: ...
-    def on_lost(self, devices: Iterable[int], why: str) -> None: ...
-
     def on_found(self, found: contract.Found) -> None: ...
 
+    def on_lost(self, devices: Iterable[int], why: str) -> None:
+        self.lost.append((list(devices), why))
+
     def on_online(self, devices: Iterable[tuple[int, int, int, int]]) -> None:
-        self.online |= {device for device, *_ in devices}
+        for device, _, _, weight in devices:
+            self.online.add(device)
+            self.weights[device] = weight
 
     def on_offline(self, devices: Iterable[int]) -> None:
         self.online -= set(devices)
@@ -52,6 +60,8 @@ class Hosted:
         self.lease = lease
         self.sessions = sessions
         self.online = listener.online
+        self.weights = listener.weights
+        self.lost = listener.lost
 
     @property
     def gateway(self) -> Gateway:
@@ -240,3 +250,64 @@ async def test_a_device_given_away_while_it_comes_online_is_not_sent_with(
         await host.until(lambda: device.pk not in host.sessions.sessions, "it is given away")
         await asyncio.sleep(2 * module.FLUSH_S)
         assert host.online == set()
+
+
+async def test_p5_a_gateway_that_stands_still_is_killed_and_its_devices_are_opened_again(
+    world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(module, "SILENCE_S", 1.0)
+    device = owned(lease)
+    async with hosted(world, lease) as host:
+        await host.until_state(device, "online")
+        await host.until(lambda: host.sessions.meters()["gateway_rss_mb"] > 0, "the gateway answers heartbeats")
+        await asyncio.sleep(2 * module.SILENCE_S)
+        frozen = host.gateway.pid
+        assert host.lost == []  # without work, but not silent
+        os.kill(frozen, signal.SIGSTOP)
+        await host.until(lambda: host.lost == [([device.pk], "gateway died")], "it is treated as lost")
+        await host.until(lambda: device.pk not in host.online, "nothing is sent with it")
+        await host.until(lambda: device.pk in host.online, "it is sent with again")
+        assert host.gateway.pid != frozen
+        assert not Path(f"/proc/{frozen}").exists()
+
+
+async def test_an_engine_that_stood_still_itself_kills_no_gateway(
+    world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(module, "SILENCE_S", 0.5)
+    device = owned(lease)
+    async with hosted(world, lease) as host:
+        await host.until_state(device, "online")
+        time.sleep(2)  # the event loop stands still
+        await asyncio.sleep(1)
+        assert host.lost == []
+
+
+async def test_another_weight_of_the_workspace_reaches_the_sending_side(world: SimulatedWorld, lease: Lease) -> None:
+    device = owned(lease)
+    async with hosted(world, lease) as host:
+        await host.until(lambda: device.pk in host.online, "it is sent with")
+        Workspace.objects.filter(pk=device.workspace_id).update(weight=5)
+        host.look()
+        assert host.weights[device.pk] == 5
+
+
+async def test_sessions_are_opened_no_faster_than_the_drivers_ramp(
+    world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.RAMP, "simulator", 40)
+    opened: list[float] = []
+    post = Sessions._post
+
+    def noted(sessions: Sessions, slot: Any, commands: list[Any]) -> bool:
+        opened.extend(time.monotonic() for command in commands if isinstance(command, contract.Open))
+        return post(sessions, slot, commands)
+
+    monkeypatch.setattr(Sessions, "_post", noted)
+    devices = [owned(lease) for _ in range(20)]
+    async with hosted(world, lease) as host:
+        await host.until(lambda: {device.pk for device in devices} <= host.online, "all are online")
+    assert len(opened) == 20
+    assert opened[-1] - opened[0] >= 0.9 * (20 - 2) / 40
