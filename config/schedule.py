@@ -34,6 +34,7 @@ TIMETABLE = (
     every(10, planning.finish),
     every(30, planning.reconcile_all),
     every(60, doubts.settle),
+    every(300, planning.climb_warm_up),
     every(300, forget_queues),
     every(3600, forget_old_tries),
 )

@@ -176,6 +176,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.start_due",
         "campaigns.jobs.planning.finish",
         "campaigns.jobs.planning.reconcile_all",
+        "campaigns.jobs.planning.climb_warm_up",
         "campaigns.jobs.imports.run_import",
         "campaigns.jobs.doubts.settle",
     }
@@ -189,6 +190,8 @@ DRIVERS = env.words("DRIVERS", ["simulator"])
 MIN_CONCURRENT_WORKERS = env.number("MIN_CONCURRENT_WORKERS", 50, 1, 100_000)
 MAX_CONCURRENT_WORKERS = env.number("MAX_CONCURRENT_WORKERS", 500, 1, 100_000)
 FAULT = env.text("FAULT", "")  # see devices/fault_points.py: for rehearsals with the simulator
+# How long a device is away before its campaigns' policy decides whether others send for it.
+FAILOVER_AFTER_S = env.number("FAILOVER_AFTER_S", 300, 1)
 # When a campaign's own policy decides what becomes of messages nobody knows about.
 UNCERTAIN_AFTER_S = env.number("UNCERTAIN_AFTER_S", 86_400, 1)
 ENGINE_POLLING = env.choice("ENGINE_POLLING", ("auto", "off"), "auto")  # auto: every 5 s while Redis is away

@@ -7,6 +7,13 @@ from devices.models import Device
 LADDER = (20, 50, 120, 300)
 
 
+def next_cap(cap: int, replies: int) -> int | None:
+    """The cap of the day that follows one with this cap and so many replies; None: the last rung has been climbed."""
+    if replies <= 0:
+        return cap
+    return next((rung for rung in LADDER if rung > cap), None)
+
+
 def caps_ahead(device: Device) -> list[int]:
     """The caps of today and the days to come, if replies come in on each of them; empty when it does not warm up."""
     if device.warm_cap is None:

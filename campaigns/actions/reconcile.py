@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 
 from django.db.models.functions import Now
 
 from campaigns.actions.campaigns import PLAN_JOB, finish_campaigns, start_due_campaigns
+from campaigns.actions.expiry import expire_overdue
+from campaigns.actions.failover import fail_over
 from campaigns.actions.imports import resume_stalled_imports
 from campaigns.models import Campaign, CampaignState, Lane, Stream
 from devices.jobs import enqueue, rouse
 
-logger = logging.getLogger(__name__)
-
 
 def reconcile() -> None:
-    """Start what is due, go on planning and importing, ring for due work, finish what is done. Safe on any number."""
-    start_due_campaigns()
-    for campaign_id in unplanned():
-        enqueue("planning", PLAN_JOB, campaign_id)
-    for lane, name in ((Lane.DIRECT, "control"), (Lane.CAMPAIGN, "campaign"), (Lane.SEQUENCE, "sequence")):
-        due = Stream.objects.filter(running=True, lane=lane, next_due__lte=Now(), device__owner__isnull=False)
-        rouse(name, due.values_list("device__owner_id", "device_id").distinct())
-    finish_campaigns()
-    resume_stalled_imports()
+    """Each step, whatever becomes of the others; their errors are raised together. Safe on any number."""
+    failed = []
+    for step in STEPS:
+        try:
+            step()
+        except Exception as error:
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("the reconciler could not do everything", failed)
 
 
 def unplanned() -> list[int]:
     """Running campaigns whose plan is not complete: their job was lost or is still at work (it waits its turn)."""
     found = Campaign.objects.filter(state=CampaignState.RUNNING, planned_at__isnull=True)
     return list(found.values_list("pk", flat=True))
+
+
+def resume_plans() -> None:
+    for campaign_id in unplanned():
+        enqueue("planning", PLAN_JOB, campaign_id)
+
+
+def ring_for_due_work() -> None:
+    for lane, name in ((Lane.DIRECT, "control"), (Lane.CAMPAIGN, "campaign"), (Lane.SEQUENCE, "sequence")):
+        due = Stream.objects.filter(running=True, lane=lane, next_due__lte=Now(), device__owner__isnull=False)
+        rouse(name, due.values_list("device__owner_id", "device_id").distinct())
+
+
+# In this order: what is due starts, what is too late goes, what cannot leave here moves; then the bells.
+STEPS: tuple[Callable[[], object], ...] = (
+    start_due_campaigns,
+    resume_plans,
+    expire_overdue,
+    fail_over,
+    ring_for_due_work,
+    finish_campaigns,
+    resume_stalled_imports,
+)

@@ -10,9 +10,9 @@ from math import inf
 def assign(known: Sequence[int | None], rooms: Mapping[int, int | None], turn: int = 0) -> list[int | None]:
     """For each person a device, or None where no device has room.
 
-    ``known`` holds the device each person knows, or None; ``rooms`` how many people each device may still get (None: any
-    number), in the order of their turns; ``turn`` says whose turn it is. Whoever knows a device with room gets it, and
-    before anybody else does.
+    ``known``: the device each person knows, or None. ``rooms``: the devices in the order of their turns, and how many
+    people each may still get (None: any number). ``turn``: the number of turns taken before. Who knows a device with
+    room gets it, before anybody else does.
     """
     left = {device: inf if room is None else room for device, room in rooms.items()}
     chosen: list[int | None] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from campaigns.actions.campaigns import finish_campaigns, start_due_campaigns
 from campaigns.actions.planning import plan_whole
 from campaigns.actions.reconcile import reconcile
+from campaigns.actions.warming import climb
 
 
 def plan_campaign(campaign_id: int) -> None:
@@ -21,3 +22,7 @@ def finish() -> None:
 
 def reconcile_all() -> None:
     reconcile()
+
+
+def climb_warm_up() -> None:
+    climb()

@@ -16,7 +16,8 @@ from config.embedded import temporary_servers
 
 PEOPLE_SQL = """
 INSERT INTO campaigns_contact (workspace_id, phone, name, fields, status, consent_source, opted_out_reason)
-SELECT %(workspace)s, '+6012' || lpad(n::text, 8, '0'), 'Person ' || n, '{"city": "Kuala Lumpur"}', 'prospect', 'Form', ''
+SELECT %(workspace)s, '+6012' || lpad(n::text, 8, '0'), 'Person ' || n, '{"city": "Kuala Lumpur"}', 'prospect', 'Form',
+       ''
 FROM generate_series(1, %(people)s) n
 """
 

@@ -1,0 +1,192 @@
+"""Moving: what a device has not begun to send goes over to other devices, and its people too when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from accounts.audit import record
+from accounts.models import User
+from campaigns.actions.planning import expiry_of, rooms_of
+from campaigns.engine.assignment import assign
+from campaigns.engine.lifecycle import CLAIMABLE
+from campaigns.live import push_campaigns
+from campaigns.models import Campaign, CampaignDevice, CampaignState, Lane, Message, Stream
+from devices.actions import target
+from devices.jobs import rouse
+from devices.live import push_devices
+from devices.models import Device, DeviceEvent
+
+# An attempt made here is put away under this device: epochs are those of a device and mean nothing to another one.
+MOVE_SQL = """
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%(messages)s::bigint[], %(slots)s::int[]) AS g(message_id, slot)
+),
+kept AS (
+    INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
+    SELECT m.workspace_id, m.id, m.attempts, %(device)s, m.tag, m.epoch, m.attempted_at, m.reason
+    FROM given g JOIN campaigns_message m ON m.id = g.message_id AND m.stream_id = %(stream)s
+    WHERE m.state IN ('pending', 'waiting') AND m.tag IS NOT NULL
+    ON CONFLICT (message_id, number) DO NOTHING
+),
+moved AS (
+    UPDATE campaigns_message m SET
+        stream_id = (%(streams)s::bigint[])[g.slot], tag = NULL, epoch = NULL, attempted_at = NULL
+    FROM given g
+    WHERE m.id = g.message_id AND m.stream_id = %(stream)s AND m.state IN ('pending', 'waiting')
+    RETURNING m.stream_id, m.state, m.due_at
+),
+arrived AS (
+    SELECT stream_id, count(*) FILTER (WHERE state = 'pending') AS pending,
+           count(*) FILTER (WHERE state = 'waiting') AS waiting, min(due_at) AS due
+    FROM moved GROUP BY stream_id
+),
+counted AS (
+    UPDATE campaigns_stream s SET
+        pending = s.pending + a.pending,
+        waiting = s.waiting + a.waiting,
+        next_id = CASE WHEN s.next_due < a.due THEN s.next_id ELSE 0 END,
+        next_due = least(s.next_due, a.due)
+    FROM arrived a WHERE s.id = a.stream_id
+)
+UPDATE campaigns_stream s SET
+    pending = s.pending - a.pending,
+    waiting = s.waiting - a.waiting,
+    next_due = CASE WHEN s.pending + s.waiting > a.pending + a.waiting THEN s.next_due END
+FROM (SELECT coalesce(sum(pending), 0) AS pending, coalesce(sum(waiting), 0) AS waiting FROM arrived) a
+WHERE s.id = %(stream)s
+RETURNING (a.pending + a.waiting)::bigint
+"""
+
+CONTACTS_SQL = """
+WITH theirs AS MATERIALIZED (
+    SELECT c.id, row_number() OVER (ORDER BY c.id) AS n
+    FROM (SELECT id FROM campaigns_contact WHERE workspace_id = %(workspace)s AND device_id = %(device)s
+          ORDER BY id FOR NO KEY UPDATE) c
+)
+UPDATE campaigns_contact c SET device_id = (%(devices)s::bigint[])[1 + (t.n - 1) %% cardinality(%(devices)s::bigint[])]
+FROM theirs t WHERE c.id = t.id
+"""
+
+
+@transaction.atomic
+def move_pending(
+    source: Device,
+    targets: Sequence[Device],
+    campaign: Campaign | None,
+    by: User | None,
+    *,
+    and_contacts: bool = False,
+    why: str = "",
+) -> int:
+    """Deal what ``source`` has not begun to send out evenly to ``targets``; returns how many messages moved.
+
+    Those of one running or paused campaign, or of all of them; no target gets more people than the campaign's cap for a
+    device allows. With ``and_contacts`` everybody who knows ``source`` knows a target from now on, and their messages
+    move to it. ``why`` stands in the histories.
+    """
+    targets = [device for device in targets if device.pk != source.pk]
+    if not targets:
+        return 0
+    campaigns = _lock_campaigns(source, campaign)
+    contacts = _move_contacts(source, targets) if and_contacts else 0
+    for found in campaigns:
+        _open_streams(found, targets)
+    streams = Stream.objects.filter(campaign__in=campaigns, device__in=[source, *targets]).order_by("pk")
+    locked = list(streams.select_for_update(no_key=True, of=("self",)))
+    moved = 0
+    for found in campaigns:
+        own = {stream.device_id: stream for stream in locked if stream.campaign_id == found.pk}
+        people = _deal(found, own.pop(source.pk), list(own.values()), and_contacts)
+        if people:
+            moved += people
+            _note_campaign(found, source, targets, by, people, why)
+    if moved or contacts:
+        _note_device(source, targets, by, moved, contacts, why)
+    return moved
+
+
+def _lock_campaigns(source: Device, campaign: Campaign | None) -> list[Campaign]:
+    """Those with something to move, by id: the first of all locks, which planners queue up for, too."""
+    unsent = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), device=source).exclude(lane=Lane.DIRECT)
+    found = Campaign.objects.filter(workspace=source.workspace_id, pk__in=unsent.values("campaign"))
+    found = found.filter(state__in=[CampaignState.RUNNING, CampaignState.PAUSED])
+    if campaign is not None:
+        found = found.filter(pk=campaign.pk)
+    return list(found.order_by("pk").select_for_update())
+
+
+def _move_contacts(source: Device, targets: Sequence[Device]) -> int:
+    with connection.cursor() as cursor:
+        values = {"workspace": source.workspace_id, "device": source.pk, "devices": [device.pk for device in targets]}
+        cursor.execute(CONTACTS_SQL, values)
+        return cursor.rowcount
+
+
+def _open_streams(campaign: Campaign, targets: Sequence[Device]) -> None:
+    """The targets are devices of the campaign from now on."""
+    common = {"workspace_id": campaign.workspace_id, "campaign": campaign}
+    links = [CampaignDevice(device=device, **common) for device in targets]
+    CampaignDevice.objects.bulk_create(links, ignore_conflicts=True)
+    settings = {
+        "lane": Lane.CAMPAIGN,
+        "running": campaign.state == CampaignState.RUNNING,
+        "min_delay": campaign.min_delay,
+        "expires_at": expiry_of(campaign),
+    }
+    streams = [Stream(device=device, **common, **settings) for device in targets]
+    Stream.objects.bulk_create(streams, ignore_conflicts=True)
+
+
+def _deal(campaign: Campaign, source: Stream, targets: Sequence[Stream], follow_contacts: bool) -> int:
+    """What is due first goes first, in case that there is not room for everybody."""
+    unsent = Message.objects.filter(stream=source, state__in=CLAIMABLE).order_by("due_at", "pk")
+    messages = list(unsent.values_list("pk", "contact__device_id" if follow_contacts else "pk"))
+    known = [device if follow_contacts else None for _, device in messages]
+    slots = {stream.device_id: slot for slot, stream in enumerate(targets, 1)}
+    chosen = assign(known, rooms_of(campaign, targets))
+    dealt = [
+        (message, slots[device]) for (message, _), device in zip(messages, chosen, strict=True) if device is not None
+    ]
+    if not dealt:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            MOVE_SQL,
+            {
+                "messages": [message for message, _ in dealt],
+                "slots": [slot for _, slot in dealt],
+                "streams": [stream.pk for stream in targets],
+                "stream": source.pk,
+                "device": source.device_id,
+            },
+        )
+        count: int = cursor.fetchone()[0]
+    return count
+
+
+def _note_campaign(
+    campaign: Campaign, source: Device, targets: Sequence[Device], by: User | None, people: int, why: str
+) -> None:
+    detail = {"people": people, "from": source.name, "to": [device.name for device in targets], "why": why}
+    record(campaign.workspace, by, "campaign.messages_moved", campaign.target, **detail)
+    push_campaigns([campaign.pk])
+
+
+def _note_device(
+    source: Device, targets: Sequence[Device], by: User | None, messages: int, contacts: int, why: str
+) -> None:
+    to = ", ".join(device.name for device in targets)
+    said = [f"{messages:,} to {to}", f"{contacts:,} contacts" if contacts else "", why, f"by {by}" if by else ""]
+    DeviceEvent.objects.create(
+        workspace=source.workspace, device=source, kind="messages moved", detail="; ".join(filter(None, said))[:200]
+    )
+    devices = [target(device) for device in targets]
+    record(
+        source.workspace, by, "device.messages_moved", target(source), messages=messages, contacts=contacts, to=devices
+    )
+    owners = Device.objects.filter(pk__in=[device.pk for device in targets], owner__isnull=False)
+    rouse("campaign", owners.values_list("owner_id", "pk"))
+    push_devices([source.pk, *(device.pk for device in targets)])

@@ -1,0 +1,231 @@
+"""Moving what a device has not begun to send: everything moves once, the figures stay true, and caps hold."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import AuditEntry, Workspace
+from accounts.tenancy import tenant_scope
+from campaigns.actions.campaigns import cancel_campaign, launch_campaign, pause_campaign
+from campaigns.actions.direct import send_test
+from campaigns.actions.moving import move_pending
+from campaigns.actions.planning import plan_chunk
+from campaigns.models import Attempt, Campaign, Contact, Message, Stream
+from devices.models import Device, DeviceEvent
+from monitoring.invariants import audit, is_clean
+from tests.campaigns.campaign_cases import planned_campaign, varied_campaign
+from tests.factories import make_campaign, make_contact, make_device, make_workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    planned_campaign(make_workspace(), people=2)
+    return make_workspace()
+
+
+def devices_of(campaign: Campaign) -> list[Device]:
+    return [link.device for link in campaign.device_links.order_by("device_id")]
+
+
+def at(device: Device, *states: str) -> int:
+    messages = Message.objects.filter(stream__device=device, campaign__isnull=False)
+    return messages.filter(state__in=states or ("pending",)).count()
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    barrier = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        barrier.wait()
+        work()
+        connection.close()
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_what_a_device_has_not_sent_is_dealt_out_evenly(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, people=12, devices=3)
+    source, *others = devices_of(campaign)
+    assert move_pending(source, others, campaign, workspace.owner) == 4
+    assert [at(device) for device in (source, *others)] == [0, 6, 6]
+    assert move_pending(source, others, campaign, workspace.owner) == 0
+    assert is_clean(audit()), audit()
+    entry = AuditEntry.objects.get(action="campaign.messages_moved")
+    assert (entry.target, entry.actor, entry.detail["people"]) == (campaign.target, workspace.owner, 4)
+    assert AuditEntry.objects.filter(action="device.messages_moved").count() == 1
+    assert DeviceEvent.objects.get(device=source, kind="messages moved").detail.startswith("4 to ")
+
+
+def test_a_device_that_is_new_to_the_campaign_gets_a_stream_like_the_others(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, devices=1, min_delay=7, expire_after_h=5)
+    [source] = devices_of(campaign)
+    helper = make_device(workspace)
+    assert move_pending(source, [helper], campaign, None) == 4
+    former, new = Stream.objects.filter(campaign=campaign).order_by("pk")
+    for field in ("lane", "running", "min_delay", "expires_at"):
+        assert getattr(new, field) == getattr(former, field), field
+    assert (new.pending, former.pending, former.next_due) == (4, 0, None)
+    assert campaign.device_links.filter(device=helper).exists()
+    assert is_clean(audit()), audit()
+
+
+def test_a_paused_campaign_moves_and_stays_paused(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, devices=1)
+    pause_campaign(campaign, None)
+    helper = make_device(workspace)
+    assert move_pending(devices_of(campaign)[0], [helper], campaign, None) == 4
+    assert not Stream.objects.filter(campaign=campaign, running=True).exists()
+    assert is_clean(audit()), audit()
+
+
+def test_only_what_has_not_begun_to_leave_moves(workspace: Workspace) -> None:
+    campaign = varied_campaign(workspace, rounds=2)
+    source, other = devices_of(campaign)
+    before = dict(Message.objects.filter(stream__device=source).values_list("pk", "state"))
+    claimable = [pk for pk, state in before.items() if state in ("pending", "waiting")]
+    assert move_pending(source, [other], campaign, None) == len(claimable) > 0
+    left = dict(Message.objects.filter(stream__device=source).values_list("pk", "state"))
+    assert left == {pk: state for pk, state in before.items() if pk not in claimable}
+    for stream in Stream.objects.filter(campaign=campaign):
+        rows = Message.objects.filter(stream=stream)
+        for state in ("pending", "waiting", "sending", "uncertain", "sent"):
+            assert getattr(stream, state) == rows.filter(state=state).count(), state
+
+
+def test_an_attempt_stays_with_the_device_that_made_it(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, people=1, devices=2)
+    message = Message.objects.get(campaign=campaign)
+    source = message.stream.device
+    [other] = [device for device in devices_of(campaign) if device != source]
+    Device.objects.filter(pk=source.pk).update(epoch=9)
+    Device.objects.filter(pk=other.pk).update(epoch=2)
+    tag, began, later = secrets.token_bytes(32), timezone.now(), timezone.now() + timedelta(hours=1)
+    tried = {"attempts": 1, "tries": 1, "tag": tag, "epoch": 9, "attempted_at": began, "due_at": later}
+    Message.objects.filter(pk=message.pk).update(state="waiting", reason="not connected", **tried)
+    Stream.objects.filter(pk=message.stream_id).update(pending=0, waiting=1)
+    assert move_pending(source, [other], campaign, None) == 1
+    message.refresh_from_db()
+    assert (message.stream.device, message.state, message.due_at) == (other, "waiting", later)
+    assert (message.attempts, message.tries) == (1, 1)
+    assert (message.tag, message.epoch, message.attempted_at) == (None, None, None)
+    attempt = Attempt.objects.get(message=message)
+    assert (attempt.device_id, attempt.number, attempt.epoch) == (source.pk, 1, 9)
+    assert (bytes(attempt.tag), attempt.started_at, attempt.outcome) == (tag, began, "not connected")
+    # the other device's next attempt has a lower epoch, which is its own
+    next_try = {"attempts": 2, "tag": secrets.token_bytes(32), "epoch": 2, "attempted_at": began}
+    Message.objects.filter(pk=message.pk).update(**next_try)
+    assert is_clean(audit()), audit()
+
+
+def test_all_of_a_devices_campaigns_move_but_not_its_test_messages(workspace: Workspace) -> None:
+    source, other = make_device(workspace), make_device(workspace)
+    for _ in range(3):
+        make_contact(workspace)
+    campaigns = [make_campaign(workspace, devices=(source,)) for _ in range(3)]
+    for campaign in campaigns:
+        launch_campaign(campaign, None)
+        plan_chunk(campaign.pk)
+    cancel_campaign(campaigns[2], None)
+    direct = send_test(source, "+60123456789", "Hello", None)
+    assert move_pending(source, [other], None, None) == 6
+    direct.refresh_from_db()
+    assert direct.stream.device == source
+    assert at(source) == 0
+    assert at(source, "cancelled") == 3
+    assert is_clean(audit()), audit()
+
+
+def test_p10_no_device_gets_more_people_than_its_cap(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, people=9, devices=3, device_cap=4)
+    source, *others = devices_of(campaign)
+    assert move_pending(source, others, campaign, None) == 2
+    assert [at(device) for device in (source, *others)] == [1, 4, 4]
+    assert is_clean(audit()), audit()
+
+
+def test_people_move_along_when_asked_and_their_messages_with_them(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, people=9, devices=3)
+    source, *others = devices_of(campaign)
+    idle = [make_contact(workspace, device=source) for _ in range(3)]
+    assert move_pending(source, others, campaign, None, and_contacts=True) == 3
+    known = Contact.objects.for_workspace(workspace)
+    assert not known.filter(device=source).exists()
+    assert sorted(known.filter(device=device).count() for device in others) == [6, 6]
+    assert {contact.device_id for contact in known.filter(pk__in=[contact.pk for contact in idle])} <= {
+        device.pk for device in others
+    }
+    for message in Message.objects.filter(campaign=campaign).select_related("contact", "stream"):
+        assert message.contact is not None
+        assert message.stream.device_id == message.contact.device_id
+    assert is_clean(audit()), audit()
+
+
+def test_people_stay_with_their_device_when_only_messages_move(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, people=4, devices=2)
+    source, other = devices_of(campaign)
+    move_pending(source, [other], campaign, None)
+    assert Contact.objects.for_workspace(workspace).filter(device=source).count() == 2
+
+
+def test_people_move_even_when_nothing_waits(workspace: Workspace) -> None:
+    source, other = make_device(workspace), make_device(workspace)
+    contact = make_contact(workspace, device=source)
+    assert move_pending(source, [other], None, workspace.owner, and_contacts=True) == 0
+    contact.refresh_from_db()
+    assert contact.device == other
+    assert AuditEntry.objects.get(action="device.messages_moved").detail["contacts"] == 1
+
+
+def test_to_nobody_or_to_itself_nothing_moves(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, devices=1)
+    [source] = devices_of(campaign)
+    assert move_pending(source, [], campaign, None) == 0
+    assert move_pending(source, [source], campaign, None) == 0
+    assert at(source) == 4
+
+
+def test_p18_a_page_moves_within_its_own_workspace_only(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, devices=2)
+    source, other = devices_of(campaign)
+    with tenant_scope(make_workspace()):
+        assert move_pending(source, [other], None, None) == 0
+    with tenant_scope(workspace):
+        assert move_pending(source, [other], None, workspace.owner, and_contacts=True) == 2
+    assert is_clean(audit()), audit()
+
+
+def test_p2_moving_from_both_sides_while_planning_and_pausing_loses_nothing(workspace: Workspace) -> None:
+    for _ in range(60):
+        make_contact(workspace)
+    one, two, three = (make_device(workspace) for _ in range(3))
+    campaign = make_campaign(workspace, devices=(one, two, three))
+    launch_campaign(campaign, None)
+
+    def plan() -> None:
+        while not plan_chunk(campaign.pk, size=5):
+            pass
+
+    def shift(source: Device, targets: list[Device]) -> Callable[[], None]:
+        def move() -> None:
+            for number in range(6):
+                move_pending(source, targets, campaign, None, and_contacts=number % 2 == 0)
+
+        return move
+
+    at_once(plan, shift(one, [two]), shift(two, [one, three]), shift(three, [one]))
+    campaign.refresh_from_db()
+    assert campaign.recipients == Message.objects.filter(campaign=campaign, state="pending").count() == 60
+    assert is_clean(audit()), audit()
