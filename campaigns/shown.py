@@ -43,6 +43,8 @@ MESSAGE_STATES = {
 REASONS = {
     "opted_out": "This person has opted out.",
     "suppressed": "This number asked to hear no more.",
+    "no_room": "Every number had its fill: the campaign allows each only so many people.",
+    "too_late": "The campaign's time to send had passed.",
     "campaign_cancelled": "The campaign was cancelled.",
     "engine_lost": "The engine died while it was being sent.",
     "template": "The text could not be made for this person.",
@@ -73,6 +75,7 @@ DEEDS = {
     "campaign.cancelled": "Cancelled",
     "campaign.completed": "Completed",
     "campaign.text_changed": "Text changed for everyone not yet written to",
+    "campaign.messages_moved": "Messages moved to other devices",
     "campaign.failed_retried": "Failed messages tried again",
     "campaign.doubts_sent_again": "Uncertain messages sent again",
     "campaign.doubts_assumed_sent": "Uncertain messages counted as sent",
