@@ -96,6 +96,7 @@ MATRIX = {
     "monitoring:healthz": "public",
     "monitoring:readyz": "public",
     "monitoring:redis_check": "staff",
+    "monitoring:operations": "staff",
 }
 # Whole trees with one rule, by the beginning of the name or, for nameless patterns, of the address.
 TREES = {"admin:": "staff", "django_rq:": "staff", "admin/": "staff"}

@@ -73,6 +73,7 @@ def navigation(context: Context) -> list[Link]:
 def account_links(context: Context) -> list[Link]:
     links = [Link(label, reverse(name), icon) for label, name, icon in ACCOUNT_LINKS]
     if context["user"].is_staff:
+        links.append(Link("Operations", "/operations/", "server"))
         links.append(Link("Administration", reverse("admin:index"), "shield"))
     return links
 

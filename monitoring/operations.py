@@ -1,0 +1,104 @@
+"""What staff see of the installation: its hosts, by what each said of itself at its last heartbeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Q
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from accounts.templatetags.flotilla import number
+from campaigns.shown import duration
+from devices.models import Host
+from devices.quarantine import quarantined
+
+REMEMBERED = timedelta(days=1)  # a host that is gone and owns nothing disappears from the page
+
+
+@dataclass(frozen=True, slots=True)
+class HostShown:
+    """``limit`` is how many sends may be under way at once; it moves between ``least`` and ``most``."""
+
+    id: str
+    process: str
+    word: str
+    colour: str
+    reason: str
+    heartbeat_at: datetime
+    alive: bool
+    devices: int
+    in_flight: int | None
+    limit: int | None
+    least: int | None
+    most: int | None
+    waiting: int
+    slow: int
+    latency_ms: float | None
+    held_back: str
+
+
+def operations() -> dict[str, Any]:
+    """Everything `_operations.html` reads."""
+    seen = Q(lives=True) | Q(owned__gt=0) | Q(heartbeat_at__gte=timezone.now() - REMEMBERED)
+    found = Host.objects.with_alive().annotate(owned=Count("devices")).filter(seen).order_by("-lives", "id")
+    hosts = [host_shown(host) for host in found]
+    alive = [host for host in hosts if host.alive]
+    return {
+        "hosts": hosts,
+        "alive": len(alive),
+        "served": sum(host.devices for host in alive),
+        "in_flight": sum(host.in_flight or 0 for host in alive),
+        "limit": sum(host.limit or 0 for host in alive),
+        "waiting": sum(host.waiting for host in alive),
+        "refused": refused_jobs(),
+    }
+
+
+def host_shown(host: Any) -> HostShown:
+    meters = host.meters if host.lives else {}
+    word, colour, reason = state_of(host)
+    return HostShown(
+        id=host.id,
+        process=f"{host.hostname or 'unknown machine'}, process {host.pid}",
+        word=word,
+        colour=colour,
+        reason=reason,
+        heartbeat_at=host.heartbeat_at,
+        alive=host.lives,
+        devices=host.owned,
+        in_flight=meters.get("in_flight"),
+        limit=meters.get("limit"),
+        least=meters.get("min_limit"),
+        most=meters.get("max_limit"),
+        waiting=meters.get("waiting") or 0,
+        slow=meters.get("slow") or 0,
+        latency_ms=meters.get("latency_ms"),
+        held_back=held_back(meters.get("held_back_s") or 0),
+    )
+
+
+def state_of(host: Any) -> tuple[str, str, str]:
+    if host.lives:
+        return ("Retiring", "amber", "It hands its devices over.") if host.retiring else ("Running", "green", "")
+    if host.owned:
+        return "Gone", "red", f"{number(host.owned)} of its devices wait for another host."
+    return "Gone", "grey", "Other hosts have its devices."
+
+
+def held_back(seconds: float) -> str:
+    """As a sentence; empty when the limit never was what held sending back."""
+    if not seconds:
+        return ""
+    told = duration(seconds) if seconds >= 60 else f"{seconds:.0f} s"
+    return f"Sending was held back by the limit for {told} since it started. MAX_CONCURRENT_WORKERS may be raised."
+
+
+def refused_jobs() -> int | None:
+    """None: Redis does not answer."""
+    try:
+        return quarantined()
+    except (RedisError, OSError):
+        return None
