@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,12 +14,12 @@ from accounts.models import Workspace
 from campaigns import outbox
 from campaigns.actions.drafts import change_text
 from campaigns.actions.planning import plan_chunk
-from campaigns.models import Attempt, Campaign, CampaignState, Message, Stream
-from campaigns.outbox import Ask, Claimed, Held, Settled, Settlement
+from campaigns.models import Attempt, Campaign, Message, Stream
+from campaigns.outbox import Held, Settled
 from devices.hosting import leases
 from devices.hosting.leases import Lease, LeaseTimes
-from devices.models import Device
-from tests.factories import make_campaign, make_contact, make_device, make_workspace
+from tests.campaigns.outbox_cases import ask, assert_counters_are_true, claim_one, owned_device, running_campaign, sent
+from tests.factories import make_contact, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)  # now() stands still inside a transaction
 
@@ -35,55 +33,6 @@ def lease() -> Lease:
 def workspace() -> Workspace:
     make_workspace()  # there is always a second one
     return make_workspace()
-
-
-def owned_device(workspace: Workspace, lease: Lease, **fields: Any) -> Device:
-    return make_device(workspace, **{"owner_id": lease.host, "epoch": 1, "min_delay": 0, "max_delay": 0, **fields})
-
-
-def running_campaign(workspace: Workspace, devices: list[Device], people: int) -> Campaign:
-    for _ in range(people):
-        make_contact(workspace)
-    campaign = make_campaign(workspace, devices=tuple(devices), state=CampaignState.RUNNING)
-    Campaign.objects.filter(pk=campaign.pk).update(launched_at=timezone.now())
-    campaign.refresh_from_db()
-    while not plan_chunk(campaign.pk, size=3):
-        pass
-    campaign.refresh_from_db()
-    return campaign
-
-
-def ask(device: Device) -> list[Ask]:
-    return [Ask(device.pk, device.epoch, 0.5, secrets.token_bytes(32))]
-
-
-def sent(claimed: Claimed, device: Device, **fields: object) -> Settlement:
-    values = {
-        "state": "sent",
-        "reason": "",
-        "text": "Hello",
-        "delay": claimed.delay,
-        "wire_at": time.time(),
-        "wire_id": f"id-{claimed.message}",
-        "chat": "chat",
-        "at": time.time(),
-        **fields,
-    }
-    return Settlement(claimed.device, device.epoch, claimed.message, claimed.tag, **values)  # type: ignore[arg-type]
-
-
-def claim_one(lease: Lease, device: Device) -> Claimed:
-    [answer] = outbox.claim(lease, ask(device))
-    assert isinstance(answer, Claimed), answer
-    return answer
-
-
-def assert_counters_are_true(campaign: Campaign) -> None:
-    counted = Stream.objects.filter(campaign=campaign).totals()
-    for state in ("pending", "sending", "waiting", "sent", "dead", "uncertain", "skipped", "delivered", "read"):
-        rows = Message.objects.filter(campaign=campaign, state=state).count()
-        assert counted[f"n_{state}"] == rows, state
-    assert counted["should"] == campaign.recipients
 
 
 def test_planning_shares_people_evenly_and_counts_them(workspace: Workspace, lease: Lease) -> None:
