@@ -47,10 +47,10 @@ def audience_of(campaign: Campaign) -> ContactQuerySet:
 
 
 def size_of(contacts: ContactQuerySet) -> Size:
-    counted = contacts.order_by().aggregate(
-        people=Count("pk"), opted_out=Count("pk", filter=Q(opted_out_at__isnull=False) | SUPPRESSED)
-    )
-    return Size(counted["people"], counted["opted_out"])
+    counted = contacts.order_by().aggregate(people=Count("pk"), agreeing=Count("pk", filter=Q(opted_out_at=None)))
+    # Apart, so that the short list is gone through: asking it about each of a million contacts takes ten times as long.
+    unmarked = contacts.order_by().filter(SUPPRESSED, opted_out_at=None).count()
+    return Size(counted["people"], counted["people"] - counted["agreeing"] + unmarked)
 
 
 def reachable(contacts: ContactQuerySet) -> ContactQuerySet:
