@@ -34,13 +34,13 @@ def data(function: str, *args: Any, instance: Any = None) -> bytes:
     return json.dumps([function, instance, args, {}]).encode()
 
 
-def good(number: int) -> dict[str, Any]:
-    created = {"created_at": "2026-01-01T00:00:00.000000Z", "status": "queued", "result_ttl": "60"}
+def good(number: int) -> dict[Any, Any]:
+    created: dict[Any, Any] = {"created_at": "2026-01-01T00:00:00.000000Z", "status": "queued", "result_ttl": "60"}
     return {"data": zlib.compress(data("devices.jobs.look", [number])), **created}
 
 
 GOOD = good(7)
-POISON: dict[str, dict[str, Any]] = {
+POISON: dict[str, dict[Any, Any]] = {
     "nothing there": {},
     "os.system": {"data": data("os.system", f"touch {SECRET}")},
     "os.system, packed": {"data": zlib.compress(data("os.system", f"touch {SECRET}"))},
@@ -117,7 +117,7 @@ def worker(request: pytest.FixtureRequest, redis: Redis, tmp_path_factory: Any) 
     assert process.wait(10) == 0
 
 
-def put(redis: Redis, name: str, fields: dict[str, Any] | None, job_id: bytes | None) -> tuple[str, bytes, str]:
+def put(redis: Redis, name: str, fields: dict[Any, Any] | None, job_id: bytes | None) -> tuple[str, bytes, str]:
     """Poison between two good jobs; returns the three ids."""
     before, behind = uuid.uuid4().hex, uuid.uuid4().hex
     poison = uuid.uuid4().hex.encode() if job_id is None else job_id
@@ -141,13 +141,14 @@ def assert_put_away(redis: Redis, name: str, poison: bytes, counted: int) -> Non
     assert newest.why
     assert not redis.exists(b"rq:job:" + poison)
     assert not redis.llen(f"rq:queue:{name}:intermediate")
-    assert SECRET.encode() not in b"".join(redis.lrange(module.LIST, 0, -1))
+    noted: Any = redis.lrange(module.LIST, 0, -1)
+    assert SECRET.encode() not in b"".join(noted)
     assert not (ROOT / SECRET).exists()
 
 
 @pytest.mark.parametrize(("fields", "job_id"), CASES)
 def test_a_host_gets_past_every_poison_to_the_good_jobs(
-    redis: Redis, looked: queue.Queue[list[int]], fields: dict[str, Any] | None, job_id: bytes | None
+    redis: Redis, looked: queue.Queue[list[int]], fields: dict[Any, Any] | None, job_id: bytes | None
 ) -> None:
     counted, name = quarantined(), f"campaign@{HOST}"
     _, poison, _ = put(redis, name, fields, job_id)
@@ -159,7 +160,7 @@ def test_a_host_gets_past_every_poison_to_the_good_jobs(
 @pytest.mark.faults
 @pytest.mark.parametrize(("fields", "job_id"), CASES)
 def test_a_worker_process_gets_past_every_poison_to_the_good_jobs(
-    redis: Redis, worker: str, fields: dict[str, Any] | None, job_id: bytes | None
+    redis: Redis, worker: str, fields: dict[Any, Any] | None, job_id: bytes | None
 ) -> None:
     counted = quarantined()
     before, poison, behind = put(redis, worker, fields, job_id)
@@ -173,7 +174,7 @@ ELSEWHERE = "another queue's job"  # known only where it leaves its queue
 
 
 @pytest.mark.parametrize("fields", [POISON[name] for name in POISON if name != ELSEWHERE])
-def test_poison_is_refused_where_it_is_restored(redis: Redis, fields: dict[str, Any]) -> None:
+def test_poison_is_refused_where_it_is_restored(redis: Redis, fields: dict[Any, Any]) -> None:
     redis.delete("rq:job:poison")
     if fields:
         redis.hset("rq:job:poison", mapping=fields)
