@@ -8,31 +8,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import random
-import secrets
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.embedded import temporary_servers, tethered
-from config.rehearsal.faults import FAULTS, online
-from config.rehearsal.measure import Meter, parent_of
+from config.rehearsal.installation import Installation, NeverHappened, new_installation
+from config.rehearsal.measure import Meter
 
 if TYPE_CHECKING:
     from config.rehearsal.world import Size
 
-PROJECT = Path(__file__).resolve().parents[2]
-READY_WITHIN_S = 300
+READY_WITHIN_S = 300.0
 SAMPLE_S = 1.0
-LOOK_S = 0.1
 KINDS = ("web", "worker", "clock", "engine", "gateway", "simulator", "postgres", "redis")
+# Functions of config/rehearsal/faults.py, which needs Django.
+FAULTS = ("kill-engine", "stop-engine", "freeze-engine", "kill-gateway", "pause", "redis-away", "postgres-restart")
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -61,58 +53,37 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     asked = arguments(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started, like Ctrl-C
-    with ExitStack() as cleanup:
-        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="flotilla-rehearsal-")))
-        servers = cleanup.enter_context(temporary_servers())
-        os.environ.update(
-            servers,
-            ENV_FILE="",
-            SECRET_KEY=secrets.token_urlsafe(48),
-            VAR_DIR=str(folder),
-            SESSIONS_DIR=str(folder / "sessions"),
-            SIMULATOR_SOCKET=str(folder / "network"),
-            SIMULATOR_CONTROL=str(folder / "phones"),
-            STATIC_MANIFEST="0",
-            DRIVERS="simulator",
-            DJANGO_SETTINGS_MODULE="config.settings",
-        )
-        import django
-
-        django.setup()
-        result = Rehearsal(asked, folder, cleanup).run()
+    with new_installation() as installation:
+        try:
+            result = Rehearsal(asked, installation).run()
+        except NeverHappened as problem:
+            raise SystemExit(f"{problem}: {installation.tail()}") from None
     print(json.dumps(result))  # noqa: T201 - the last line is the command's answer
     clean = not result["audit"]["violations"] and result["audit"]["drift"] == 0
     return 0 if clean and result["ledger"]["duplicates"] == 0 else 1
 
 
 class Rehearsal:
-    """One run. Everything started is stopped by ``cleanup``, whatever happens."""
+    """One run over an installation of its own."""
 
-    def __init__(self, asked: argparse.Namespace, folder: Path, cleanup: ExitStack) -> None:
+    def __init__(self, asked: argparse.Namespace, installation: Installation) -> None:
         self.asked = asked
-        self.folder = folder
-        self.cleanup = cleanup
-        self.servers = cleanup.enter_context(ExitStack())  # those a fault starts anew: they end after their users
-        self.meter = Meter()
+        self.installation = installation
+        self.meter = Meter(installation.roots)
         self.rng = random.Random(asked.seed)  # noqa: S311 - chooses whom to kill
-        self.engines: list[subprocess.Popen[bytes]] = []
-        self.started: dict[str, subprocess.Popen[bytes]] = {}
         self.facts: list[dict[str, Any]] = []
-        self.logs = (folder / "log").open("ab")
 
     def run(self) -> dict[str, Any]:
-        from django.core.management import call_command
-
+        from config.rehearsal.looking import all_planned, everybody_online
         from config.rehearsal.world import build
 
-        call_command("migrate", verbosity=0)
         self.say("seeding")
         campaigns = build(self.size())
         self.start_processes()
         self.say("planning")
         plan_paused(campaigns)
-        self.wait_for("the plans", lambda: all_planned(len(campaigns)))
-        self.wait_for("the devices", lambda: online() == self.asked.devices)
+        self.wait_for("the plans", all_planned)
+        self.wait_for("the devices", everybody_online)
         self.meter.begin()
         launched = time.time()
         launch(campaigns)
@@ -127,67 +98,39 @@ class Rehearsal:
         asked = self.asked
         return Size(asked.workspaces, asked.devices, asked.messages, asked.min_delay, asked.max_delay)
 
-    # ------------------------------------------------------------------ processes
-
     def start_processes(self) -> None:
-        self.follow_servers()
-        manage = [sys.executable, str(PROJECT / "manage.py")]
-        sockets = ["--socket", os.environ["SIMULATOR_SOCKET"], "--control", os.environ["SIMULATOR_CONTROL"]]
-        behaviour = ["--ack-ms", str(self.asked.ack_ms), "--seed", str(self.asked.seed), *QUIET_PEOPLE]
-        network = ["-m", "devices.gateway.simulator", "--network", *sockets, "--ledger", str(self.ledger)]
-        self.start("simulator", [sys.executable, *network, *behaviour])
-        self.start("web", [sys.executable, "-m", "daphne", "-u", str(self.folder / "web"), "config.asgi:application"])
-        self.start("worker", [*manage, "work", "clock", "planning", "webhooks"])
-        self.start("worker", [*manage, "work", "imports", "exports"])
-        self.start("clock", [*manage, "run_clock"])
-        self.engines = [self.start_engine(number) for number in range(self.asked.engines)]
+        self.installation.start_network("--ack-ms", str(self.asked.ack_ms), "--seed", str(self.asked.seed))
+        self.installation.start_office()
+        for number in range(self.asked.engines):
+            self.installation.start_engine(number)
+        self.installation.on_tick = self.check_processes
 
-    def start_engine(self, number: int) -> subprocess.Popen[bytes]:
-        manage = [sys.executable, str(PROJECT / "manage.py")]
-        return self.start("engine", [*manage, "run_engine"], SESSIONS_DIR=str(self.folder / f"sessions{number}"))
+    def check_processes(self) -> None:
+        """Whatever ended by itself ends the rehearsal: only a fault may end a process."""
+        for kind, code in self.installation.ends:
+            raise SystemExit(f"the {kind} process ended with {code}: {self.installation.tail()}")
 
-    def start(self, kind: str, argv: list[str], **environment: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            tethered(argv), cwd=PROJECT, env={**os.environ, **environment}, stdout=self.logs, stderr=self.logs
-        )
-        self.meter.roots[process.pid] = kind
-        self.started[kind] = process
-        self.cleanup.callback(end, process)
-        return process
-
-    def follow_servers(self) -> None:
-        from django.db import connection
-        from django_rq import get_connection
-
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            postmaster = parent_of(cursor.fetchone()[0])
-        self.meter.roots[postmaster] = "postgres"
-        self.meter.roots[get_connection("clock").info("server")["process_id"]] = "redis"
-
-    @property
-    def ledger(self) -> Path:
-        return self.folder / "ledger.log"
+    def wait_for(self, what: str, condition: Any) -> None:
+        self.installation.until(what, condition, READY_WITHIN_S)
 
     # ------------------------------------------------------------------ watching
 
     def watch(self, launched: float) -> float:
         """Until nothing remains; returns the seconds from the launch to the last settle."""
+        from config.rehearsal.looking import remaining
+
         faults = self.faults()
         sampled = 0.0
         while (left := remaining()) > 0:
             if time.time() - launched > self.asked.within:
-                raise SystemExit(f"{left} messages remain after {self.asked.within:.0f} s: {self.tail()}")
-            self.check_processes()
+                raise NeverHappened(f"{left} messages remain after {self.asked.within:.0f} s")
             if faults and left <= faults[0][0]:
-                _, name = faults.pop(0)
-                self.say(f"{left} remain: {name}")
-                self.facts.append({"fault": name, **FAULTS[name](self)})
+                self.happen(faults.pop(0)[1], left)
             if time.time() - sampled >= SAMPLE_S:
                 sampled = time.time()
                 self.meter.sample()
                 self.say(f"{left} remain")
-            time.sleep(LOOK_S)
+            self.installation.let_pass(0.1)
         return time.time() - launched
 
     def faults(self) -> list[tuple[int, str]]:
@@ -196,31 +139,22 @@ class Rehearsal:
         parts = len(names) + 1
         return [(self.asked.messages * (parts - 1 - place) // parts, name) for place, name in enumerate(names)]
 
-    def replace_engine(self, number: int) -> None:
-        """Start an engine in the place, and on the disk, of one that ended."""
-        self.meter.roots.pop(self.engines[number].pid)
-        self.engines[number] = self.start_engine(number)
+    def happen(self, name: str, left: int) -> None:
+        from config.rehearsal import faults
 
-    def wait_for(self, what: str, condition: Callable[[], bool]) -> None:
-        until = time.time() + READY_WITHIN_S
-        while not condition():
-            self.check_processes()
-            if time.time() > until:
-                raise SystemExit(f"{what} were not ready within {READY_WITHIN_S} s: {self.tail()}")
-            time.sleep(LOOK_S)
-
-    def check_processes(self) -> None:
-        for kind, process in self.started.items():
-            if process.poll() is not None:
-                raise SystemExit(f"the {kind} process ended: {self.tail()}")
+        self.say(f"{left} remain: {name}")
+        self.meter.sample(memory=False)
+        fault = getattr(faults, name.replace("-", "_"))
+        self.facts.append({"fault": name, **fault(self.installation, self.rng)})
 
     def result(self, launched: float, seconds: float) -> dict[str, Any]:
         from config.rehearsal.ledger import compare, read_ledger
+        from config.rehearsal.looking import all_ended
         from monitoring.invariants import audit
 
-        self.wait_for("the campaigns' ends", all_completed)
+        self.wait_for("the campaigns' ends", all_ended)
         audited = audit()
-        verdict, delays = compare(read_ledger(self.ledger), launched)
+        verdict, delays = compare(read_ledger(self.installation.ledger), launched)
         sent = sum(audited["counts"][state] for state in ("sent", "delivered", "read"))
         cpu = self.meter.cpu_by_kind()
         result = {
@@ -239,17 +173,9 @@ class Rehearsal:
             result["faults"] = self.facts
         return result
 
-    def tail(self) -> str:
-        self.logs.flush()
-        return (self.folder / "log").read_text(errors="replace")[-2_000:]
-
     def say(self, line: str) -> None:
         if not self.asked.json:
             print(line, file=sys.stderr)  # noqa: T201
-
-
-# People who neither answer nor refuse: a rehearsal ends with sent = messages.
-QUIET_PEOPLE = ["--jitter-ms", "0", "--reply-share", "0", "--stop-share", "0"]
 
 
 def plan_paused(campaigns: list[Any]) -> None:
@@ -267,31 +193,3 @@ def launch(campaigns: list[Any]) -> None:
     for campaign in campaigns:
         campaign.refresh_from_db()
         resume_campaign(campaign, None)
-
-
-def all_planned(campaigns: int) -> bool:
-    from campaigns.models import Campaign
-
-    return Campaign.objects.filter(planned_at__isnull=False).count() == campaigns
-
-
-def all_completed() -> bool:
-    from campaigns.models import Campaign
-
-    return not Campaign.objects.exclude(state="completed").exists()
-
-
-def remaining() -> int:
-    from campaigns.models import Stream
-
-    return Stream.objects.totals()["remaining"]
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(12)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -13,20 +13,21 @@ from django.db import connection
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the ledger: Unix seconds, device id, epoch, the attempt's tag in hex."""
+    """One line of the ledger: Unix seconds, device id, epoch, the attempt's tag in hex, sha256 of the text in hex."""
 
     at: float
     device: int
     epoch: int
     tag: str
+    digest: str = ""
 
 
 def read_ledger(path: Path) -> list[Entry]:
     entries = []
     with path.open() as lines:
         for line in lines:
-            at, device, epoch, tag, _ = line.split()
-            entries.append(Entry(float(at), int(device), int(epoch), tag))
+            at, device, epoch, tag, digest = line.split()
+            entries.append(Entry(float(at), int(device), int(epoch), tag, digest))
     return entries
 
 

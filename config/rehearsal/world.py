@@ -39,6 +39,12 @@ def build(size: Size) -> list[Campaign]:
     return campaigns
 
 
+def clear() -> None:
+    """An empty world. Hosts stay, so that no engine's incarnation is ever used again."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE accounts_user, accounts_workspace CASCADE")
+
+
 def even_shares(total: int, parts: int) -> list[int]:
     return [total // parts + (part < total % parts) for part in range(parts)]
 

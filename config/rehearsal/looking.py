@@ -1,0 +1,91 @@
+"""What a rehearsal asks the database while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import Error, connection, transaction
+from django_rq import get_connection
+from redis.exceptions import RedisError
+
+from campaigns.models import Campaign, Stream
+from devices.models import Device
+
+
+def online() -> int:
+    return Device.objects.online().count()
+
+
+def everybody_online() -> bool:
+    return not Device.objects.exclude(pk__in=Device.objects.online().values("pk")).exists()
+
+
+def online_elsewhere(pid: int) -> int:
+    """Devices that are online at another host than the one with this process."""
+    return Device.objects.online().exclude(owner__pid=pid).count()
+
+
+def in_flight(**which: Any) -> int:
+    """Open attempts, or only those of some devices."""
+    return Device.objects.filter(open_message__isnull=False, **which).count()
+
+
+def open_tags(**which: Any) -> set[str]:
+    """The open attempts' tags, in hex."""
+    opened = Device.objects.filter(open_tag__isnull=False, **which)
+    return {bytes(tag).hex() for tag in opened.values_list("open_tag", flat=True) if tag is not None}
+
+
+@contextmanager
+def attempts_standing_still() -> Iterator[set[str]]:
+    """The tags of the open attempts; inside the block none is begun and none is settled. PostgreSQL may die in it."""
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE devices_device IN SHARE MODE")
+            yield open_tags()
+    except Error:
+        if connection.connection is not None and connection.is_usable():
+            raise
+        connection.close()
+
+
+def devices_of_hosts() -> list[int]:
+    """How many devices each host that owns any has."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM devices_device WHERE owner_id IS NOT NULL GROUP BY owner_id ORDER BY 1")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def uncertain() -> int:
+    return Stream.objects.totals()["uncertain"]
+
+
+def remaining() -> int:
+    return Stream.objects.totals()["remaining"]
+
+
+def all_planned() -> bool:
+    return not Campaign.objects.filter(planned_at__isnull=True, state__in=["running", "paused"]).exists()
+
+
+def all_ended() -> bool:
+    return not Campaign.objects.exclude(state__in=["completed", "cancelled"]).exists()
+
+
+def redis_answers() -> bool:
+    try:
+        return bool(get_connection("clock").ping())
+    except RedisError:
+        return False
+
+
+def postgres_answers() -> bool:
+    try:
+        connection.close()
+        connection.ensure_connection()
+    except Error:
+        return False
+    return True
