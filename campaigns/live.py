@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts.live import Update, push_many
 from accounts.models import AuditEntry
 from campaigns.engine.forecast import seconds_for
+from campaigns.failover import asked_of
 from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
@@ -165,6 +166,7 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
         "bar": bar(found),
         "assumed_note": f"{found['assumed']:,} assumed" if found["assumed"] else "",
         "unsettled": unsettled(campaign, streams),
+        "asked": asked_of(campaign),
         "funnel": funnel(found),
         "rate": rate,
         "left": duration(left) if left is not None else None,

@@ -76,6 +76,7 @@ DEEDS = {
     "campaign.completed": "Completed",
     "campaign.text_changed": "Text changed for everyone not yet written to",
     "campaign.messages_moved": "Messages moved to other devices",
+    "campaign.safety_changed": "Changed what happens if something goes wrong",
     "campaign.failed_retried": "Failed messages tried again",
     "campaign.doubts_sent_again": "Uncertain messages sent again",
     "campaign.doubts_assumed_sent": "Uncertain messages counted as sent",

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from campaigns.views import campaigns, direct, drafts, moves
+from campaigns.views import campaigns, direct, drafts, moves, moving
 
 app_name = "campaigns"
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("campaigns.urls_contacts")),
     path("devices/<uuid:uuid>/test/", direct.device_test, name="device_test"),
     path("devices/<uuid:uuid>/test/send/", direct.send_device_test, name="send_device_test"),
+    path("devices/<uuid:uuid>/move/", moving.move_messages, name="move_messages"),
     path("campaigns/", campaigns.campaign_list, name="list"),
     path("campaigns/new/", drafts.create, name="create"),
     path("campaigns/preview/", drafts.preview, name="preview"),
@@ -24,6 +25,7 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/resume/", moves.resume, name="resume"),
     path("campaigns/<uuid:uuid>/cancel/", moves.cancel, name="cancel"),
     path("campaigns/<uuid:uuid>/unschedule/", moves.unschedule, name="unschedule"),
+    path("campaigns/<uuid:uuid>/failover/", moving.failover, name="failover"),
     path("campaigns/<uuid:uuid>/retry-failed/", moves.retry_failed_messages, name="retry_failed"),
     path("campaigns/<uuid:uuid>/send-again/", moves.send_uncertain_again, name="send_again"),
     path("campaigns/<uuid:uuid>/assume-sent/", moves.assume_uncertain_sent, name="assume_sent"),

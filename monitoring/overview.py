@@ -17,8 +17,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Workspace
+from campaigns.failover import asked_of
 from campaigns.live import Row, figures, row_of, streams_of
-from campaigns.models import Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import Campaign, CampaignState, Contact, Failover, Lane, Stream
 from devices.models import Device, Host
 from devices.shown import SHOWN_STATES, shown, used_today
 
@@ -27,9 +28,16 @@ CAMPAIGNS_SHOWN = 8
 NAMED_AT_MOST = 5  # of one kind of trouble; the list behind the link has them all
 RECENT = timedelta(days=7)
 LATE = timedelta(minutes=2)
+# By figure: what is said of so many messages, and why.
 STUCK = {
-    "uncertain": "The answer was lost, so nobody knows whether they left. They are not sent again on their own.",
-    "failed": "WhatsApp refused them for good, or every try was used up. Each shows its reason.",
+    "uncertain": (
+        "need a look",
+        "The answer was lost, so nobody knows whether they left. Decide, or wait for a proof.",
+    ),
+    "failed": (
+        "failed",
+        "WhatsApp refused them for good, or every try was used up. Each shows its reason and can be retried.",
+    ),
 }
 # A device in one of these states sends nothing until something happens, or somebody does something.
 HALTED = {"new", "offline", "unlinked", "replaced", "banned", "outdated", "no_engine"}
@@ -185,6 +193,7 @@ def troubles(workspace: Workspace, devices: Sequence[Device], can_manage: bool) 
     # Without any engine that is said once, not for each device.
     halted = HALTED if alive else HALTED - {"no_engine"}
     yield from halted_devices(workspace, [device for device in devices if device.shown_state in halted], can_manage)
+    yield from open_questions(workspace)
     yield from stuck_messages(workspace)
     yield from late_campaigns(workspace)
 
@@ -208,24 +217,42 @@ def halted_devices(workspace: Workspace, halted: Sequence[Device], can_manage: b
         )
 
 
+def open_questions(workspace: Workspace) -> Iterator[Trouble]:
+    """Campaigns that ask whether other numbers shall send what some cannot."""
+    asking = Campaign.objects.for_workspace(workspace).filter(state=CampaignState.RUNNING, failover=Failover.ASK)
+    for campaign in asking.select_related("workspace").order_by("-pk"):
+        if (asked := asked_of(campaign)) is None:
+            continue
+        stuck, waiting = counted(len(asked.questions), "number"), counted(asked.messages, "message")
+        yield Trouble(
+            "red",
+            f"{campaign.name}: {stuck} cannot send",
+            f"{waiting} {'waits' if asked.messages == 1 else 'wait'}. Shall other numbers send, or shall they wait?",
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Decide",
+        )
+
+
 def stuck_messages(workspace: Workspace) -> Iterator[Trouble]:
     """Uncertain and failed messages of campaigns that are open or ended lately."""
     lately = Q(campaign__state__in=OPEN) | Q(campaign__finished_at__gte=timezone.now() - RECENT)
     streams = Stream.objects.for_workspace(workspace).filter(lately, lane=Lane.CAMPAIGN)
     sums = streams.values("campaign__uuid", "campaign__name").annotate(uncertain=Sum("uncertain"), failed=Sum("dead"))
     found: list[Any] = list(sums.filter(Q(uncertain__gt=0) | Q(failed__gt=0)).order_by("-campaign"))
-    for figure, text in STUCK.items():
+    for figure in STUCK:
         touched = [(row["campaign__uuid"], row["campaign__name"], row[figure]) for row in found if row[figure]]
-        yield from stuck_by_campaign(figure, text, touched)
+        yield from stuck_by_campaign(figure, touched)
 
 
-def stuck_by_campaign(figure: str, text: str, touched: Sequence[tuple[UUID, str, int]]) -> Iterator[Trouble]:
+def stuck_by_campaign(figure: str, touched: Sequence[tuple[UUID, str, int]]) -> Iterator[Trouble]:
+    said, text = STUCK[figure]
     for uuid, name, count in touched[:NAMED_AT_MOST]:
         url = f"{reverse('campaigns:recipients', args=[uuid])}?figure={figure}"
-        yield Trouble("red", f"{name}: {counted(count, 'message')} {figure}", text, url, "Look at them")
+        words = said.replace("need", "needs") if count == 1 else said
+        yield Trouble("red", f"{name}: {counted(count, 'message')} {words}", text, url, "Look at them")
     if rest := touched[NAMED_AT_MOST:]:
         messages = counted(sum(count for _, _, count in rest), "message")
-        title = f"{counted(len(rest), 'more campaign')}: {messages} {figure}"
+        title = f"{counted(len(rest), 'more campaign')}: {messages} {said}"
         yield Trouble("red", title, text, reverse("campaigns:list"), "All campaigns")
 
 

@@ -62,6 +62,7 @@ MATRIX = {
     # campaigns
     "campaigns:device_test": "viewer",
     "campaigns:send_device_test": "manager",
+    "campaigns:move_messages": "manager",
     "campaigns:list": "viewer",
     "campaigns:create": "manager",
     "campaigns:preview": "viewer",
@@ -76,6 +77,7 @@ MATRIX = {
     "campaigns:resume": "manager",
     "campaigns:cancel": "manager",
     "campaigns:unschedule": "manager",
+    "campaigns:failover": "manager",
     "campaigns:retry_failed": "manager",
     "campaigns:send_again": "manager",
     "campaigns:assume_sent": "manager",

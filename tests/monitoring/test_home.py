@@ -252,7 +252,7 @@ def test_a_device_on_its_way_back_needs_nobody(workspace: Workspace) -> None:
 def test_uncertain_and_failed_messages_need_attention(alice: User, workspace: Workspace, sign_in: SignIn) -> None:
     campaign = running(workspace, served(workspace), uncertain=1, dead=2)
     found = troubles(workspace)
-    assert list(found) == ["Spring sale: 1 message uncertain", "Spring sale: 2 messages failed"]
+    assert list(found) == ["Spring sale: 1 message needs a look", "Spring sale: 2 messages failed"]
     client = sign_in(alice)
     for figure, trouble in zip(("uncertain", "failed"), found.values(), strict=True):
         assert trouble.url == f"/campaigns/{campaign.uuid}/recipients/?figure={figure}"

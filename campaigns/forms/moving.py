@@ -1,0 +1,59 @@
+"""Where the messages of a device that cannot send go, and what a campaign that asks about them is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.db.models import Q
+
+from campaigns.models import Campaign, CampaignState, Stream
+from devices.models import Device
+
+
+class AnswerForm(forms.Form):
+    answer = forms.ChoiceField(choices=[("other", "Send from other numbers"), ("wait", "Wait")])
+
+
+class MoveForm(forms.Form):
+    """One workspace's choices only: a foreign campaign or device is not a valid choice."""
+
+    campaign = forms.ModelChoiceField(
+        queryset=Campaign.objects.none(), required=False, empty_label=None, to_field_name="uuid"
+    )
+    targets: forms.ModelMultipleChoiceField = forms.ModelMultipleChoiceField(
+        queryset=Device.objects.none(),
+        to_field_name="uuid",
+        error_messages={"required": "Choose at least one number that is online."},
+    )
+    and_contacts = forms.BooleanField(required=False)
+
+    def __init__(self, device: Device, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.device = device
+        self.campaigns: dict[Campaign, int] = unsent_by_campaign(device)
+        own = [campaign.pk for campaign in self.campaigns]
+        self.fields["campaign"].queryset = Campaign.objects.filter(pk__in=own)  # type: ignore[attr-defined]
+        self.fields["targets"].queryset = targets_of(device)  # type: ignore[attr-defined]
+
+    @property
+    def total(self) -> int:
+        return sum(self.campaigns.values())
+
+
+def unsent_by_campaign(device: Device) -> dict[Campaign, int]:
+    """What the device has not begun to send, in campaigns that may still send it; the largest first."""
+    streams = Stream.objects.filter(
+        Q(pending__gt=0) | Q(waiting__gt=0),
+        workspace=device.workspace,
+        device=device,
+        campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
+    )
+    found = {stream.campaign: stream.pending + stream.waiting for stream in streams.select_related("campaign")}
+    return {campaign: found[campaign] for campaign in sorted(found, key=lambda one: -found[one]) if campaign}
+
+
+def targets_of(device: Device) -> Any:
+    """The workspace's other devices that could send now."""
+    others = Device.objects.for_workspace(device.workspace).exclude(pk=device.pk)
+    return others.with_shown_state().shown_as("online").order_by("name")
