@@ -180,21 +180,18 @@ def opt_some_out(workspace: Workspace, rng: random.Random) -> None:
     """Some said so at the counter, before anything was sent; others answered STOP to the first campaign."""
     customers = Contact.objects.for_workspace(workspace).filter(tag_links__tag__name="newsletter").order_by("pk")
     chosen = rng.sample(list(customers.values_list("pk", flat=True)), 23)
-    at_the_counter = Contact.objects.filter(pk__in=chosen[:14])
-    at_the_counter.update(opted_out_at=days_ago(workspace, 20, 15), opted_out_reason="asked us in the shop")
-    by_reply = Contact.objects.filter(pk__in=chosen[14:])
-    by_reply.update(opted_out_at=days_ago(workspace, 9, 14), opted_out_reason=ASKED_TO_STOP)
-    for people, source in ((at_the_counter, SuppressionSource.PERSON), (by_reply, SuppressionSource.REPLY)):
-        Suppression.objects.bulk_create(
-            Suppression(
-                workspace=workspace,
-                phone=contact.phone,
-                source=source,
-                reason=contact.opted_out_reason,
-                created_at=contact.opted_out_at,
-            )
-            for contact in people
-        )
+    shop, reply = SuppressionSource.PERSON, SuppressionSource.REPLY
+    opt_out(workspace, chosen[:14], days_ago(workspace, 20, 15), shop, "asked us in the shop")
+    opt_out(workspace, chosen[14:], days_ago(workspace, 9, 14), reply, ASKED_TO_STOP)
+
+
+def opt_out(workspace: Workspace, people: Sequence[int], at: datetime, source: str, reason: str) -> None:
+    contacts = Contact.objects.filter(pk__in=people)
+    contacts.update(opted_out_at=at, opted_out_reason=reason)
+    Suppression.objects.bulk_create(
+        Suppression(workspace=workspace, phone=phone, source=source, reason=reason, created_at=at)
+        for phone in contacts.values_list("phone", flat=True)
+    )
 
 
 # ---- Campaigns
