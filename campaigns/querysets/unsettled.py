@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -125,7 +126,7 @@ def assume_uncertain_sent(selection: Selection) -> int:
 
 
 def _run(statement: str, selection: Selection) -> int:
-    values = {
+    values: dict[str, Any] = {
         "campaign": selection.campaign.pk,
         "until": selection.until,
         "device": selection.device.pk if selection.device else None,

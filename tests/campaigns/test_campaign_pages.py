@@ -614,7 +614,7 @@ def doubtful_campaign(workspace: Workspace, rounds: int = 2) -> Campaign:
             device_id=message.stream.device_id,
             phone=message.phone,
             tag=b"tag",
-            began_at=message.attempted_at,
+            began_at=timezone.now() - timedelta(minutes=5),
         )
     return campaign
 
