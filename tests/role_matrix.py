@@ -23,6 +23,7 @@ from tests.factories import make_campaign, make_contact, make_device, make_impor
 MATRIX = {
     # config
     "root": "person",
+    "favicon": "public",
     # accounts
     "accounts:setup": "public",  # 404 once somebody administers the installation
     "accounts:settings": "viewer",

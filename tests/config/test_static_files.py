@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
-from django.test import override_settings
+from django.templatetags.static import static
+from django.test import Client, override_settings
 
 TABLER = {
     "vendor/tabler/css/tabler.min.css": "7ef750bd10546a695d0b12767ad8048bd8f3ec5de7daefb1067f9d0daa3d1c9a",
@@ -29,3 +30,9 @@ def test_collecting_names_every_file_by_its_content(tmp_path: Path) -> None:
         call_command("collectstatic", interactive=False, verbosity=0)
     assert list((tmp_path / "vendor" / "tabler" / "css").glob("tabler.min.*.css"))
     assert (tmp_path / "staticfiles.json").exists()
+
+
+def test_whoever_asks_for_the_old_icon_is_shown_the_new_one() -> None:
+    answer = Client().get("/favicon.ico")
+    assert (answer.status_code, answer["Location"]) == (302, static("flotilla/icon.svg"))
+    assert finders.find("flotilla/icon.svg")

@@ -1,5 +1,6 @@
 // Pushed partials are written into what stands there already: only what changed is touched, so that nothing moves under
-// the pointer, a click that began is not lost, and focus, selection and open details stay.
+// the pointer, a click that began is not lost, and focus, selection and open details stay. A region with `data-whole`
+// is swapped as a whole: something in it counts from the moment it appears.
 (function () {
   const KEPT = new Set(["open"]); // a dialog or details somebody opened
 
@@ -36,7 +37,7 @@
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment, shouldSwap } = event.detail;
     const fresh = fragment.firstElementChild;
-    if (!shouldSwap || !fresh || !same(target, fresh)) return;
+    if (!shouldSwap || !fresh || !same(target, fresh) || "whole" in target.dataset) return;
     event.detail.shouldSwap = false;
     steady(target, fresh);
   });
