@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+ONLY_WHEN_ASKED = 1_000_000  # uses before psycopg prepares by itself; Django's None forbids it altogether
+
 
 def rows_of(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Run the statement with its values bound by the server, lists as arrays; raises Django's database errors.
@@ -16,6 +18,7 @@ def rows_of(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """
     bound = {name: array(value) if isinstance(value, (list, tuple)) else value for name, value in values.items()}
     connection.ensure_connection()
+    connection.connection.prepare_threshold = ONLY_WHEN_ASKED
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(statement.encode(), bound, prepare=True)
         return cursor.fetchall()
