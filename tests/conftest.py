@@ -8,6 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from django.conf import settings
 
 from config.embedded import FORGETFUL, temporary_servers
@@ -22,6 +23,7 @@ def start_servers() -> None:
         number = int(worker.removeprefix("gw")) + 1
         os.environ["REDIS_URL"] += f"?db={number}"
         os.environ["CHANNEL_PREFIX"] = worker  # publish and subscribe know no database numbers
+        os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
         return
     var = session.enter_context(tempfile.TemporaryDirectory(prefix="flotilla-var-"))
     (Path(var) / "static").mkdir()
@@ -40,6 +42,12 @@ def start_servers() -> None:
 
 start_servers()
 _ = settings.DATABASES  # pytest-django sets Django up when it finds the settings read
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """A worker that inherits this reads the settings before it comes here, and shares its Redis with the others."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
 def pytest_unconfigure() -> None:

@@ -260,6 +260,10 @@ def fair_shares(lease: Lease) -> list[Share]:
         return [Share(*row) for row in cursor.fetchall()]
 
 
+# Whoever takes a device connects it; one that was opened elsewhere waits for a person instead.
+MOVABLE = ["online", "offline", "connecting", "banned"]
+
+
 def release_surplus(lease: Lease, driver: str, surplus: int) -> list[int]:
     """Give up to ``surplus`` idle devices back, for hosts that have fewer; returns their ids.
 
@@ -271,7 +275,7 @@ def release_surplus(lease: Lease, driver: str, surplus: int) -> list[int]:
             WITH idle AS MATERIALIZED (
                 SELECT id FROM devices_device
                 WHERE owner_id = %(host)s AND driver = %(driver)s AND open_message IS NULL AND request = ''
-                  AND phone IS NOT NULL AND state <> ALL(%(ended)s)
+                  AND phone IS NOT NULL AND state = ANY(%(movable)s)
                   AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
                 ORDER BY state = 'online', next_send_at DESC LIMIT %(surplus)s FOR NO KEY UPDATE SKIP LOCKED
             )
@@ -286,7 +290,7 @@ def release_surplus(lease: Lease, driver: str, surplus: int) -> list[int]:
                 "host": lease.host,
                 "incarnation": lease.incarnation,
                 "driver": driver,
-                "ended": ENDED,
+                "movable": MOVABLE,
                 "surplus": surplus,
             },
         )

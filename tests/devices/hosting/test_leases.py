@@ -249,6 +249,14 @@ def test_a_banned_device_is_handed_over_banned_and_an_unlinked_one_stays() -> No
     assert unlinked.owner_id == "a"
 
 
+def test_a_device_that_was_opened_elsewhere_is_not_moved() -> None:
+    make_devices(1)
+    host = leases.begin("a", SIMULATOR, TIMES)
+    take(host)
+    Device.objects.update(state="replaced")
+    assert leases.release_surplus(host, "simulator", 1) == []
+
+
 def test_p6_an_older_incarnation_gives_nothing_of_its_successors_away() -> None:
     make_devices(3)
     old = leases.begin("a", SIMULATOR, TIMES)
