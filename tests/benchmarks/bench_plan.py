@@ -1,6 +1,6 @@
 """Seconds and peak memory of planning a large audience, on a durable PostgreSQL of its own.
 
-`python -m tests.benchmarks.bench_plan [--people 1000000] [--devices 15] [--chunk 20000]`: one workspace's people are
+`python -m tests.benchmarks.bench_plan [--people 1000000] [--devices 15] [--chunk 10000]`: one workspace's people are
 planned by round-robin, then with sticky devices while nobody has one yet, then again while everybody has.
 """
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=1_000_000)
     parser.add_argument("--devices", type=int, default=15)
-    parser.add_argument("--chunk", type=int, default=20_000)
+    parser.add_argument("--chunk", type=int, default=10_000)
     options = parser.parse_args()
     with temporary_servers() as urls:
         os.environ.update(

@@ -13,7 +13,7 @@ from django.db import connection
 
 from accounts.models import Workspace
 from campaigns.actions.campaigns import launch_campaign
-from campaigns.actions.planning import plan_chunk, plan_whole
+from campaigns.actions.planning import plan_chunk
 from campaigns.models import Campaign, CampaignTag, Contact, Message, Stream, Tag
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
@@ -179,14 +179,24 @@ def test_the_time_after_which_nothing_leaves_counts_from_the_start(
     assert set(Stream.objects.filter(campaign=planned(workspace, devices)).values_list("expires_at")) == {(None,)}
 
 
-def test_tags_choose_who_takes_part_whatever_device_they_know(
+def test_tags_choose_who_takes_part_chunk_by_chunk_and_each_person_once(
     workspace: Workspace, devices: tuple[Device, ...]
 ) -> None:
-    vip = [make_contact(workspace, tags=("vip",), device=devices[number % 2]) for number in range(5)]
+    chosen = [
+        make_contact(workspace, tags=("vip", "new") if number % 3 == 0 else ("new",), device=devices[number % 2])
+        for number in range(11)
+    ]
     make_contact(workspace, tags=("cold",))
+    chosen.append(make_contact(workspace, tags=("vip",), device=devices[2]))
     campaign = make_campaign(workspace, devices=devices, everyone=False)
-    CampaignTag.objects.create(workspace=workspace, campaign=campaign, tag=Tag.objects.get(name="vip"))
+    for tag in Tag.objects.filter(name__in=["vip", "new"]):
+        CampaignTag.objects.create(workspace=workspace, campaign=campaign, tag=tag)
     launch_campaign(campaign, None)
-    plan_whole(campaign.pk)
+    rounds = 1
+    while not plan_chunk(campaign.pk, size=3):
+        rounds += 1
     written = dict(Message.objects.filter(campaign=campaign).values_list("contact_id", "stream__device_id"))
-    assert written == {contact.pk: contact.device_id for contact in vip}
+    assert written == {contact.pk: contact.device_id for contact in chosen}
+    assert rounds == 5
+    campaign.refresh_from_db()
+    assert campaign.recipients == 12
