@@ -59,7 +59,7 @@ def test_a_host_is_shown_with_its_meters(workspace: Workspace, sam: User, sign_i
         "120 50 to 500",
         "83 ms",
         "41 of 120 at once",
-        "7 due, but the limit is reached",
+        "7 due, but the limit is full",
     ):
         assert said in page
     (shown,) = operations()["hosts"]
