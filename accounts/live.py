@@ -92,7 +92,8 @@ def listening() -> set[int]:
         channels = _client().pubsub_channels(f"{before}*")
     except (RedisError, OSError):
         return set()
-    return {int(channel.decode().removeprefix(before).partition(".")[0]) for channel in channels}
+    names = (channel.decode() if isinstance(channel, bytes) else channel for channel in channels)
+    return {int(name.removeprefix(before).partition(".")[0]) for name in names}
 
 
 def _frame(update: Update) -> bytes:

@@ -8,7 +8,8 @@ DEAD, UNCERTAIN, ASSUMED = "dead", "uncertain", "assumed"
 SKIPPED, EXPIRED, CANCELLED = "skipped", "expired", "cancelled"
 
 MESSAGE_MOVES: dict[str, frozenset[str]] = {
-    PENDING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED}),
+    # Sent and beyond: what was to be sent again had arrived after all.
+    PENDING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, SENT, DELIVERED, READ}),
     WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DEAD}),
     SENDING: frozenset({SENT, DELIVERED, READ, WAITING, DEAD, UNCERTAIN}),
     UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING, ASSUMED}),

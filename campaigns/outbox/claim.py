@@ -249,8 +249,8 @@ def claim(lease: Lease, asks: Sequence[Ask]) -> list[Claimed | Held]:
 def _answer(row: tuple[Any, ...]) -> Claimed | Held:
     device, verdict, wait, *claimed = row
     if verdict == "send":
-        *rest, fields, tries, deaths = claimed
-        return Claimed(device, *rest, json.loads(fields), tries, deaths)  # Django has psycopg hand jsonb over as text
+        claimed[-3] = json.loads(claimed[-3])  # Django has psycopg hand jsonb over as text
+        return Claimed(device, *claimed)
     if verdict == "in_flight":
         return Held(device, verdict, None, claimed[0], claimed[1])
     if verdict in ("idle", "sending_hours") and wait is not None:

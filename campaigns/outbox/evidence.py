@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -27,7 +27,8 @@ stream AS MATERIALIZED (
 old AS MATERIALIZED (
     SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
     FROM told t JOIN campaigns_message m ON m.id = t.message_id
-    WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2))
+    WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2)
+           OR (m.state = 'pending' AND m.may_duplicate))  -- the first one has arrived: spares them the second
       AND (SELECT count(*) FROM stream) > 0
     ORDER BY m.id FOR NO KEY UPDATE OF m
 ),
@@ -49,12 +50,14 @@ counted AS (
         sent = s.sent - n.from_sent,
         uncertain = s.uncertain - n.from_uncertain,
         assumed = s.assumed - n.from_assumed,
+        pending = s.pending - n.from_pending,
         delivered = s.delivered - n.from_delivered + n.delivered,
         read = s.read + n.read
     FROM (
         SELECT stream_id, count(*) FILTER (WHERE was = 'sent') AS from_sent,
                count(*) FILTER (WHERE was = 'uncertain') AS from_uncertain,
                count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
+               count(*) FILTER (WHERE was = 'pending') AS from_pending,
                count(*) FILTER (WHERE was = 'delivered') AS from_delivered,
                count(*) FILTER (WHERE state = 'delivered') AS delivered,
                count(*) FILTER (WHERE state = 'read') AS read
@@ -136,7 +139,7 @@ class Doubt(NamedTuple):
 
 def settle_receipts(receipts: Sequence[ReceiptRow]) -> set[int]:
     """Move messages forward by their receipts, never back; returns the ids of the campaigns touched."""
-    values = {
+    values: dict[str, Any] = {
         "devices": [receipt.device for receipt in receipts],
         "wire_ids": [receipt.wire_id for receipt in receipts],
         "chats": [receipt.chat for receipt in receipts],
@@ -162,7 +165,7 @@ def note_evidence(device: int, ids: Mapping[bytes, str]) -> int:
 
     Returns how many messages got their id. A tag that is absent proves nothing.
     """
-    values = {"device": device, "tags": list(ids), "wire_ids": list(ids.values())}
+    values: dict[str, Any] = {"device": device, "tags": list(ids), "wire_ids": list(ids.values())}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(FOUND_SQL, values)
         return _name(cursor)

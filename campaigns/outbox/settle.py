@@ -59,7 +59,8 @@ old AS MATERIALIZED (
     FROM found f CROSS JOIN LATERAL (
         SELECT m.state AS was FROM campaigns_message m
         WHERE m.id = f.message_id AND m.tag = f.tag
-          AND (m.state = 'sending' OR (m.state IN ('uncertain', 'assumed') AND f.state = 'sent'))
+          AND (m.state = 'sending' OR (f.state = 'sent' AND (m.state IN ('uncertain', 'assumed')
+                                       OR (m.state = 'pending' AND m.may_duplicate))))  -- spares them the second one
         FOR NO KEY UPDATE
     ) m
     WHERE f.free
@@ -74,6 +75,7 @@ moved AS (
         sent_at = CASE WHEN old.state = 'sent' THEN coalesce(to_timestamp(old.at), now()) ELSE m.sent_at END,
         tries = m.tries + old.counts::int,
         deaths = m.deaths + old.died::int,
+        dead_at = CASE WHEN old.state = 'dead' THEN now() ELSE m.dead_at END,
         due_at = CASE WHEN old.state = 'waiting' THEN now() + old.retry_in * interval '1 second' ELSE m.due_at END
     FROM old WHERE m.id = old.message_id
     RETURNING m.id, m.workspace_id, m.stream_id, m.due_at, m.phone, m.attempted_at, old.was, old.state, old.tag,
@@ -97,6 +99,7 @@ counted AS (
         uncertain = s.uncertain - n.from_uncertain + n.uncertain,
         assumed = s.assumed - n.from_assumed,
         sent = s.sent + n.sent,
+        pending = s.pending - n.from_pending,
         waiting = s.waiting + n.waiting,
         dead = s.dead + n.dead,
         next_id = CASE WHEN n.due <= coalesce(s.next_due, 'infinity') THEN 0 ELSE s.next_id END,
@@ -106,6 +109,7 @@ counted AS (
                count(*) FILTER (WHERE was = 'sending') AS from_sending,
                count(*) FILTER (WHERE was = 'uncertain') AS from_uncertain,
                count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
+               count(*) FILTER (WHERE was = 'pending') AS from_pending,
                count(*) FILTER (WHERE state = 'uncertain') AS uncertain,
                count(*) FILTER (WHERE state = 'sent') AS sent,
                count(*) FILTER (WHERE state = 'waiting') AS waiting,

@@ -18,7 +18,7 @@ from devices.models import Device
 class Selection:
     """The dead, or the uncertain, messages that a list showed at the instant ``until`` (PostgreSQL's clock).
 
-    Only messages whose last attempt began by then: what was brought back and died again since is not meant, however
+    Only messages that were in that state by then: what was brought back and died again since is not meant, however
     often the same request arrives. ``device``, ``reason`` and ``messages`` (ids) narrow it.
     """
 
@@ -35,7 +35,7 @@ old AS MATERIALIZED (
     SELECT m.id, m.workspace_id, m.attempts, m.tag, m.epoch, m.attempted_at, m.reason, s.device_id,
            {doubtful} AS doubtful
     FROM {found}
-    WHERE s.campaign_id = %(campaign)s AND m.state = '{was}' AND coalesce(m.attempted_at <= %(until)s, true)
+    WHERE s.campaign_id = %(campaign)s AND m.state = '{was}' AND {since} <= %(until)s
       AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
       AND (%(reason)s::text IS NULL OR m.reason = %(reason)s)
       AND (%(messages)s::bigint[] IS NULL OR m.id = ANY(%(messages)s::bigint[]))
@@ -44,6 +44,7 @@ old AS MATERIALIZED (
     FOR NO KEY UPDATE OF m
 )"""
 
+DEAD_SINCE = "coalesce(m.dead_at, m.attempted_at, '-infinity')"
 DEAD_ROWS = "campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND s.dead > 0"
 # By the table of doubts, which is short, and not by all the messages.
 UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.message_id
@@ -100,13 +101,15 @@ SELECT count(*) FROM moved
 """
 
 RETRY_SQL = BRING_BACK_SQL.format(
-    was=DEAD, old=OLD_SQL.format(was=DEAD, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=NOT_EXPIRED)
+    was=DEAD,
+    old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=NOT_EXPIRED),
 )
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
-    was=UNCERTAIN, old=OLD_SQL.format(was=UNCERTAIN, found=UNCERTAIN_ROWS, doubtful="true", may=NOT_EXPIRED)
+    was=UNCERTAIN,
+    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may=NOT_EXPIRED),
 )
 ASSUME_SQL = COUNT_AS_SENT_SQL.format(
-    old=OLD_SQL.format(was=UNCERTAIN, found=UNCERTAIN_ROWS, doubtful="true", may="true")
+    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true")
 )
 
 
