@@ -123,11 +123,24 @@ VIOLATIONS: tuple[tuple[str, str], ...] = (
         SELECT m.id::text FROM campaigns_message m
         JOIN campaigns_stream s ON s.id = m.stream_id AND s.running
         JOIN devices_device d ON d.id = s.device_id
+        JOIN accounts_workspace w ON w.id = d.workspace_id
         WHERE m.state IN ('pending', 'waiting') AND d.state = 'online' AND d.open_message IS NULL
           AND greatest(m.due_at, d.next_send_at, d.state_at) < now() - interval '120 seconds'
           AND (d.last_sent_at IS NULL OR d.last_sent_at < now() - interval '120 seconds')
+          AND (s.expires_at IS NULL OR s.expires_at > now())
           AND (d.hourly_cap IS NULL OR d.hour_used < d.hourly_cap)
-          AND (d.daily_cap IS NULL OR d.day_used < d.daily_cap)
+          AND coalesce(d.day_used < least(d.daily_cap, d.warm_cap), true)
+          AND (s.lane = 0 OR d.sending_from IS NULL OR NOT EXISTS (  -- inside its hours, and not only since a moment
+              SELECT FROM (VALUES (now()), (now() - interval '120 seconds')) AS t(at)
+              CROSS JOIN LATERAL (SELECT (t.at AT TIME ZONE w.timezone)::time AS at) local
+              WHERE ((local.at >= d.sending_from) = (local.at >= d.sending_to)) = (d.sending_from < d.sending_to)))
+        """,
+    ),
+    (
+        "a message should have expired 120 s ago",
+        """
+        SELECT m.id::text FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+        WHERE m.state IN ('pending', 'waiting') AND s.expires_at < now() - interval '120 seconds'
         """,
     ),
 )

@@ -15,6 +15,7 @@ from campaigns.actions.direct import send_test
 from campaigns.actions.expiry import expire_overdue
 from campaigns.actions.reconcile import reconcile
 from campaigns.models import Campaign, CampaignState, Message, Stream
+from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.campaign_cases import planned_campaign, varied_campaign
 from tests.factories import make_device, make_workspace
@@ -93,6 +94,39 @@ def test_test_messages_and_other_campaigns_are_left_alone(workspace: Workspace) 
     direct.refresh_from_db()
     assert direct.state == "pending"
     assert set(states(other)) == {"pending"}
+
+
+def test_p3_the_audit_knows_why_a_message_waits_and_finds_the_one_that_does_not_expire(workspace: Workspace) -> None:
+    long_ago = timezone.now() - timedelta(minutes=3)
+    campaign = planned_campaign(workspace, devices=1)
+    Message.objects.filter(campaign=campaign).update(due_at=long_ago)
+    Stream.objects.filter(campaign=campaign).update(next_due=long_ago)
+    device = Device.objects.filter(campaign_links__campaign=campaign)
+    device.update(next_send_at=long_ago, state_at=long_ago)
+    stuck, late = (
+        "a message is due for 120 s although its device could send it",
+        "a message should have expired 120 s ago",
+    )
+
+    def found() -> set[str]:
+        return {violation["what"] for violation in audit()["violations"]}
+
+    local = timezone.now().astimezone(workspace.zone)
+    closed = {"sending_from": (local + timedelta(hours=1)).time(), "sending_to": (local + timedelta(hours=2)).time()}
+    opened = {"sending_from": (local - timedelta(hours=2)).time(), "sending_to": (local + timedelta(hours=2)).time()}
+    assert found() == {stuck}
+    device.update(warm_cap=20, day_used=20)
+    assert found() == set()
+    device.update(day_used=19, **closed)
+    assert found() == set()
+    device.update(**opened)
+    assert found() == {stuck}
+    let_time_pass(campaign)
+    assert found() == set()
+    Stream.objects.filter(campaign=campaign).update(expires_at=long_ago)
+    assert found() == {late}
+    assert expire_overdue() == 4
+    assert found() == set()
 
 
 def test_several_reconcilers_at_once_count_every_message_once(workspace: Workspace) -> None:
