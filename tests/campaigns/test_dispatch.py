@@ -34,7 +34,6 @@ from tests.devices.hosting.engine_process import Machine, until
 from tests.factories import make_campaign, make_contact, make_device, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
-HOST = "here"
 POLL_S = 5
 
 
@@ -44,6 +43,12 @@ def redis() -> Iterator[Redis]:
     connection.flushdb()
     yield connection
     connection.flushdb()
+
+
+@pytest.fixture
+def host() -> str:
+    """One for each test: an RQ worker that was told to stop may wait at its queues for some seconds more."""
+    return f"host-{secrets.token_hex(4)}"
 
 
 @pytest.fixture
@@ -77,13 +82,15 @@ def left(campaign: Campaign) -> int:
     return Message.objects.filter(campaign=campaign, state__in=("sent", "delivered", "read")).count()
 
 
-def test_a_hosts_control_jobs_are_drained_before_campaign_jobs_and_those_before_sequence_jobs(redis: Redis) -> None:
+def test_a_hosts_control_jobs_are_drained_before_campaign_jobs_and_those_before_sequence_jobs(
+    redis: Redis, host: str
+) -> None:
     arrived: queue.Queue[list[int]] = queue.Queue()
     rung = [*(("sequence", n) for n in range(50)), *(("campaign", n) for n in range(100, 105)), ("control", 200)]
     for lane, number in rung:
-        jobs.rouse(lane, [(HOST, number)])
+        jobs.rouse(lane, [(host, number)])
     Bell.deliver = arrived.put
-    wake = Wake(HOST, 1)
+    wake = Wake(host, 1)
     wake.start()
     try:
         order = [arrived.get(timeout=20)[0] for _ in rung]
@@ -93,18 +100,18 @@ def test_a_hosts_control_jobs_are_drained_before_campaign_jobs_and_those_before_
     assert order == [200, *range(100, 105), *range(50)]
 
 
-def test_a_campaign_job_that_comes_late_overtakes_the_sequence_jobs_that_wait(redis: Redis) -> None:
+def test_a_campaign_job_that_comes_late_overtakes_the_sequence_jobs_that_wait(redis: Redis, host: str) -> None:
     arrived: queue.Queue[list[int]] = queue.Queue()
 
     def deliver(ids: list[int]) -> None:
         if ids == [0]:  # while the first sequence job is at work
-            jobs.rouse("campaign", [(HOST, 100)])
+            jobs.rouse("campaign", [(host, 100)])
         arrived.put(ids)
 
     for number in range(10):
-        jobs.rouse("sequence", [(HOST, number)])
+        jobs.rouse("sequence", [(host, number)])
     Bell.deliver = deliver
-    wake = Wake(HOST, 1)
+    wake = Wake(host, 1)
     wake.start()
     try:
         order = [arrived.get(timeout=20)[0] for _ in range(11)]
@@ -156,17 +163,17 @@ def listening(room: EngineRoom, lease: Lease) -> Iterator[None]:
 
 @pytest.mark.faults
 async def test_p13_a_lost_job_costs_at_most_the_reconcilers_thirty_seconds(
-    world: SimulatedWorld, redis: Redis, look_from_the_loop: None
+    world: SimulatedWorld, redis: Redis, host: str, look_from_the_loop: None
 ) -> None:
     [again] = [job for job in TIMETABLE if job.func is planning.reconcile_all]
     assert again.interval is not None
     assert again.interval <= 30
-    lease = leases.begin(HOST, ["simulator"], LeaseTimes())
+    lease = leases.begin(host, ["simulator"], LeaseTimes())
     device = owned_device(make_workspace(), lease)
     async with engine_room(world, lease) as room:
         await room.until(lambda: device.pk in room.sender.workers, "the device is online")
         campaign = launch(device)
-        bells = host_queue("campaign", HOST)
+        bells = host_queue("campaign", host)
         assert bells.count == 1
         bells.delete()
         with listening(room, lease):

@@ -37,11 +37,9 @@ def machine(world: SimulatedWorld, tmp_path: Path) -> Iterator[Machine]:
     machine.close()
 
 
-def make_devices(count: int, **fields: float) -> list[Device]:
+def make_devices(count: int) -> list[Device]:
     workspace = make_workspace()
-    return [
-        make_device(workspace, state="connecting", **{"min_delay": 0, "max_delay": 0, **fields}) for _ in range(count)
-    ]
+    return [make_device(workspace, state="connecting", min_delay=0, max_delay=0) for _ in range(count)]
 
 
 def launch(devices: list[Device], people: int) -> Campaign:
