@@ -208,7 +208,7 @@ def send_past_test(workspace: Workspace, owner: User, device: Device, rng: rando
 def finish_past(workspace: Workspace, owner: User, devices: Sequence[Device], rng: random.Random) -> None:
     """Launched and planned as always, then settled as if the devices had sent it, and finished as always."""
     past = [
-        ("Autumn harvest", AUTUMN, ["newsletter"], devices[:11], 20, 9, 10),
+        ("Autumn harvest", AUTUMN, ["newsletter"], devices[:12], 20, 9, 10),
         ("Reserve for Pro members", VIP, ["vip"], devices[:5], 30, 5, 14),
         ("Saturday tasting", TASTING, ["coffee-fair"], devices[5:11], 25, 1, 9),
     ]
