@@ -14,7 +14,7 @@ from campaigns.engine.forecast import HOUR, Pace, done_within, seconds_for_all, 
 from campaigns.models import Assignment, Campaign, Failover, Tag
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import duration
-from devices.models import Device
+from devices.models import Device, DeviceState
 from devices.warm_up import caps_ahead
 
 
@@ -92,6 +92,10 @@ def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> l
             f"{duration(course.lasts)}, and what has not left {counted(campaign.expire_after_h or 0, 'hour')} after "
             "the start expires."
         )
+    away = sum(device.shown_state != DeviceState.ONLINE for device in devices)
+    if away and campaign.failover == Failover.WAIT:
+        them = f"{away} of {counted(len(devices), 'number')} {'is' if away == 1 else 'are'} not online"
+        found.append(f"{them}: {'its' if away == 1 else 'their'} people wait.")
     if campaign.failover != Failover.WAIT and len(devices) == 1:
         found.append("There is no other number to send from: choose a second one, or its people wait for it.")
     return found

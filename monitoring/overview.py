@@ -190,10 +190,10 @@ def troubles(workspace: Workspace, devices: Sequence[Device], can_manage: bool) 
             "No engine is running",
             "Nothing is sent and no device can be linked until one runs. Whoever runs this installation can start it.",
         )
+    yield from open_questions(workspace)
     # Without any engine that is said once, not for each device.
     halted = HALTED if alive else HALTED - {"no_engine"}
     yield from halted_devices(workspace, [device for device in devices if device.shown_state in halted], can_manage)
-    yield from open_questions(workspace)
     yield from stuck_messages(workspace)
     yield from late_campaigns(workspace)
 
