@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -120,7 +121,11 @@ def _lock_campaigns(source: Device, campaign: Campaign | None) -> list[Campaign]
 
 def _move_contacts(source: Device, targets: Sequence[Device]) -> int:
     with connection.cursor() as cursor:
-        values = {"workspace": source.workspace_id, "device": source.pk, "devices": [device.pk for device in targets]}
+        values: dict[str, Any] = {
+            "workspace": source.workspace_id,
+            "device": source.pk,
+            "devices": [device.pk for device in targets],
+        }
         cursor.execute(CONTACTS_SQL, values)
         return cursor.rowcount
 

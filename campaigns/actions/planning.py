@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Max
@@ -186,7 +187,7 @@ def _plan_next(campaign: Campaign, size: int) -> Planned:
         cursor.execute(PLAN_SQL, values)
         made = cursor.fetchall()
         # Only now, so that these devices go on sending while the rows are made.
-        list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update().values_list("pk"))
+        list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update(no_key=True).values_list("pk"))
         stream_ids, pending, skipped = ([row[column] for row in made] for column in range(3))
         counted = {"streams": stream_ids, "pending": pending, "skipped": skipped, "due": campaign.launched_at}
         cursor.execute(COUNT_SQL, counted)
@@ -195,7 +196,7 @@ def _plan_next(campaign: Campaign, size: int) -> Planned:
 
 def _audience(campaign: Campaign, size: int) -> list[int]:
     """The next people, by their ids."""
-    values = {
+    values: dict[str, Any] = {
         "workspace": campaign.workspace_id,
         "tags": list(campaign.tag_links.values_list("tag_id", flat=True)),
         "cursor": campaign.plan_cursor,

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import secrets
 import time
+from typing import Any
 
 from config.embedded import temporary_servers
 
@@ -68,7 +69,7 @@ def run_all(people: int, devices: int, chunk: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(PEOPLE_SQL, {"workspace": workspace.pk, "people": people})
         cursor.execute("VACUUM ANALYZE campaigns_contact")
-    running = {"state": CampaignState.RUNNING, "launched_at": timezone.now()}
+    running: dict[str, Any] = {"state": CampaignState.RUNNING, "launched_at": timezone.now()}
     for what, assignment in (
         ("round-robin", "round_robin"),
         ("sticky, first time", "sticky"),

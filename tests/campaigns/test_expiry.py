@@ -18,6 +18,7 @@ from campaigns.models import Campaign, CampaignState, Message, Stream
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.campaign_cases import planned_campaign, varied_campaign
+from tests.campaigns.waiting_for_locks import while_held
 from tests.factories import make_device, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -127,6 +128,22 @@ def test_p3_the_audit_knows_why_a_message_waits_and_finds_the_one_that_does_not_
     assert found() == {late}
     assert expire_overdue() == 4
     assert found() == set()
+
+
+def test_p2_what_comes_back_from_a_device_at_that_moment_expires_too(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, people=2, devices=1)
+    sending = Message.objects.filter(campaign=campaign).order_by("pk")[0]
+    Message.objects.filter(pk=sending.pk).update(state="sending")
+    Stream.objects.filter(campaign=campaign).update(pending=1, sending=1)
+    let_time_pass(campaign)
+
+    def settle() -> None:
+        Stream.objects.filter(campaign=campaign).update(sending=0, waiting=1)
+        Message.objects.filter(pk=sending.pk).update(state="waiting")
+
+    while_held(settle, expire_overdue)
+    assert states(campaign) == {"expired": 2}
+    assert is_clean(audit()), audit()
 
 
 def test_several_reconcilers_at_once_count_every_message_once(workspace: Workspace) -> None:

@@ -21,6 +21,7 @@ from campaigns.models import Attempt, Campaign, Contact, Message, Stream
 from devices.models import Device, DeviceEvent
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.campaign_cases import planned_campaign, varied_campaign
+from tests.campaigns.waiting_for_locks import while_held
 from tests.factories import make_campaign, make_contact, make_device, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -204,6 +205,34 @@ def test_p18_a_page_moves_within_its_own_workspace_only(workspace: Workspace) ->
         assert move_pending(source, [other], None, None) == 0
     with tenant_scope(workspace):
         assert move_pending(source, [other], None, workspace.owner, and_contacts=True) == 2
+    assert is_clean(audit()), audit()
+
+
+def test_p9_a_campaign_paused_at_that_moment_stays_paused_at_the_other_device(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, devices=1)
+    [source] = devices_of(campaign)
+    helper = make_device(workspace)
+    while_held(lambda: pause_campaign(campaign, None), lambda: move_pending(source, [helper], campaign, None))
+    assert at(helper) == 4
+    assert not Stream.objects.filter(campaign=campaign, running=True).exists()
+    assert is_clean(audit()), audit()
+
+
+def test_p2_what_a_device_has_just_begun_to_send_stays_with_it(workspace: Workspace) -> None:
+    campaign = planned_campaign(workspace, people=2, devices=1)
+    [source] = devices_of(campaign)
+    helper = make_device(workspace)
+    first = Message.objects.filter(campaign=campaign).order_by("pk")[0]
+    tag, now = secrets.token_bytes(32), timezone.now()
+
+    def claim() -> None:
+        Device.objects.filter(pk=source.pk).update(epoch=1, open_message=first.pk, open_tag=tag, open_at=now)
+        Stream.objects.filter(campaign=campaign).update(pending=1, sending=1)
+        tried = {"attempts": 1, "tag": tag, "epoch": 1, "attempted_at": now}
+        Message.objects.filter(pk=first.pk).update(state="sending", **tried)
+
+    while_held(claim, lambda: move_pending(source, [helper], campaign, None))
+    assert (at(source, "sending"), at(helper)) == (1, 1)
     assert is_clean(audit()), audit()
 
 
