@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
+from django.conf import settings
+
 from campaigns import compose, outbox
 from campaigns.compose import TextError
 from campaigns.engine import outcome, pacing
@@ -477,7 +479,8 @@ class Sender:
             worker.online = True
             online.append(device_id)
         self.notes.doubt(online)
-        self.rouse(online)
+        if settings.ENGINE_POLLING != "off":  # else nothing is looked for that no job speaks of
+            self.rouse(online)
 
     def on_offline(self, devices: Iterable[int]) -> None:
         """Their workers rest; what is in flight is still answered."""

@@ -65,7 +65,7 @@ moved AS (
     UPDATE campaigns_message m SET
         state = 'pending', reason = '', due_at = now(), tries = 0, wire_id = NULL,
         may_duplicate = m.may_duplicate OR old.doubtful,
-        deaths = CASE WHEN old.doubtful THEN 0 ELSE m.deaths END
+        deaths = {deaths}
     FROM old WHERE m.id = old.id
     RETURNING m.id, m.stream_id
 ),
@@ -101,10 +101,12 @@ SELECT count(*) FROM moved
 """
 
 RETRY_SQL = BRING_BACK_SQL.format(
+    deaths="0",
     was=DEAD,
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=NOT_EXPIRED),
 )
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
+    deaths="m.deaths",  # the message itself may be what kills gateways
     was=UNCERTAIN,
     old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may=NOT_EXPIRED),
 )

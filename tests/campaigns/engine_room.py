@@ -37,12 +37,12 @@ class EngineRoom:
 
 
 @asynccontextmanager
-async def engine_room(world: SimulatedWorld, lease: Lease) -> AsyncIterator[EngineRoom]:
+async def engine_room(world: SimulatedWorld, lease: Lease, limit: int = 50) -> AsyncIterator[EngineRoom]:
     """Serves every device that the lease's host owns."""
     pulse, watchdog = Pulse(), Watchdog(LeaseTimes())
-    sender = Sender(lease, Limit(50, 50), pulse, Random(1))
+    sender = Sender(lease, Limit(limit, limit), pulse, Random(1))
     program = ["-m", "devices.gateway.simulator", "--socket", str(world.folder / "network")]
-    sessions = Sessions(lease.host, world.folder, {"simulator": program}, {"simulator": 100}, sender)
+    sessions = Sessions(lease.host, world.folder, {"simulator": program}, {"simulator": 1_000}, sender)
     sender.start(sessions, watchdog)
     tasks = [asyncio.ensure_future(duty) for duty in (sessions.run(), sender.run())]
     for device in leases.assigned(lease):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.models import Max, Min
 from django.utils import timezone
 
 from accounts.models import Workspace
-from campaigns import notes, outbox
+from campaigns import notes, outbox, sender
+from campaigns.actions.doubts import send_again
 from campaigns.actions.planning import plan_whole
-from campaigns.models import Attempt, Campaign, CampaignState, Contact, Message
+from campaigns.models import Attempt, Campaign, CampaignState, Contact, Message, Stream
+from campaigns.querysets.unsettled import Selection
 from devices.hosting import leases
 from devices.hosting.leases import Lease, LeaseTimes
 from monitoring.invariants import audit, is_clean
-from tests.campaigns.engine_room import engine_room, owned_device
+from tests.campaigns.engine_room import EngineRoom, engine_room, owned_device
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_campaign, make_contact, make_workspace
 
@@ -145,3 +151,91 @@ async def test_a_request_to_stop_survives_an_outage_of_the_database(
         await room.until(lambda: all_left(campaign), "the message is sent")
         world.control.reply(campaign.device_links.get().device.phone or "", person.phone, "STOP")
         await room.until(lambda: Contact.objects.get(pk=person.pk).opted_out_at is not None, "the person is opted out")
+
+
+async def test_p4_a_message_in_flight_at_three_gateway_deaths_is_dead(world: SimulatedWorld, lease: Lease) -> None:
+    campaign = running_campaign(lease, people=1)
+    message = Message.objects.get(campaign=campaign)
+    world.control.rule({"to": message.phone}, dead=True)
+    async with engine_room(world, lease) as room:
+        for deaths in (1, 2, 3):
+            await room.until(lambda: room.sender.in_flight == 1, "it is in flight")
+            process = room.sessions.slots[0].process
+            assert process is not None
+            os.kill(process.pid, signal.SIGKILL)
+            expected = "dead" if deaths == 3 else "uncertain"
+            await room.until(lambda expected=expected: states(campaign) == [expected], expected)  # type: ignore[misc]
+            assert send_again(Selection(campaign, timezone.now()), None) == (deaths < 3)
+    world.control.clear_rules()
+    message.refresh_from_db()
+    assert (message.deaths, message.reason) == (3, "gateway died 3 times while sending it")
+    assert message.dead_at is not None
+    assert is_clean(audit()), audit()
+
+
+async def test_dead_sessions_hold_no_slots_and_starve_nobody(
+    world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "SLOW_S", 0.3)
+    silent = [running_campaign(lease, people=2) for _ in range(4)]
+    for campaign in silent:
+        world.control.rule({"phone": campaign.device_links.get().device.phone or ""}, dead=True)
+    async with engine_room(world, lease, limit=2) as room:
+        await room.until(lambda: all("sending" in states(campaign) for campaign in silent), "the silent ones are asked")
+        healthy = running_campaign(lease, people=5)
+        for device in leases.assigned(lease):
+            room.sessions.keep(device)
+        await room.until(lambda: all_left(healthy), "the healthy campaign is sent")
+        assert room.sender.in_flight == 0
+        assert room.sender.meters()["slow"] == 4
+        for campaign in silent:  # nothing more is asked of them until they answer
+            assert sorted(states(campaign)) == ["pending", "sending"]
+        world.kill_network()  # ends the wait for answers that never come
+        await room.until(lambda: all("uncertain" in states(campaign) for campaign in silent), "they end uncertain")
+    world.start_network()
+
+
+async def test_a_busy_workspace_slows_no_other_one(world: SimulatedWorld, lease: Lease) -> None:
+    """A has 150 devices without gaps and thousands of messages; B keeps nine tenths of the rate it has alone."""
+
+    async def seconds_of_b(room: EngineRoom) -> tuple[float, float]:
+        campaign = campaign_of(5, 40, 0.4)
+        for device in leases.assigned(lease):
+            room.sessions.keep(device)
+        await room.until(lambda: online(campaign), "B's devices are online")
+        began = time.time()
+        Stream.objects.filter(campaign=campaign).update(running=True)
+        room.sender.rouse(campaign.device_links.values_list("device_id", flat=True))
+        await room.until(lambda: all_left(campaign), "B is sent")
+        sent = Message.objects.filter(campaign=campaign).aggregate(first=Min("sent_at"), last=Max("sent_at"))
+        return sent["first"].timestamp() - began, sent["last"].timestamp() - sent["first"].timestamp()
+
+    def campaign_of(devices: int, people: int, delay: float) -> Campaign:
+        workspace = make_workspace(device_limit=devices)
+        owned = [owned_device(workspace, lease, min_delay=delay, max_delay=delay) for _ in range(devices)]
+        Contact.objects.bulk_create(
+            Contact(workspace=workspace, phone=f"+6019{workspace.pk:04}{number:05}") for number in range(people)
+        )
+        campaign = make_campaign(workspace, devices=tuple(owned), state=CampaignState.RUNNING)
+        Campaign.objects.filter(pk=campaign.pk).update(launched_at=timezone.now())
+        plan_whole(campaign.pk)
+        Stream.objects.filter(campaign=campaign).update(running=False, spread=True)
+        return campaign
+
+    def online(campaign: Campaign) -> bool:
+        return not campaign.device_links.exclude(device__state="online").exists()
+
+    async with engine_room(world, lease, limit=10) as room:
+        _, alone = await seconds_of_b(room)
+        busy = campaign_of(150, 20_000, 0)
+        for device in leases.assigned(lease):
+            room.sessions.keep(device)
+        await room.until(lambda: online(busy), "A's devices are online")
+        Stream.objects.filter(campaign=busy).update(running=True)
+        room.sender.rouse(busy.device_links.values_list("device_id", flat=True))
+        first, beside = await seconds_of_b(room)
+        assert "pending" in states(busy), "A was done before B"
+        assert room.sender.meters()["waiting"] > 50, "nobody had to wait for a turn"
+        Stream.objects.filter(campaign=busy).update(running=False)
+    assert first <= 10
+    assert beside <= alone / 0.9, (alone, beside)

@@ -74,7 +74,14 @@ class Engine:
         limit = Limit(settings.MIN_CONCURRENT_WORKERS, settings.MAX_CONCURRENT_WORKERS)
         sender = Sender(self.lease, limit, pulse, rng)
         sessions = Sessions(self.lease.host, sessions_dir, programs(), settings.GATEWAY_DEVICES, sender)
-        host = Host(self.lease, self.times, list(programs()), sessions, outbox.abandon, meters=sender.meters)
+        host = Host(
+            self.lease,
+            self.times,
+            list(programs()),
+            sessions,
+            outbox.abandon,
+            meters=lambda: {**sessions.meters(), **sender.meters()},
+        )
         sender.start(sessions, host.watchdog)
         Bell.deliver = lambda ids: loop.call_soon_threadsafe(sender.rouse, ids)
         Bell.look = lambda ids: loop.call_soon_threadsafe(host.look, ids)
