@@ -111,16 +111,16 @@ class Held(NamedTuple):
         return HELD[self.verdict]
 
 
-def held(device: Device) -> Held | None:
+def held(device: Device, at_any_hour: bool = False) -> Held | None:
     """What keeps it from sending now, the longest hold of all; ``device`` comes from ``with_shown_state()``.
 
-    Judged like the claim (`campaigns.outbox.claim`), which alone decides.
+    Judged like the claim (`campaigns.outbox.claim`), which alone decides. ``at_any_hour``: as for tests and replies.
     """
     if device.open_message is not None:
         return Held("in_flight", None)
     if device.shown_state != DeviceState.ONLINE:
         return Held("offline", None)
-    holds = [hold for hold in _holds(device, timezone.now()) if hold.until is not None]
+    holds = [hold for hold in _holds(device, timezone.now()) if not (at_any_hour and hold.verdict == "sending_hours")]
     return max(holds, key=lambda hold: hold.until or device.next_send_at, default=None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -42,9 +42,9 @@ class HostShown:
 
 def operations() -> dict[str, Any]:
     """Everything `_operations.html` reads."""
-    seen = Q(lives=True) | Q(owned__gt=0) | Q(heartbeat_at__gte=timezone.now() - REMEMBERED)
-    found = Host.objects.with_alive().annotate(owned=Count("devices")).filter(seen).order_by("-lives", "id")
-    hosts = [host_shown(host) for host in found]
+    found: list[Any] = list(Host.objects.with_alive().annotate(owned=Count("devices")).order_by("id"))
+    known = [host for host in found if host.lives or host.owned or host.heartbeat_at > timezone.now() - REMEMBERED]
+    hosts = [host_shown(host) for host in sorted(known, key=lambda host: not host.lives)]
     alive = [host for host in hosts if host.alive]
     return {
         "hosts": hosts,

@@ -92,7 +92,8 @@ class RunningForm(TextForm, SafetyForm):
     """What can still be changed after the start."""
 
     def __init__(self, *args: Any, campaign: Campaign, **kwargs: Any) -> None:
-        super().__init__(*args, initial={"text": campaign.content.text, **self.safety_of(campaign)}, **kwargs)
+        kwargs["initial"] = {"text": campaign.content.text, **self.safety_of(campaign)}
+        super().__init__(*args, **kwargs)
         self.campaign = campaign
 
     def clean_expire_after_h(self) -> int | None:

@@ -16,8 +16,9 @@ from campaigns.actions.direct import send_test
 from campaigns.engine import lifecycle
 from campaigns.forms.direct import TestMessageForm
 from campaigns.models import Lane, Message
-from campaigns.shown import MESSAGE_STATES, REASONS, Shown
+from campaigns.shown import MESSAGE_STATES, REASONS, Shown, duration
 from devices.models import Device, DeviceState
+from devices.shown import held
 from devices.shown import shown as shown_device
 
 MESSAGES_SHOWN = 3
@@ -84,10 +85,14 @@ def shown_message(message: Message, device: Device) -> Shown:
         word = shown_device(device).word.lower()
         return state._replace(reason=f"The device is not online ({word}). It goes out when it is.")
     if message.state == lifecycle.PENDING and not reason:
-        seconds = (device.next_send_at - timezone.now()).total_seconds()
-        reason = (
-            f"The device's pace lets the next message go in {round(seconds)} s." if seconds > 1 else "Next in line."
-        )
+        hold = held(device, at_any_hour=True)
+        seconds = (hold.until - timezone.now()).total_seconds() if hold and hold.until else 0
+        if hold is None or seconds <= 1:
+            reason = "Next in line."
+        elif hold.verdict == "pace":
+            reason = f"The device's pace lets the next message go in {round(seconds)} s."
+        else:
+            reason = f"{hold.reason} It goes out in {duration(seconds)}."
     return state._replace(reason=reason or state.reason)
 
 

@@ -376,7 +376,7 @@ def test_the_count_beside_the_form_knows_who_has_no_room_and_who_comes_too_late(
     for _ in range(50):
         make_contact(workspace)
     device = make_device(workspace, min_delay=600, max_delay=600)
-    asked = {"audience": "everyone", "devices": device.pk}
+    asked: dict[str, Any] = {"audience": "everyone", "devices": device.pk}
     said = words(alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "20", "expire_after_h": "1"}))
     assert "30 people get nothing: 1 number of at most 20 people each." in said
     assert "About 14 people get nothing: sending takes about 3 hours 20 minutes, and what has not left 1 hour" in said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
 import pytest
@@ -87,6 +87,13 @@ def test_a_message_says_what_it_waits_for(as_alice: Client, device: Device) -> N
     assert "Next in line." in lines()
     Device.objects.update(next_send_at=timezone.now() + timedelta(seconds=21))
     assert "pace lets the next message go in 2" in lines()
+    now = timezone.now()
+    Device.objects.update(
+        next_send_at=now, daily_cap=1, day_start=now, day_used=1, sending_from=time(1), sending_to=time(1, 1)
+    )
+    assert "Today&#x27;s messages are used up. It goes out in" in lines()
+    Device.objects.update(day_used=0)
+    assert "Next in line." in lines()  # a test message leaves outside the sending hours, too
     Device.objects.update(state="offline")
     assert "The device is not online (offline). It goes out when it is." in lines()
     Device.objects.update(state="online", owner=None)
