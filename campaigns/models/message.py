@@ -34,6 +34,10 @@ class Message(TenantModel):
     The indexes name neither state nor attempt, so that every step of a send is a heap-only update.
     """
 
+    # The stream's composite key holds the workspace, too; a second check for each of a million rows took seconds.
+    workspace = models.ForeignKey(
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
     stream = TenantForeignKey(Stream, on_delete=models.CASCADE, related_name="messages", db_index=False)
     campaign = TenantForeignKey(
         Campaign, null=True, blank=True, on_delete=models.CASCADE, related_name="messages", db_index=False
