@@ -69,7 +69,7 @@ def test_a_worker_without_redis_waits_and_ends_when_asked(tmp_path: Path) -> Non
         process = subprocess.Popen(work("clock"), cwd=ROOT, env=nowhere, stdout=log, stderr=log)
     try:
         assert wait_until(lambda: "Redis is not reachable" in (tmp_path / "log").read_text(), 20)
-        assert process.poll() is None
+        assert not wait_until(lambda: process.poll() is not None, 4)
         process.terminate()
         assert process.wait(timeout=10) in (0, -signal.SIGTERM)
     finally:

@@ -68,11 +68,12 @@ class Command(BaseCommand):
         os.register_at_fork(after_in_child=end_with_parent)
         RedisWatch(settings.REDIS_URL).start()
         while True:
-            worker = self.worker(queues)
+            worker = None
             try:
+                worker = self.worker(queues)  # asks Redis already
                 worker.work(burst=burst, with_scheduler=with_scheduler, logging_level=None)
             except RedisError:
-                if worker.asked_to_stop:
+                if worker is not None and worker.asked_to_stop:
                     return  # it could not say goodbye to a Redis that is gone
                 time.sleep(RETRY_S)  # Redis is away at the start; RedisWatch has said so
             else:
