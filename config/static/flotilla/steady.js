@@ -34,6 +34,13 @@
     if (id && !document.getElementById(id)) event.preventDefault();
   });
 
+  // A push may take the button away whose answer is still on its way; htmx then looks for the answer's other regions
+  // beside the button, outside the page, and what there is to say would be lost.
+  document.addEventListener("htmx:oobErrorNoTarget", (event) => {
+    const fresh = event.detail.content;
+    document.getElementById(fresh.id)?.replaceWith(fresh);
+  });
+
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment, shouldSwap } = event.detail;
     const fresh = fragment.firstElementChild;
