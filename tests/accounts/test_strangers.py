@@ -153,7 +153,7 @@ def test_public_pages_open_without_signing_in(alice_world: World) -> None:
             assert not to_sign_in(answer) or "code" in address.name or "confirm" in address.name, address.name
 
 
-def test_a_stranger_sees_and_changes_nothing_of_hers(alice_world: World) -> None:
+def test_p18_a_stranger_sees_and_changes_nothing_of_hers(alice_world: World) -> None:
     charlie = browser(make_workspace(name="Charlie's").owner)
     before, leaks = alice_world.rows(), []
     for address in site():

@@ -72,7 +72,7 @@ def test_the_messy_file_imports_exactly_as_expected() -> None:
     assert not ImportRow.objects.filter(contact_import=done).exists()
 
 
-def test_the_same_file_again_changes_nothing_at_all() -> None:
+def test_p16_the_same_file_again_changes_nothing_at_all() -> None:
     workspace = make_workspace()
     imported(workspace, MESSY, tags=["autumn"])
     before = everything(workspace)

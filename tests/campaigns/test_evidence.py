@@ -66,7 +66,7 @@ def assert_settled(campaign: Campaign, claimed: Claimed, state: str) -> None:
     assert is_clean(audit()), audit()["violations"]
 
 
-def test_a_late_acknowledgement_settles_it(workspace: Workspace, lease: Lease, device: Device) -> None:
+def test_p17_only_an_acknowledgement_makes_it_sent(workspace: Workspace, lease: Lease, device: Device) -> None:
     campaign, claimed = doubted(workspace, lease, device)
     outbox.settle([sent(claimed, device)])
     assert_settled(campaign, claimed, "sent")

@@ -257,7 +257,7 @@ def test_planning_a_first_chunk_holds_up_none_of_its_devices(workspace: Workspac
         assert device.pk in outbox.settle([sent(claim_one(lease, device), device)]).waits
 
 
-def test_receipts_move_forward_only(workspace: Workspace, lease: Lease) -> None:
+def test_p15_receipts_move_forward_only(workspace: Workspace, lease: Lease) -> None:
     device = owned_device(workspace, lease)
     campaign = running_campaign(workspace, [device], 1)
     claimed = claim_one(lease, device)
