@@ -615,6 +615,7 @@ def doubtful_campaign(workspace: Workspace, rounds: int = 2) -> Campaign:
             phone=message.phone,
             tag=b"tag",
             began_at=timezone.now() - timedelta(minutes=5),
+            since=timezone.now() - timedelta(minutes=5),
         )
     return campaign
 

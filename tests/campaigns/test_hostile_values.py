@@ -29,7 +29,14 @@ def alice(workspace: Workspace) -> Client:
 
 
 def write(alice: Client, **fields: Any) -> Any:
-    plan = {"name": "Sale", "text": "Hi", "audience": "everyone", "when": "now", "start_at": "", **fields}
+    chosen = {
+        "audience": "everyone",
+        "when": "now",
+        "assignment": "sticky",
+        "failover": "wait",
+        "uncertain_policy": "hold",
+    }
+    plan = {"name": "Sale", "text": "Hi", "start_at": "", **chosen, **fields}
     return alice.post(reverse("campaigns:create"), plan)
 
 
