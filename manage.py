@@ -18,6 +18,10 @@ def main() -> None:
         from config.rehearsal.command import main as rehearse
 
         sys.exit(rehearse(sys.argv[2:]))
+    if sys.argv[1:2] == ["chaos"]:
+        from config.rehearsal.chaos import main as chaos
+
+        sys.exit(chaos(sys.argv[2:]))
     from django.core.management import execute_from_command_line
 
     from config.running import adopt

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -147,7 +148,7 @@ def other_text_in_ledger(books: Books) -> Iterator[str]:
 def epoch_went_back(books: Books) -> Iterator[str]:
     """P6: once a new owner has sent, the former one never does."""
     for device, entries in by_device(books.entries):
-        for earlier, later in zip(entries, entries[1:], strict=False):
+        for earlier, later in itertools.pairwise(entries):
             if later.epoch < earlier.epoch:
                 yield f"device {device}: {earlier.epoch}, then {later.epoch}"
 
@@ -156,7 +157,7 @@ def gap_too_short(books: Books) -> Iterator[str]:
     """P10: pace survives everything."""
     for device, entries in by_device(books.entries):
         least = books.min_delays.get(device, 0.0) - GAP_TOLERANCE_S
-        for earlier, later in zip(entries, entries[1:], strict=False):
+        for earlier, later in itertools.pairwise(entries):
             if later.at - earlier.at < least:
                 yield f"device {device}: {later.at - earlier.at:.3f} s, epochs {earlier.epoch} and {later.epoch}"
 

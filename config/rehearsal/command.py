@@ -74,7 +74,7 @@ class Rehearsal:
         self.facts: list[dict[str, Any]] = []
 
     def run(self) -> dict[str, Any]:
-        from config.rehearsal.looking import all_planned, everybody_online
+        from config.rehearsal.looking import all_planned
         from config.rehearsal.world import build
 
         self.say("seeding")
@@ -83,7 +83,7 @@ class Rehearsal:
         self.say("planning")
         plan_paused(campaigns)
         self.wait_for("the plans", all_planned)
-        self.wait_for("the devices", everybody_online)
+        self.wait_for("the devices", self.installation.everybody_online)
         self.meter.begin()
         launched = time.time()
         launch(campaigns)
@@ -107,8 +107,8 @@ class Rehearsal:
 
     def check_processes(self) -> None:
         """Whatever ended by itself ends the rehearsal: only a fault may end a process."""
-        for kind, code in self.installation.ends:
-            raise SystemExit(f"the {kind} process ended with {code}: {self.installation.tail()}")
+        for program, code in self.installation.ends:
+            raise SystemExit(f"the {program.kind} process ended with {code}: {self.installation.tail()}")
 
     def wait_for(self, what: str, condition: Any) -> None:
         self.installation.until(what, condition, READY_WITHIN_S)

@@ -40,6 +40,7 @@ class Program:
         self.environment = environment
         self.wanted_end = False
         self.ended_at: float | None = None
+        self.began_at = 0.0
         self.process: subprocess.Popen[bytes]
 
     @property
@@ -50,12 +51,16 @@ class Program:
     def running(self) -> bool:
         return self.process.poll() is None
 
+    def running_for(self) -> float:
+        """Seconds since its start; 0 when it has ended."""
+        return time.monotonic() - self.began_at if self.running else 0.0
+
 
 class Installation:
     """Servers, the simulated network, and Flotilla's own processes.
 
     ``at_risk``: tags of the attempts that were open when something went wrong, the only ones that may end uncertain.
-    ``ends``: (kind, exit code) of every process that ended without being asked to. ``roots``: pid → kind.
+    ``ends``: every process that ended without being asked to, with its exit code. ``roots``: pid → kind.
     """
 
     def __init__(self, folder: Path, servers: Servers) -> None:
@@ -65,7 +70,7 @@ class Installation:
         self.roots: dict[int, str] = {}
         self.programs: list[Program] = []
         self.at_risk: set[str] = set()
-        self.ends: list[tuple[str, int]] = []
+        self.ends: list[tuple[Program, int]] = []
         self.on_tick: Callable[[], None] | None = None
         self.ledger = folder / "ledger.log"
         for server in (servers.postgres, servers.redis):
@@ -84,7 +89,7 @@ class Installation:
         program.process = subprocess.Popen(
             tethered(program.argv), cwd=PROJECT, env=environment, stdout=self.logs, stderr=self.logs
         )
-        program.wanted_end, program.ended_at = False, None
+        program.wanted_end, program.ended_at, program.began_at = False, None, time.monotonic()
         self.roots[program.pid] = program.kind
 
     def start_network(self, *behaviour: str, ledger: str = "ledger.log") -> None:
@@ -164,7 +169,7 @@ class Installation:
             if program.ended_at is None:
                 program.ended_at = time.monotonic()
                 if not program.wanted_end:
-                    self.ends.append((program.kind, program.process.returncode))
+                    self.ends.append((program, program.process.returncode))
                 self._note_open_attempts(program)
             elif time.monotonic() - program.ended_at >= RESTART_S:
                 # Again: PostgreSQL carries the last statement of a dead client to its end
@@ -209,6 +214,11 @@ class Installation:
         """Seconds until another message arrives in the network."""
         size = self.ledger.stat().st_size
         return self.until("another message", lambda: self.ledger.stat().st_size > size)
+
+    def everybody_online(self) -> bool:
+        from config.rehearsal.looking import all_online
+
+        return all_online(engine.pid for engine in self.engines if engine.running)
 
     def _tick(self) -> None:
         self.tend()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.db import Error, connection, transaction
 from django_rq import get_connection
 from redis.exceptions import RedisError
 
-from campaigns.models import Campaign, Stream
+from campaigns.models import Campaign, Stream, Uncertain
 from devices.models import Device
 
 
@@ -18,13 +18,9 @@ def online() -> int:
     return Device.objects.online().count()
 
 
-def everybody_online() -> bool:
-    return not Device.objects.exclude(pk__in=Device.objects.online().values("pk")).exists()
-
-
-def online_elsewhere(pid: int) -> int:
-    """Devices that are online at another host than the one with this process."""
-    return Device.objects.online().exclude(owner__pid=pid).count()
+def all_online(pids: Iterable[int]) -> bool:
+    """Every device, at a host that is one of these processes: a dead host's devices go on saying that they are."""
+    return not Device.objects.exclude(state="online", owner__pid__in=list(pids)).exists()
 
 
 def in_flight(**which: Any) -> int:
@@ -57,6 +53,11 @@ def devices_of_hosts() -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM devices_device WHERE owner_id IS NOT NULL GROUP BY owner_id ORDER BY 1")
         return [row[0] for row in cursor.fetchall()]
+
+
+def doubts() -> dict[str, int]:
+    """Of each uncertain message the tag, in hex, and its device."""
+    return {bytes(tag).hex(): device for tag, device in Uncertain.objects.values_list("tag", "device_id")}
 
 
 def uncertain() -> int:
