@@ -450,6 +450,7 @@ class Sender:
             "limit": self.limit.value,
             "min_limit": self.limit.least,
             "max_limit": self.limit.most,
+            "highest_limit": self.limit.highest,
             "held_back_s": round(self.limit.held_back_s, 2),
             "waiting": len(self._ready) + len(self._ready_slow),
             "slow": sum(worker.slow for worker in self.workers.values()),

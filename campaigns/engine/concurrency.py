@@ -21,6 +21,7 @@ class Limit:
         self.least = min(least, most)
         self.most = most
         self.value = self.least
+        self.highest = self.value
         self.usual_s: float | None = None
         self.latency_s = 0.0
         self.held_back_s = 0.0
@@ -50,6 +51,7 @@ class Limit:
             self.value = max(self.least, int(self.value * SHRINKAGE))
         elif busy:
             self.value = min(self.most, int(self.value * GROWTH) + 1)
+            self.highest = max(self.highest, self.value)
         elif self._peak < self.value // 2:
             self.value = max(self.least, int(self.value * REST))
         self._peak = in_flight

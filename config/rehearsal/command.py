@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 READY_WITHIN_S = 300.0
 SAMPLE_S = 1.0
+MEMORY_S = 5.0
+LOOK_S, SELDOM_S = 0.1, 0.5
 KINDS = ("web", "worker", "clock", "engine", "gateway", "simulator", "postgres", "redis")
 # Functions of config/rehearsal/faults.py, which needs Django.
 FAULTS = ("kill-engine", "stop-engine", "freeze-engine", "kill-gateway", "pause", "redis-away", "postgres-restart")
@@ -120,7 +122,7 @@ class Rehearsal:
         from config.rehearsal.looking import remaining
 
         faults = self.faults()
-        sampled = 0.0
+        sampled = measured = 0.0
         while (left := remaining()) > 0:
             if time.time() - launched > self.asked.within:
                 raise NeverHappened(f"{left} messages remain after {self.asked.within:.0f} s")
@@ -128,9 +130,11 @@ class Rehearsal:
                 self.happen(faults.pop(0)[1], left)
             if time.time() - sampled >= SAMPLE_S:
                 sampled = time.time()
-                self.meter.sample()
+                self.meter.sample(memory=sampled - measured >= MEMORY_S)
+                measured = sampled if sampled - measured >= MEMORY_S else measured
                 self.say(f"{left} remain")
-            self.installation.let_pass(0.1)
+            # Looking costs PostgreSQL time that counts as the installation's: seldom, until a fault or the end is near.
+            self.installation.let_pass(LOOK_S if faults or left < self.asked.messages / 10 else SELDOM_S)
         return time.time() - launched
 
     def faults(self) -> list[tuple[int, str]]:
@@ -149,12 +153,13 @@ class Rehearsal:
 
     def result(self, launched: float, seconds: float) -> dict[str, Any]:
         from config.rehearsal.ledger import compare, read_ledger
-        from config.rehearsal.looking import all_ended
+        from config.rehearsal.looking import all_ended, heartbeats_since, limits
         from monitoring.invariants import audit
 
         self.wait_for("the campaigns' ends", all_ended)
         audited = audit()
-        verdict, delays = compare(read_ledger(self.installation.ledger), launched)
+        verdict, delays, pace_errors = compare(read_ledger(self.installation.ledger), launched)
+        self.wait_for("the hosts' next heartbeats", heartbeats_since(time.time()))
         sent = sum(audited["counts"][state] for state in ("sent", "delivered", "read"))
         cpu = self.meter.cpu_by_kind()
         result = {
@@ -166,6 +171,8 @@ class Rehearsal:
             "cpu_s": {kind: round(cpu.get(kind, 0.0), 2) for kind in KINDS if kind in cpu},
             "rss_mb": {kind: round(self.meter.peak_mb.get(kind, 0.0)) for kind in KINDS},
             "due_to_wire_ms": delays,
+            "pace_error_ms": pace_errors,
+            "limits": limits(),
             "ledger": verdict,
             "audit": audited,
         }

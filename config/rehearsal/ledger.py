@@ -31,10 +31,12 @@ def read_ledger(path: Path) -> list[Entry]:
     return entries
 
 
-def compare(entries: list[Entry], launched: float) -> tuple[dict[str, int], dict[str, float]]:
-    """(the ledger's verdict, due → wire in ms). ``launched``: nothing was due before this instant, in Unix seconds.
+def compare(entries: list[Entry], launched: float) -> tuple[dict[str, int], dict[str, float], dict[str, float]]:
+    """(the ledger's verdict, due → wire in ms, pace error in ms).
 
-    A message counts as a duplicate when the ledger has more than one entry for it, by the tags of all its attempts.
+    ``launched``: nothing was due before this instant, in Unix seconds. A message counts as a duplicate when the ledger
+    has more than one entry for it, by the tags of all its attempts. The pace error is how much longer a gap was than
+    the delay drawn for it: for what its device's pace held back, the time from when that allowed it to the wire.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -50,6 +52,13 @@ def compare(entries: list[Entry], launched: float) -> tuple[dict[str, int], dict
         for entry in entries
         if entry.tag in known and (ready := known[entry.tag][2]) is not None
     )
+    before: dict[int, float] = {}
+    errors = []
+    for entry in sorted(entries, key=lambda entry: entry.at):
+        ready = known[entry.tag][2] if entry.tag in known else None
+        if ready is not None and ready > before.get(entry.device, math.inf):
+            errors.append((entry.at - ready) * 1000)
+        before[entry.device] = entry.at
     verdict = {
         "entries": len(entries),
         "duplicates": sum(1 for times in times_sent.values() if times > 1),
@@ -58,7 +67,11 @@ def compare(entries: list[Entry], launched: float) -> tuple[dict[str, int], dict
             1 for tag, (_, state, _) in known.items() if state in ("sent", "delivered", "read") and tag not in seen
         ),
     }
-    return verdict, {f"p{share}": round(percentile(delays, share), 1) for share in (50, 95, 99)}
+    return verdict, percentiles(delays), percentiles(sorted(errors))
+
+
+def percentiles(ordered: list[float]) -> dict[str, float]:
+    return {f"p{share}": round(percentile(ordered, share), 1) for share in (50, 95, 99)}
 
 
 def percentile(ordered: list[float], share: int) -> float:

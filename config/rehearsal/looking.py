@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import Error, connection, transaction
+from django.db.models.functions import Now
 from django_rq import get_connection
 from redis.exceptions import RedisError
 
 from campaigns.models import Campaign, Stream, Uncertain
-from devices.models import Device
+from devices.models import Device, Host
 
 
 def online() -> int:
@@ -74,6 +76,23 @@ def all_planned() -> bool:
 
 def all_ended() -> bool:
     return not Campaign.objects.exclude(state__in=["completed", "cancelled"]).exists()
+
+
+def heartbeats_since(at: float) -> Callable[[], bool]:
+    """Whether every living host has said something of itself since ``at``, in Unix seconds."""
+
+    def said() -> bool:
+        living = Host.objects.filter(lease_until__gt=Now(), retiring=False)
+        return not living.filter(heartbeat_at__lt=datetime.fromtimestamp(at, UTC)).exists()
+
+    return said
+
+
+def limits() -> list[dict[str, Any]]:
+    """Of each living host: its limit of concurrent sends, the uppermost, and for how long that held sending back."""
+    living = Host.objects.filter(lease_until__gt=Now(), retiring=False).order_by("id")
+    wanted = ("limit", "max_limit", "highest_limit", "held_back_s", "slow")
+    return [{name: meters.get(name) for name in wanted} for meters in living.values_list("meters", flat=True)]
 
 
 def redis_answers() -> bool:
