@@ -362,6 +362,8 @@ class Sender:
         flight.holds_slot = False
         self.in_flight -= 1
         self.slow_in_flight -= flight.slow
+        if self._ready:
+            self._woken.set()
 
     async def _settle_for_ever(self) -> None:
         while True:
@@ -424,7 +426,6 @@ class Sender:
                 if flight.holds_slot:
                     worker.slow = True
                     self._free_slot(flight)
-                    self._woken.set()
                 if flight.began < now - ANSWER_WITHIN_S:
                     self._answer(worker, outcome.unknown("the gateway never answered"))
 
