@@ -1,17 +1,26 @@
-"""One PostgreSQL and one Valkey for a whole test session, in a private folder, over Unix sockets."""
+"""One PostgreSQL and one Valkey for a whole test session, in a private folder, over Unix sockets; and the cast.
+
+Alice owns the workspace, Bob looks on, Charlie is a stranger with a workspace of his own, Sam is staff.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
 from config.embedded import FORGETFUL, temporary_servers
+
+if TYPE_CHECKING:  # pytest reads this file before Django is set up: models are imported where they are used
+    from accounts.models import User, Workspace
 
 session = ExitStack()
 
@@ -52,3 +61,66 @@ def pytest_xdist_setupnodes() -> None:
 
 def pytest_unconfigure() -> None:
     session.close()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    from tests.factories import make_user
+
+    return make_user("alice@example.com")
+
+
+@pytest.fixture
+def workspace(alice: User, charlie: User) -> Workspace:
+    """Hers. There is always a second one: Charlie's."""
+    from tests.factories import make_workspace
+
+    return make_workspace(alice, name="Alice's shop")
+
+
+@pytest.fixture
+def bob(workspace: Workspace) -> User:
+    from tests.factories import make_member
+
+    return make_member(workspace, "viewer", email="bob@example.com")
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    from tests.factories import make_user, make_workspace
+
+    charlie = make_user("charlie@example.com")
+    make_workspace(charlie, name="Charlie's shop")
+    return charlie
+
+
+@pytest.fixture
+def sam(db: None) -> User:
+    from tests.factories import make_user
+
+    return make_user("sam@example.com", is_staff=True)
+
+
+@pytest.fixture
+def sign_in() -> Callable[[User], Client]:
+    def signed_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def as_alice(alice: User, workspace: Workspace, sign_in: Callable[[User], Client]) -> Client:
+    return sign_in(alice)
+
+
+@pytest.fixture
+def as_bob(bob: User, sign_in: Callable[[User], Client]) -> Client:
+    return sign_in(bob)
+
+
+@pytest.fixture
+def as_charlie(charlie: User, sign_in: Callable[[User], Client]) -> Client:
+    return sign_in(charlie)

@@ -1,4 +1,4 @@
-"""The cast: Alice owns the workspace, Bob looks on, Charlie is a stranger; and an ear for what pages are told."""
+"""An ear for what pages are told."""
 
 from __future__ import annotations
 
@@ -9,68 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from channels.layers import get_channel_layer
 from django.conf import settings
-from django.test import Client
 from redis import Redis
 
 if TYPE_CHECKING:  # pytest reads this file before Django is set up: models are imported where they are used
-    from accounts.models import User, Workspace
+    from accounts.models import Workspace
 
 Hear = Callable[..., AbstractContextManager[list[list[str]]]]
-
-
-@pytest.fixture
-def alice(db: None) -> User:
-    from tests.factories import make_user
-
-    return make_user("alice@example.com")
-
-
-@pytest.fixture
-def workspace(alice: User) -> Workspace:
-    from tests.factories import make_workspace
-
-    return make_workspace(alice, name="Alice's shop")
-
-
-@pytest.fixture
-def bob(workspace: Workspace) -> User:
-    from tests.factories import make_member
-
-    return make_member(workspace, "viewer", email="bob@example.com")
-
-
-@pytest.fixture
-def charlie(db: None) -> User:
-    from tests.factories import make_user, make_workspace
-
-    charlie = make_user("charlie@example.com")
-    make_workspace(charlie, name="Charlie's shop")
-    return charlie
-
-
-@pytest.fixture
-def sign_in() -> Callable[[User], Client]:
-    def signed_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return signed_in
-
-
-@pytest.fixture
-def as_alice(alice: User, workspace: Workspace, sign_in: Any) -> Client:
-    return sign_in(alice)
-
-
-@pytest.fixture
-def as_bob(bob: User, sign_in: Any) -> Client:
-    return sign_in(bob)
-
-
-@pytest.fixture
-def as_charlie(charlie: User, sign_in: Any) -> Client:
-    return sign_in(charlie)
 
 
 @pytest.fixture
