@@ -13,13 +13,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import AuditEntry, Role, Workspace
+from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.campaigns import launch_campaign
 from campaigns.live import figures, live_context, streams_of
 from campaigns.models import Attempt, Campaign, CampaignState, Content, Message, Stream, Tag, Uncertain
 from campaigns.shown import LISTS
 from tests.campaigns.campaign_cases import count_again, planned_campaign, varied_campaign
-from tests.factories import make_campaign, make_contact, make_device, make_member, make_workspace
+from tests.factories import make_campaign, make_contact, make_device, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -31,29 +31,8 @@ SAFE = {"failover": "wait", "uncertain_policy": "hold", "expire_after_h": ""}
 
 
 @pytest.fixture
-def workspace() -> Workspace:
-    return make_workspace(timezone="Europe/Berlin")
-
-
-@pytest.fixture
-def alice(workspace: Workspace) -> Client:
-    return signed_in(workspace.owner)
-
-
-@pytest.fixture
-def bob(workspace: Workspace) -> Client:
-    return signed_in(make_member(workspace, Role.VIEWER))
-
-
-@pytest.fixture
-def charlie() -> Client:
-    return signed_in(make_workspace().owner)
-
-
-def signed_in(user: Any) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
+def workspace(alice: User, charlie: User) -> Workspace:
+    return make_workspace(alice, timezone="Europe/Berlin")
 
 
 def at(name: str, campaign: Campaign, query: str = "") -> str:
@@ -83,105 +62,105 @@ def words(response: Any) -> str:
 # ---- who may
 
 
-def test_a_stranger_finds_nothing(workspace: Workspace, charlie: Client) -> None:
+def test_a_stranger_finds_nothing(workspace: Workspace, as_charlie: Client) -> None:
     campaign = make_campaign(workspace)
     for name in (*READS, *FORMS):
-        assert charlie.get(at(name, campaign)).status_code == 404
+        assert as_charlie.get(at(name, campaign)).status_code == 404
     for name in (*MOVES, *FORMS):
-        assert charlie.post(at(name, campaign), {"text": "Mine now"}).status_code == 404
+        assert as_charlie.post(at(name, campaign), {"text": "Mine now"}).status_code == 404
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.DRAFT
-    assert campaign.name not in words(charlie.get(reverse("campaigns:list")))
+    assert campaign.name not in words(as_charlie.get(reverse("campaigns:list")))
 
 
-def test_a_viewer_looks_and_changes_nothing(workspace: Workspace, bob: Client) -> None:
+def test_a_viewer_looks_and_changes_nothing(workspace: Workspace, as_bob: Client) -> None:
     campaign = planned_campaign(workspace)
     for name in READS:
-        assert bob.get(at(name, campaign)).status_code == 200
-    assert bob.get(reverse("campaigns:list")).status_code == 200
-    assert bob.get(reverse("campaigns:create")).status_code == 403
-    assert bob.post(reverse("campaigns:create"), filled(workspace)).status_code == 403
+        assert as_bob.get(at(name, campaign)).status_code == 200
+    assert as_bob.get(reverse("campaigns:list")).status_code == 200
+    assert as_bob.get(reverse("campaigns:create")).status_code == 403
+    assert as_bob.post(reverse("campaigns:create"), filled(workspace)).status_code == 403
     for name in FORMS:
-        assert bob.get(at(name, campaign)).status_code == 403
+        assert as_bob.get(at(name, campaign)).status_code == 403
     for name in (*MOVES, *FORMS):
-        assert bob.post(at(name, campaign), {"text": "Mine now"}).status_code == 403
+        assert as_bob.post(at(name, campaign), {"text": "Mine now"}).status_code == 403
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.RUNNING
     assert Campaign.objects.count() == 1
 
 
-def test_a_get_moves_nothing(workspace: Workspace, alice: Client) -> None:
+def test_a_get_moves_nothing(workspace: Workspace, as_alice: Client) -> None:
     campaign = make_campaign(workspace)
     for name in MOVES:
-        assert alice.get(at(name, campaign)).status_code == 405
+        assert as_alice.get(at(name, campaign)).status_code == 405
 
 
 # ---- the list
 
 
-def test_an_empty_list_names_the_next_step(workspace: Workspace, alice: Client, bob: Client) -> None:
-    assert reverse("campaigns:create") in alice.get(reverse("campaigns:list")).content.decode()
-    assert reverse("campaigns:create") not in bob.get(reverse("campaigns:list")).content.decode()
+def test_an_empty_list_names_the_next_step(workspace: Workspace, as_alice: Client, as_bob: Client) -> None:
+    assert reverse("campaigns:create") in as_alice.get(reverse("campaigns:list")).content.decode()
+    assert reverse("campaigns:create") not in as_bob.get(reverse("campaigns:list")).content.decode()
 
 
-def test_the_list_is_searched_filtered_and_counted_by_state(workspace: Workspace, alice: Client) -> None:
+def test_the_list_is_searched_filtered_and_counted_by_state(workspace: Workspace, as_alice: Client) -> None:
     make_campaign(workspace, name="Spring sale")
     make_campaign(workspace, name="Spring news", state=CampaignState.PAUSED)
     make_campaign(workspace, name="Autumn")
-    everything = words(alice.get(reverse("campaigns:list")))
+    everything = words(as_alice.get(reverse("campaigns:list")))
     assert "All 3" in everything
     assert "Draft 2" in everything
-    found = words(alice.get(reverse("campaigns:list"), {"q": "spring", "state": "paused"}))
+    found = words(as_alice.get(reverse("campaigns:list"), {"q": "spring", "state": "paused"}))
     assert "Spring news" in found
     assert "All 2" in found
     assert "Spring sale" not in found
-    assert "No campaign like that" in words(alice.get(reverse("campaigns:list"), {"q": "winter"}))
+    assert "No campaign like that" in words(as_alice.get(reverse("campaigns:list"), {"q": "winter"}))
 
 
-def test_htmx_gets_the_fragment_of_the_same_url(workspace: Workspace, alice: Client) -> None:
+def test_htmx_gets_the_fragment_of_the_same_url(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace)
     for url, root in ((reverse("campaigns:list"), "campaign-list"), (at("campaign", campaign), "campaign-live")):
-        fragment = alice.get(url, headers={"HX-Request": "true"}).content.decode().strip()
+        fragment = as_alice.get(url, headers={"HX-Request": "true"}).content.decode().strip()
         assert "<html" not in fragment
         assert f'id="{root}"' in fragment
-        assert root in alice.get(url).content.decode()
+        assert root in as_alice.get(url).content.decode()
 
 
 # ---- writing
 
 
-def test_a_campaign_is_written_reviewed_and_started_once(workspace: Workspace, alice: Client) -> None:
+def test_a_campaign_is_written_reviewed_and_started_once(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace)
-    answer = alice.post(reverse("campaigns:create"), filled(workspace))
+    answer = as_alice.post(reverse("campaigns:create"), filled(workspace))
     campaign = Campaign.objects.get()
     assert answer.headers["Location"] == at("campaign", campaign)
-    review = words(alice.get(at("campaign", campaign)))
+    review = words(as_alice.get(at("campaign", campaign)))
     assert "Start: 1 person" in review
     for _ in range(2):
-        answer = alice.post(at("start", campaign))
+        answer = as_alice.post(at("start", campaign))
         assert answer.headers["Location"] == at("campaign", campaign)
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.RUNNING
     assert AuditEntry.objects.filter(target=campaign.target, action="campaign.started").count() == 1
-    assert "It was started already" in words(alice.get(at("campaign", campaign)))
+    assert "It was started already" in words(as_alice.get(at("campaign", campaign)))
 
 
-def test_the_form_begins_with_the_tags_of_an_import_and_the_only_device(alice: Client, workspace: Workspace) -> None:
+def test_the_form_begins_with_the_tags_of_an_import_and_the_only_device(as_alice: Client, workspace: Workspace) -> None:
     make_contact(workspace, tags=("guests & friends", "vip"))
     device = make_device(workspace)
     make_contact(make_workspace(), tags=("guests & friends",))
-    chosen = alice.get(reverse("campaigns:create"), {"tag": ["guests & friends", "no such tag"]}).context["form"]
+    chosen = as_alice.get(reverse("campaigns:create"), {"tag": ["guests & friends", "no such tag"]}).context["form"]
     assert chosen.initial["tags"] == [Tag.objects.for_workspace(workspace).get(name="guests & friends").pk]
     assert chosen.initial["devices"] == [device.pk]
     make_device(workspace)
-    assert alice.get(reverse("campaigns:create")).context["form"].initial == {"tags": [], "devices": []}
+    assert as_alice.get(reverse("campaigns:create")).context["form"].initial == {"tags": [], "devices": []}
 
 
-def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspace: Workspace, alice: Client) -> None:
+def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspace: Workspace, as_alice: Client) -> None:
     typed = filled(
         workspace, name="", text="Hi {% include 'x' %}", when="at", start_at="2020-01-01T09:00", min_delay="-1"
     )
-    answer = alice.post(reverse("campaigns:create"), typed)
+    answer = as_alice.post(reverse("campaigns:create"), typed)
     assert answer.status_code == 422
     page = answer.content.decode()
     for said in (
@@ -208,56 +187,56 @@ def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspac
         "\0",
     ],
 )
-def test_a_hostile_text_is_not_saved(workspace: Workspace, alice: Client, text: str) -> None:
-    answer = alice.post(reverse("campaigns:create"), filled(workspace, text=text))
+def test_a_hostile_text_is_not_saved(workspace: Workspace, as_alice: Client, text: str) -> None:
+    answer = as_alice.post(reverse("campaigns:create"), filled(workspace, text=text))
     assert answer.status_code == 422
     assert "invalid-feedback" in answer.content.decode()
     assert not Campaign.objects.exists()
 
 
-def test_a_script_in_any_text_is_only_text(workspace: Workspace, alice: Client) -> None:
+def test_a_script_in_any_text_is_only_text(workspace: Workspace, as_alice: Client) -> None:
     nasty = "<script>alert(1)</script>"
     make_contact(workspace, name=nasty, fields={nasty: nasty}, tags=(nasty,))
     device = make_device(workspace, name=nasty)
     tag = Tag.objects.get()
     data = filled(workspace, name=nasty, text=nasty, devices=[device.pk], tags=[tag.pk], audience="tags")
-    alice.post(reverse("campaigns:create"), data)
+    as_alice.post(reverse("campaigns:create"), data)
     campaign = Campaign.objects.get()
     pages = [
-        alice.get(at("campaign", campaign)),
-        alice.get(at("edit", campaign)),
-        alice.get(reverse("campaigns:create")),
-        alice.post(reverse("campaigns:preview"), data),
-        alice.get(reverse("campaigns:list")),
+        as_alice.get(at("campaign", campaign)),
+        as_alice.get(at("edit", campaign)),
+        as_alice.get(reverse("campaigns:create")),
+        as_alice.post(reverse("campaigns:preview"), data),
+        as_alice.get(reverse("campaigns:list")),
     ]
     launch_campaign(campaign, workspace.owner)
     pages += [
-        alice.get(at("campaign", campaign)),
-        alice.get(at("text", campaign)),
-        alice.get(at("recipients", campaign)),
+        as_alice.get(at("campaign", campaign)),
+        as_alice.get(at("text", campaign)),
+        as_alice.get(at("recipients", campaign)),
     ]
     for page in pages:
         assert page.status_code == 200
         assert nasty not in page.content.decode()
 
 
-def test_devices_and_tags_of_others_are_no_choice(workspace: Workspace, alice: Client) -> None:
+def test_devices_and_tags_of_others_are_no_choice(workspace: Workspace, as_alice: Client) -> None:
     other = make_workspace()
     make_contact(other, tags=("theirs",))
     foreign = make_device(other)
     data = filled(workspace, devices=[foreign.pk], tags=[Tag.objects.get().pk])
-    answer = alice.post(reverse("campaigns:create"), data)
+    answer = as_alice.post(reverse("campaigns:create"), data)
     assert answer.status_code == 422
     assert answer.content.decode().count("Select a valid choice") == 2
 
 
 def test_a_device_that_is_not_linked_cannot_be_chosen_and_without_any_the_next_step_is_named(
-    workspace: Workspace, alice: Client
+    workspace: Workspace, as_alice: Client
 ) -> None:
     device = make_device(workspace, linked=False)
-    assert reverse("devices:index") in alice.get(reverse("campaigns:create")).content.decode()
-    assert alice.post(reverse("campaigns:create"), filled(workspace, devices=[device.pk])).status_code == 422
-    assert alice.post(reverse("campaigns:create"), filled(workspace, devices=[])).status_code == 302
+    assert reverse("devices:index") in as_alice.get(reverse("campaigns:create")).content.decode()
+    assert as_alice.post(reverse("campaigns:create"), filled(workspace, devices=[device.pk])).status_code == 422
+    assert as_alice.post(reverse("campaigns:create"), filled(workspace, devices=[])).status_code == 302
 
 
 @pytest.mark.parametrize(
@@ -269,8 +248,8 @@ def test_a_device_that_is_not_linked_cannot_be_chosen_and_without_any_the_next_s
         ("2031-02-30T10:00", "Choose a day and a time."),
     ],
 )
-def test_a_time_that_is_none_is_refused(workspace: Workspace, alice: Client, typed: str, said: str) -> None:
-    answer = alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
+def test_a_time_that_is_none_is_refused(workspace: Workspace, as_alice: Client, typed: str, said: str) -> None:
+    answer = as_alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
     assert answer.status_code == 422
     assert said in answer.content.decode()
 
@@ -279,16 +258,16 @@ def test_a_time_that_is_none_is_refused(workspace: Workspace, alice: Client, typ
     ("typed", "offset"), [("2031-07-01T09:00", 2), ("2031-12-01T09:00", 1), ("2031-10-26T02:30", 2)]
 )
 def test_a_time_is_meant_in_the_zone_of_the_workspace(
-    workspace: Workspace, alice: Client, typed: str, offset: int
+    workspace: Workspace, as_alice: Client, typed: str, offset: int
 ) -> None:
-    alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
+    as_alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
     campaign = Campaign.objects.get()
     naive = datetime.fromisoformat(typed)
     assert campaign.start_at == naive.replace(tzinfo=ZoneInfo("UTC")) - timedelta(hours=offset)
-    assert f'value="{typed}"' in alice.get(at("edit", campaign)).content.decode()
+    assert f'value="{typed}"' in as_alice.get(at("edit", campaign)).content.decode()
 
 
-def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, alice: Client) -> None:
+def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace, tags=("vip",))
     device = make_device(workspace)
     tag = Tag.objects.get()
@@ -307,13 +286,13 @@ def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, ali
         expire_after_h="48",
         text="Hi\r\n{{ name }}",
     )
-    alice.post(reverse("campaigns:create"), data)
+    as_alice.post(reverse("campaigns:create"), data)
     before = Campaign.objects.values().get()
     content = Content.objects.get()
     campaign = Campaign.objects.get()
-    form = alice.get(at("edit", campaign)).context["form"]
+    form = as_alice.get(at("edit", campaign)).context["form"]
     again = {name: form[name].value() for name in form.fields}
-    assert alice.post(at("edit", campaign), again).status_code == 302
+    assert as_alice.post(at("edit", campaign), again).status_code == 302
     assert Campaign.objects.values().get() == before
     assert Content.objects.get() == content
     assert content.text == "Hi\n{{ name }}"
@@ -338,9 +317,9 @@ def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, ali
     ],
 )
 def test_every_bad_value_is_told_beside_its_field_and_kept(
-    workspace: Workspace, alice: Client, field: str, value: str, said: str
+    workspace: Workspace, as_alice: Client, field: str, value: str, said: str
 ) -> None:
-    answer = alice.post(reverse("campaigns:create"), filled(workspace, **{field: value}))
+    answer = as_alice.post(reverse("campaigns:create"), filled(workspace, **{field: value}))
     assert answer.status_code == 422
     page = answer.content.decode()
     beside = page[page.index(f'name="{field}"') :][:3000]
@@ -350,11 +329,11 @@ def test_every_bad_value_is_told_beside_its_field_and_kept(
         assert f'value="{value}"' in beside
 
 
-def test_what_can_go_wrong_is_folded_away_until_it_is_chosen(workspace: Workspace, alice: Client) -> None:
+def test_what_can_go_wrong_is_folded_away_until_it_is_chosen(workspace: Workspace, as_alice: Client) -> None:
     device = make_device(workspace)
 
     def unfolded(campaign: Campaign) -> bool:
-        form = re.search(r"<details[^>]*>", alice.get(at("edit", campaign)).content.decode())
+        form = re.search(r"<details[^>]*>", as_alice.get(at("edit", campaign)).content.decode())
         assert form is not None
         return " open" in form[0]
 
@@ -363,27 +342,27 @@ def test_what_can_go_wrong_is_folded_away_until_it_is_chosen(workspace: Workspac
         assert unfolded(make_campaign(workspace, devices=(device,), **chosen))
 
 
-def test_the_form_is_honest_about_sending_again(workspace: Workspace, alice: Client) -> None:
+def test_the_form_is_honest_about_sending_again(workspace: Workspace, as_alice: Client) -> None:
     make_device(workspace)
-    page = words(alice.get(reverse("campaigns:create")))
+    page = words(as_alice.get(reverse("campaigns:create")))
     assert "Send it again after 1 day It may arrive twice." in page
     assert "Count it as sent after 1 day It may never have arrived." in page
 
 
 def test_the_count_beside_the_form_knows_who_has_no_room_and_who_comes_too_late(
-    workspace: Workspace, alice: Client
+    workspace: Workspace, as_alice: Client
 ) -> None:
     for _ in range(50):
         make_contact(workspace)
     device = make_device(workspace, min_delay=600, max_delay=600)
     asked: dict[str, Any] = {"audience": "everyone", "devices": device.pk}
-    said = words(alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "20", "expire_after_h": "1"}))
+    said = words(as_alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "20", "expire_after_h": "1"}))
     assert "30 people get nothing: 1 number of at most 20 people each." in said
     assert "About 14 people get nothing: sending takes about 3 hours 20 minutes, and what has not left 1 hour" in said
-    assert "get nothing" not in words(alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "-5"}))
+    assert "get nothing" not in words(as_alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "-5"}))
 
 
-def test_the_review_says_what_follows_from_the_choices(workspace: Workspace, alice: Client) -> None:
+def test_the_review_says_what_follows_from_the_choices(workspace: Workspace, as_alice: Client) -> None:
     for _ in range(5):
         make_contact(workspace)
     device = make_device(workspace, sending_from="09:00", sending_to="17:00", warm_cap=20)
@@ -395,7 +374,7 @@ def test_the_review_says_what_follows_from_the_choices(workspace: Workspace, ali
         uncertain_policy="resend",
         expire_after_h=24,
     )
-    page = words(alice.get(at("campaign", campaign)))
+    page = words(as_alice.get(at("campaign", campaign)))
     for said in (
         "2 people get nothing: 1 number of at most 3 people each.",
         "There is no other number to send from",
@@ -406,103 +385,105 @@ def test_the_review_says_what_follows_from_the_choices(workspace: Workspace, ali
         assert said in page
 
 
-def test_what_happens_when_it_goes_wrong_can_be_changed_while_it_runs(workspace: Workspace, alice: Client) -> None:
+def test_what_happens_when_it_goes_wrong_can_be_changed_while_it_runs(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace)
     wanted = {"text": campaign.content.text, "failover": "other", "uncertain_policy": "resend", "expire_after_h": "5"}
-    answer = words(alice.post(at("text", campaign), wanted, follow=True))
+    answer = words(as_alice.post(at("text", campaign), wanted, follow=True))
     assert "What happens when something goes wrong is as you chose." in answer
     assert "gets the new text" not in answer
     campaign.refresh_from_db()
     assert (campaign.failover, campaign.uncertain_policy, campaign.expire_after_h) == ("other", "resend", 5)
-    again = alice.post(at("text", campaign), wanted, follow=True)
+    again = as_alice.post(at("text", campaign), wanted, follow=True)
     assert "Nothing was changed." in words(again)
 
 
-def test_an_end_that_has_passed_is_refused_beside_its_field(workspace: Workspace, alice: Client) -> None:
+def test_an_end_that_has_passed_is_refused_beside_its_field(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace)
     Campaign.objects.filter(pk=campaign.pk).update(launched_at=timezone.now() - timedelta(hours=3))
-    answer = alice.post(at("text", campaign), {**SAFE, "text": "Hi", "expire_after_h": "2"})
+    answer = as_alice.post(at("text", campaign), {**SAFE, "text": "Hi", "expire_after_h": "2"})
     assert answer.status_code == 422
     assert "It started 3 hours 1 minute ago: this time has passed." in words(answer)
 
 
-def test_an_edit_of_a_started_campaign_is_refused_with_the_way_out(workspace: Workspace, alice: Client) -> None:
+def test_an_edit_of_a_started_campaign_is_refused_with_the_way_out(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace, name="Spring")
-    answer = alice.post(at("edit", campaign), filled(workspace, name="Changed"), follow=True)
+    answer = as_alice.post(at("edit", campaign), filled(workspace, name="Changed"), follow=True)
     assert "Only a draft can be edited" in words(answer)
     assert Campaign.objects.get().name == "Spring"
 
 
-def test_a_draft_that_is_not_ready_says_why_and_does_not_start(workspace: Workspace, alice: Client) -> None:
+def test_a_draft_that_is_not_ready_says_why_and_does_not_start(workspace: Workspace, as_alice: Client) -> None:
     campaign = make_campaign(workspace)
-    answer = alice.post(at("start", campaign))
+    answer = as_alice.post(at("start", campaign))
     assert answer.status_code == 422
     assert "Nobody is in the audience. No linked device is chosen." in words(answer)
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.DRAFT
 
 
-def test_a_start_in_the_future_is_a_schedule_that_can_be_taken_back(workspace: Workspace, alice: Client) -> None:
+def test_a_start_in_the_future_is_a_schedule_that_can_be_taken_back(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace)
     start_at = timezone.now() + timedelta(days=2)
     campaign = make_campaign(workspace, devices=(make_device(workspace),), start_at=start_at)
-    alice.post(at("start", campaign))
-    page = words(alice.get(at("campaign", campaign)))
+    as_alice.post(at("start", campaign))
+    page = words(as_alice.get(at("campaign", campaign)))
     assert f"Starts {start_at.astimezone(workspace.zone):%a %-d %b %Y, %H:%M} (Europe/Berlin)." in page
-    answer = alice.post(at("unschedule", campaign), headers={"HX-Request": "true"})
+    answer = as_alice.post(at("unschedule", campaign), headers={"HX-Request": "true"})
     assert answer.headers["HX-Redirect"] == at("campaign", campaign)
     campaign.refresh_from_db()
     assert (campaign.state, campaign.start_at) == (CampaignState.DRAFT, start_at)
 
 
-def test_a_draft_is_deleted_and_nothing_else_is(workspace: Workspace, alice: Client) -> None:
+def test_a_draft_is_deleted_and_nothing_else_is(workspace: Workspace, as_alice: Client) -> None:
     draft, running = make_campaign(workspace), planned_campaign(workspace)
-    assert alice.post(at("delete", draft)).headers["Location"] == reverse("campaigns:list")
-    assert "Only a draft can be deleted" in words(alice.post(at("delete", running), follow=True))
+    assert as_alice.post(at("delete", draft)).headers["Location"] == reverse("campaigns:list")
+    assert "Only a draft can be deleted" in words(as_alice.post(at("delete", running), follow=True))
     assert list(Campaign.objects.all()) == [running]
 
 
 # ---- what the form shows while somebody writes
 
 
-def test_the_preview_is_what_contact_n_of_the_audience_reads(workspace: Workspace, alice: Client) -> None:
+def test_the_preview_is_what_contact_n_of_the_audience_reads(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace, name="Ann Lee", tags=("vip",), fields={"City": "Ipoh"})
     make_contact(workspace, name="Not chosen")
     make_contact(workspace, name="Opted out", tags=("vip",), opted_out_at=timezone.now())
     make_contact(workspace, name="Ben Ong", tags=("vip",))
     asked = {"text": "Hi *{{ first_name }}* of {{ city }}, {{ nmae }}", "tags": [Tag.objects.get().pk]}
-    first = alice.post(reverse("campaigns:preview"), asked)
+    first = as_alice.post(reverse("campaigns:preview"), asked)
     assert "Hi <strong>Ann</strong> of Ipoh, " in first.content.decode()
     assert "Contact 1 of 2: Ann Lee" in words(first)
     assert "No contact has nmae" in words(first)
-    second = words(alice.post(reverse("campaigns:preview"), {**asked, "number": "2"}))
+    second = words(as_alice.post(reverse("campaigns:preview"), {**asked, "number": "2"}))
     assert "Contact 2 of 2: Ben Ong" in second
-    assert "Contact 2 of 2" in words(alice.post(reverse("campaigns:preview"), {**asked, "number": "99999"}))
-    assert "closing }} is missing" in words(alice.post(reverse("campaigns:preview"), {**asked, "text": "Hi {{ name"}))
+    assert "Contact 2 of 2" in words(as_alice.post(reverse("campaigns:preview"), {**asked, "number": "99999"}))
+    assert "closing }} is missing" in words(
+        as_alice.post(reverse("campaigns:preview"), {**asked, "text": "Hi {{ name"})
+    )
 
 
-def test_a_preview_never_shows_people_of_others(workspace: Workspace, alice: Client) -> None:
+def test_a_preview_never_shows_people_of_others(workspace: Workspace, as_alice: Client) -> None:
     other = make_workspace()
     make_contact(other, name="Secret", tags=("theirs",))
     for asked in ({"audience": "everyone"}, {"tags": [Tag.objects.get().pk]}):
-        assert "Secret" not in words(alice.post(reverse("campaigns:preview"), {"text": "{{ name }}", **asked}))
-        assert "0 people can be reached" in words(alice.get(reverse("campaigns:audience"), asked))
+        assert "Secret" not in words(as_alice.post(reverse("campaigns:preview"), {"text": "{{ name }}", **asked}))
+        assert "0 people can be reached" in words(as_alice.get(reverse("campaigns:audience"), asked))
 
 
 @pytest.mark.parametrize("nonsense", ["x", "-1", "9" * 40, "1 OR 1=1", "²"])
-def test_nonsense_in_the_fragments_is_no_error(workspace: Workspace, alice: Client, nonsense: str) -> None:
+def test_nonsense_in_the_fragments_is_no_error(workspace: Workspace, as_alice: Client, nonsense: str) -> None:
     asked = {"tags": nonsense, "devices": nonsense, "number": nonsense, "min_delay": nonsense, "text": "x"}
-    assert alice.post(reverse("campaigns:preview"), asked).status_code == 200
-    assert alice.get(reverse("campaigns:audience"), asked).status_code == 200
+    assert as_alice.post(reverse("campaigns:preview"), asked).status_code == 200
+    assert as_alice.get(reverse("campaigns:audience"), asked).status_code == 200
 
 
-def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace, alice: Client) -> None:
+def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace, as_alice: Client) -> None:
     for _ in range(90):
         make_contact(workspace)
     make_contact(workspace, opted_out_at=timezone.now())
     devices = [make_device(workspace, min_delay=20, max_delay=40).pk for _ in range(3)]
     asked: dict[str, Any] = {"audience": "everyone", "devices": devices}
-    found = words(alice.get(reverse("campaigns:audience"), asked))
+    found = words(as_alice.get(reverse("campaigns:audience"), asked))
     assert "90 people can be reached" in found
     assert "1 more has opted out and will be skipped" in found
     assert "Through 3 devices this takes about 15 minutes" in found
@@ -511,63 +492,65 @@ def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace
 # ---- one campaign, live
 
 
-def test_moves_answer_with_the_live_region(workspace: Workspace, alice: Client) -> None:
+def test_moves_answer_with_the_live_region(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace)
     for move, state in (("pause", "Paused"), ("resume", "Running"), ("cancel", "Cancelled")):
-        answer = alice.post(at(move, campaign), headers={"HX-Request": "true"})
+        answer = as_alice.post(at(move, campaign), headers={"HX-Request": "true"})
         assert 'id="campaign-live"' in answer.content.decode()
         assert state in words(answer)
-    late = words(alice.post(at("resume", campaign), headers={"HX-Request": "true"}))
+    late = words(as_alice.post(at("resume", campaign), headers={"HX-Request": "true"}))
     assert "It could not be resumed. It is cancelled now." in late
     assert figures(streams_of([campaign])[campaign.pk])["skipped"] == 4
 
 
-def test_cancel_says_how_many_people_it_touches(workspace: Workspace, alice: Client) -> None:
+def test_cancel_says_how_many_people_it_touches(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace, people=5)
     Stream.objects.filter(campaign=campaign, pending=3).update(pending=2, sent=1)
-    assert "This touches 4 people" in words(alice.get(at("campaign", campaign)))
+    assert "This touches 4 people" in words(as_alice.get(at("campaign", campaign)))
 
 
-def test_the_live_partial_is_the_same_for_everybody(workspace: Workspace, alice: Client, bob: Client) -> None:
+def test_the_live_partial_is_the_same_for_everybody(workspace: Workspace, as_alice: Client, as_bob: Client) -> None:
     campaign = varied_campaign(workspace)
-    seen = {client.get(at("campaign", campaign), headers={"HX-Request": "true"}).content for client in (alice, bob)}
+    seen = {
+        client.get(at("campaign", campaign), headers={"HX-Request": "true"}).content for client in (as_alice, as_bob)
+    }
     assert len(seen) == 1
     page = seen.pop().decode()
     assert "csrf" not in page.lower()
-    assert "looks-only" in bob.get(at("campaign", campaign)).content.decode()
+    assert "looks-only" in as_bob.get(at("campaign", campaign)).content.decode()
 
 
-def test_uncertain_is_hidden_at_zero(workspace: Workspace, alice: Client) -> None:
-    assert "Uncertain" not in words(alice.get(at("campaign", planned_campaign(workspace))))
-    assert "Uncertain" in words(alice.get(at("campaign", varied_campaign(workspace))))
+def test_uncertain_is_hidden_at_zero(workspace: Workspace, as_alice: Client) -> None:
+    assert "Uncertain" not in words(as_alice.get(at("campaign", planned_campaign(workspace))))
+    assert "Uncertain" in words(as_alice.get(at("campaign", varied_campaign(workspace))))
 
 
-def test_the_text_of_a_running_campaign_is_changed_for_the_unsent(workspace: Workspace, alice: Client) -> None:
+def test_the_text_of_a_running_campaign_is_changed_for_the_unsent(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace)
     campaign.tag_links.create(workspace=workspace, tag=Tag.objects.create(workspace=workspace, name="vip"))
-    form = alice.get(at("text", campaign)).content.decode()
+    form = as_alice.get(at("text", campaign)).content.decode()
     assert f'name="tags" value="{Tag.objects.get().pk}"' in form
     assert 'data-insert="{{ first_name }}"' in form
-    refused = alice.post(at("text", campaign), {"text": "{% for %}"})
+    refused = as_alice.post(at("text", campaign), {"text": "{% for %}"})
     assert refused.status_code == 422
-    answer = words(alice.post(at("text", campaign), {**SAFE, "text": "New {{ name }}"}, follow=True))
+    answer = words(as_alice.post(at("text", campaign), {**SAFE, "text": "New {{ name }}"}, follow=True))
     assert "Everyone not written to yet gets the new text." in answer
-    assert "As it would read now." in words(alice.get(at("recipients", campaign)))
-    assert "New Person" in words(alice.get(at("recipients", campaign)))
+    assert "As it would read now." in words(as_alice.get(at("recipients", campaign)))
+    assert "New Person" in words(as_alice.get(at("recipients", campaign)))
 
 
-def test_planning_shows_how_far_it_is(workspace: Workspace, alice: Client) -> None:
+def test_planning_shows_how_far_it_is(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace)
     Campaign.objects.filter(pk=campaign.pk).update(planned_at=None, recipients=1234)
-    assert "Planning: 1,234 people have a place so far" in words(alice.get(at("campaign", campaign)))
+    assert "Planning: 1,234 people have a place so far" in words(as_alice.get(at("campaign", campaign)))
 
 
-def test_the_history_names_who_did_what(workspace: Workspace, alice: Client) -> None:
+def test_the_history_names_who_did_what(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace)
     campaign = make_campaign(workspace, devices=(make_device(workspace),))
-    alice.post(at("start", campaign))
-    alice.post(at("pause", campaign))
-    found = words(alice.get(at("campaign", campaign)))
+    as_alice.post(at("start", campaign))
+    as_alice.post(at("pause", campaign))
+    found = words(as_alice.get(at("campaign", campaign)))
     assert f"Paused {workspace.owner.email}" in found
     assert f"Started {workspace.owner.email}" in found
 
@@ -636,25 +619,25 @@ def doubtful_campaign(workspace: Workspace, rounds: int = 2) -> Campaign:
     ],
 )
 def test_a_decision_says_how_many_it_touches_and_is_made_once(
-    workspace: Workspace, alice: Client, move: str, dialog: str, button: str, said: str, before: str, after: str
+    workspace: Workspace, as_alice: Client, move: str, dialog: str, button: str, said: str, before: str, after: str
 ) -> None:
     campaign = doubtful_campaign(workspace)
     chosen = set(Message.objects.filter(campaign=campaign, state=before).values_list("pk", flat=True))
-    page = alice.get(at("campaign", campaign))
+    page = as_alice.get(at("campaign", campaign))
     assert button in words(page)
     assert "This touches 2 people" in words(page)
     fields = shown_fields(page, dialog)
-    first = alice.post(at(move, campaign), fields, headers={"HX-Request": "true"})
+    first = as_alice.post(at(move, campaign), fields, headers={"HX-Request": "true"})
     assert said in words(first)
     assert button not in words(first)
     assert 'id="campaign-live"' in first.content.decode()
     assert set(Message.objects.filter(pk__in=chosen).values_list("state", flat=True)) == {after}
-    second = words(alice.post(at(move, campaign), fields, headers={"HX-Request": "true"}))
+    second = words(as_alice.post(at(move, campaign), fields, headers={"HX-Request": "true"}))
     assert "These messages have changed since you looked" in second
     assert AuditEntry.objects.filter(target=campaign.target).count() == 1
 
 
-def test_a_list_decides_about_its_own_device_only(workspace: Workspace, alice: Client, bob: Client) -> None:
+def test_a_list_decides_about_its_own_device_only(workspace: Workspace, as_alice: Client, as_bob: Client) -> None:
     campaign = doubtful_campaign(workspace, rounds=4)
     dead = Message.objects.filter(campaign=campaign, state="dead")
     assert dead.count() == 4
@@ -664,44 +647,44 @@ def test_a_list_decides_about_its_own_device_only(workspace: Workspace, alice: C
     on_it = set(dead.filter(stream__device=device).values_list("pk", flat=True))
     assert 0 < len(on_it) < 4
     query = f"?figure=failed&device={device.uuid}"
-    page = alice.get(at("recipients", campaign, query))
+    page = as_alice.get(at("recipients", campaign, query))
     assert f"Retry failed ({len(on_it)})" in words(page)
     assert "Send again" not in words(page)
-    assert "looks-only" in bob.get(at("recipients", campaign, query)).content.decode()
+    assert "looks-only" in as_bob.get(at("recipients", campaign, query)).content.decode()
     fields = shown_fields(page, "campaign-retry-failed")
     assert fields["device"] == str(device.uuid)
-    alice.post(at("retry_failed", campaign), fields)
+    as_alice.post(at("retry_failed", campaign), fields)
     assert set(Message.objects.filter(pk__in=on_it).values_list("state", flat=True)) == {"pending"}
     assert dead.count() == 4 - len(on_it)
 
 
 @pytest.mark.parametrize("until", ["", "x", "\0", "99999-01-01", "2020-01-01T00:00:00+00:00"])
 def test_a_decision_without_a_list_that_was_shown_touches_nobody(
-    workspace: Workspace, alice: Client, until: str
+    workspace: Workspace, as_alice: Client, until: str
 ) -> None:
     campaign = doubtful_campaign(workspace)
     for move in DECISIONS:
-        assert alice.post(at(move, campaign), {"until": until}).status_code == 302
-        assert alice.post(at(move, campaign), {"until": until, "device": "x"}).status_code == 302
+        assert as_alice.post(at(move, campaign), {"until": until}).status_code == 302
+        assert as_alice.post(at(move, campaign), {"until": until, "device": "x"}).status_code == 302
     assert Message.objects.filter(campaign=campaign, state="dead").count() == 2
     assert Message.objects.filter(campaign=campaign, state="uncertain").count() == 2
 
 
-def test_a_foreign_device_in_a_decision_is_not_found(workspace: Workspace, alice: Client) -> None:
+def test_a_foreign_device_in_a_decision_is_not_found(workspace: Workspace, as_alice: Client) -> None:
     campaign, foreign = doubtful_campaign(workspace), make_device(make_workspace())
     for move in DECISIONS:
         sent = {"until": timezone.now().isoformat(), "device": foreign.uuid}
-        assert alice.post(at(move, campaign), sent).status_code == 404
+        assert as_alice.post(at(move, campaign), sent).status_code == 404
     assert Message.objects.filter(campaign=campaign, state="dead").count() == 2
 
 
-def test_what_cannot_be_sent_any_more_says_why_and_offers_no_button(workspace: Workspace, alice: Client) -> None:
+def test_what_cannot_be_sent_any_more_says_why_and_offers_no_button(workspace: Workspace, as_alice: Client) -> None:
     campaign = doubtful_campaign(workspace)
     Stream.objects.filter(campaign=campaign).update(expires_at=timezone.now() - timedelta(hours=1))
-    page = words(alice.get(at("campaign", campaign)))
+    page = words(as_alice.get(at("campaign", campaign)))
     assert "The time to send this campaign has passed" in page
     Campaign.objects.filter(pk=campaign.pk).update(state=CampaignState.CANCELLED)
-    page = words(alice.get(at("campaign", campaign)))
+    page = words(as_alice.get(at("campaign", campaign)))
     assert "The campaign was cancelled: nothing of it is sent any more." in page
     assert "Retry failed" not in page
     assert "Send again" not in page
@@ -716,29 +699,29 @@ def test_what_cannot_be_sent_any_more_says_why_and_offers_no_button(workspace: W
         ("assume_sent", "count as sent after 1 day"),
     ],
 )
-def test_a_doubt_says_what_happens_by_itself(workspace: Workspace, alice: Client, policy: str, said: str) -> None:
+def test_a_doubt_says_what_happens_by_itself(workspace: Workspace, as_alice: Client, policy: str, said: str) -> None:
     campaign = doubtful_campaign(workspace)
     Campaign.objects.filter(pk=campaign.pk).update(uncertain_policy=policy)
-    page = words(alice.get(at("campaign", campaign)))
+    page = words(as_alice.get(at("campaign", campaign)))
     assert "2 need a look" in page
     assert said in page
 
 
-def test_what_is_assumed_is_shown_apart(workspace: Workspace, alice: Client) -> None:
+def test_what_is_assumed_is_shown_apart(workspace: Workspace, as_alice: Client) -> None:
     campaign = varied_campaign(workspace, rounds=2)
     Message.objects.filter(campaign=campaign, state="assumed").update(reason="disconnected before the ack")
-    page = alice.get(at("campaign", campaign))
+    page = as_alice.get(at("campaign", campaign))
     assert "Sent 8 2 assumed" in words(page)
     assert "2 of those sent are assumed : WhatsApp never confirmed them." in words(page)
-    found = alice.get(at("recipients", campaign, "?figure=sent&state=assumed"))
+    found = as_alice.get(at("recipients", campaign, "?figure=sent&state=assumed"))
     assert "Assumed sent Disconnected before the ack. Nobody knows; counted as sent." in words(found)
     assert [row.message.state for row in found.context["rows"]] == ["assumed", "assumed"]
     Message.objects.filter(campaign=campaign, state="assumed").update(state="sent")
     count_again(campaign)
-    assert not re.search(r"\d assumed|are assumed", words(alice.get(at("campaign", campaign))))
+    assert not re.search(r"\d assumed|are assumed", words(as_alice.get(at("campaign", campaign))))
 
 
-def test_what_was_sent_again_says_that_it_may_have_arrived_twice(workspace: Workspace, alice: Client) -> None:
+def test_what_was_sent_again_says_that_it_may_have_arrived_twice(workspace: Workspace, as_alice: Client) -> None:
     campaign = varied_campaign(workspace)
     Message.objects.filter(campaign=campaign).update(may_duplicate=True)
     for state, said in (
@@ -746,12 +729,12 @@ def test_what_was_sent_again_says_that_it_may_have_arrived_twice(workspace: Work
         ("pending", "May have arrived once already."),
         ("skipped", "May have arrived once already. This person has opted out."),
     ):
-        found = words(alice.get(at("recipients", campaign, f"?state={state}")))
+        found = words(as_alice.get(at("recipients", campaign, f"?state={state}")))
         assert said in found, state
         assert ("twice" in found) == (state == "delivered")
 
 
-def test_p12_the_list_shows_every_earlier_try_with_its_reason(workspace: Workspace, alice: Client) -> None:
+def test_p12_the_list_shows_every_earlier_try_with_its_reason(workspace: Workspace, as_alice: Client) -> None:
     campaign = varied_campaign(workspace)
     message = Message.objects.get(campaign=campaign, state="dead")
     for number, outcome in ((2, "refused 503: busy"), (1, "websocket not connected")):
@@ -765,16 +748,16 @@ def test_p12_the_list_shows_every_earlier_try_with_its_reason(workspace: Workspa
             started_at=timezone.now() - timedelta(hours=3 - number),
             outcome=outcome,
         )
-    found = words(alice.get(at("recipients", campaign, "?figure=failed")))
+    found = words(as_alice.get(at("recipients", campaign, "?figure=failed")))
     assert re.search(r"2 earlier tries .*Websocket not connected.*WhatsApp refused it \(error 503\): busy", found)
 
 
-def test_a_message_that_is_tried_again_is_shown_as_it_would_read_now(workspace: Workspace, alice: Client) -> None:
+def test_a_message_that_is_tried_again_is_shown_as_it_would_read_now(workspace: Workspace, as_alice: Client) -> None:
     campaign = doubtful_campaign(workspace, rounds=1)
     Message.objects.filter(campaign=campaign, state="dead").update(text="The old text")
-    alice.post(at("text", campaign), {"text": "New {{ name }}"})
-    alice.post(at("retry_failed", campaign), {"until": timezone.now().isoformat()})
-    found = words(alice.get(at("recipients", campaign, "?figure=remaining&state=pending")))
+    as_alice.post(at("text", campaign), {"text": "New {{ name }}"})
+    as_alice.post(at("retry_failed", campaign), {"until": timezone.now().isoformat()})
+    found = words(as_alice.get(at("recipients", campaign, "?figure=remaining&state=pending")))
     assert "The old text" not in found
 
 
@@ -794,55 +777,55 @@ def walked(client: Client, campaign: Campaign, query: str) -> list[int]:
         url = at("recipients", campaign, f"{query}&after={context['following']}")
 
 
-def test_every_figure_is_the_length_of_the_list_behind_it(workspace: Workspace, alice: Client) -> None:
+def test_every_figure_is_the_length_of_the_list_behind_it(workspace: Workspace, as_alice: Client) -> None:
     campaign = varied_campaign(workspace, rounds=7)
     erased = Message.objects.filter(campaign=campaign).order_by("-pk")[:3]
     for message in erased:
         Message.objects.filter(pk=message.pk).update(contact=None)
     streams = streams_of([campaign])[campaign.pk]
-    live = alice.get(at("campaign", campaign)).content.decode()
+    live = as_alice.get(at("campaign", campaign)).content.decode()
     for figure in LISTS:
-        found = walked(alice, campaign, f"?figure={figure}")
+        found = walked(as_alice, campaign, f"?figure={figure}")
         assert len(found) == len(set(found)) == figures(streams)[figure], figure
         assert f"?figure={figure}" in live
         for stream in streams:
-            behind = walked(alice, campaign, f"?figure={figure}&device={stream.device.uuid}")
+            behind = walked(as_alice, campaign, f"?figure={figure}&device={stream.device.uuid}")
             assert len(behind) == figures([stream])[figure]
     counts = figures(streams)
     parts = ("sent", "failed", "remaining", "skipped", "uncertain")
     assert counts["should"] == sum(counts[part] for part in parts) == campaign.recipients == 84
 
 
-def test_a_list_is_narrowed_by_state(workspace: Workspace, alice: Client) -> None:
+def test_a_list_is_narrowed_by_state(workspace: Workspace, as_alice: Client) -> None:
     campaign = varied_campaign(workspace, rounds=2)
-    assert len(walked(alice, campaign, "?figure=remaining&state=waiting")) == 2
-    assert len(walked(alice, campaign, "?figure=remaining&state=sent")) == 6
-    assert len(walked(alice, campaign, "?figure=replied&state=sent")) == 2
+    assert len(walked(as_alice, campaign, "?figure=remaining&state=waiting")) == 2
+    assert len(walked(as_alice, campaign, "?figure=remaining&state=sent")) == 6
+    assert len(walked(as_alice, campaign, "?figure=replied&state=sent")) == 2
 
 
-def test_each_row_says_person_number_state_reason_and_text(workspace: Workspace, alice: Client) -> None:
+def test_each_row_says_person_number_state_reason_and_text(workspace: Workspace, as_alice: Client) -> None:
     campaign = varied_campaign(workspace)
     sent = Message.objects.get(campaign=campaign, state="sent")
-    found = words(alice.get(at("recipients", campaign, "?figure=sent&state=sent")))
+    found = words(as_alice.get(at("recipients", campaign, "?figure=sent&state=sent")))
     assert sent.contact is not None
     for said in (sent.contact.name, sent.phone, "Sent", "WhatsApp has it", sent.stream.device.name, "Word for word"):
         assert said in found
-    pending = words(alice.get(at("recipients", campaign, "?figure=remaining&state=pending")))
+    pending = words(as_alice.get(at("recipients", campaign, "?figure=remaining&state=pending")))
     waiting = Message.objects.get(state="pending").contact
     assert waiting is not None
     assert f"Hello {waiting.name}" in pending
     assert "As it would read now." in pending
-    assert "This person has opted out." in words(alice.get(at("recipients", campaign, "?figure=skipped")))
+    assert "This person has opted out." in words(as_alice.get(at("recipients", campaign, "?figure=skipped")))
 
 
 @pytest.mark.parametrize("query", ["?figure=nonsense", "?after=x", "?device=1", "?state=%00", "?after=" + "9" * 30])
-def test_a_query_that_makes_no_sense_is_the_whole_list(workspace: Workspace, alice: Client, query: str) -> None:
+def test_a_query_that_makes_no_sense_is_the_whole_list(workspace: Workspace, as_alice: Client, query: str) -> None:
     campaign = planned_campaign(workspace)
-    answer = alice.get(at("recipients", campaign, query))
+    answer = as_alice.get(at("recipients", campaign, query))
     assert answer.status_code == 200
     assert len(answer.context["rows"]) == 4
 
 
-def test_a_campaign_is_found_by_its_uuid_only(workspace: Workspace, alice: Client) -> None:
+def test_a_campaign_is_found_by_its_uuid_only(workspace: Workspace, as_alice: Client) -> None:
     campaign = make_campaign(workspace)
-    assert alice.get(f"/campaigns/{campaign.pk}/").status_code == 404
+    assert as_alice.get(f"/campaigns/{campaign.pk}/").status_code == 404

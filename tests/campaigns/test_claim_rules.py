@@ -15,8 +15,7 @@ from accounts.models import Workspace
 from campaigns import outbox
 from campaigns.models import Campaign, Content, Lane, Message, Stream, Suppression
 from campaigns.outbox import Held, Settlement
-from devices.hosting import leases
-from devices.hosting.leases import Lease, LeaseTimes
+from devices.hosting.leases import Lease
 from devices.models import Device
 from tests.campaigns.outbox_cases import (
     ask,
@@ -32,17 +31,6 @@ from tests.factories import make_workspace
 pytestmark = pytest.mark.django_db(transaction=True)  # now() stands still inside a transaction
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def lease() -> Lease:
-    return leases.begin("here", ["simulator"], LeaseTimes())
-
-
-@pytest.fixture
-def workspace() -> Workspace:
-    make_workspace()  # there is always a second one
-    return make_workspace()
 
 
 def direct_message(device: Device, text: str = "Hello") -> Message:

@@ -14,11 +14,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import AuditEntry, Workspace
+from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.suppression import suppress
 from campaigns.models import Contact, ContactImport, ImportState, SuppressionSource, Tag
-from tests.factories import make_campaign, make_contact, make_device, make_import, make_member, make_workspace
+from tests.factories import make_campaign, make_contact, make_device, make_import, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -27,30 +27,9 @@ MESSY = (DATA / "contacts_messy.csv").read_bytes()
 EXPECTED = json.loads((DATA / "contacts_messy.expected.json").read_text())
 
 
-def browser(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 @pytest.fixture
-def workspace() -> Workspace:
-    return make_workspace(default_country="MY")
-
-
-@pytest.fixture
-def alice(workspace) -> Client:
-    return browser(workspace.owner)
-
-
-@pytest.fixture
-def bob(workspace) -> Client:
-    return browser(make_member(workspace, "viewer"))
-
-
-@pytest.fixture
-def charlie() -> Client:
-    return browser(make_workspace().owner)
+def workspace(alice: User, charlie: User) -> Workspace:
+    return make_workspace(alice, default_country="MY")
 
 
 def upload(client: Client, file: bytes, name: str = "people.csv") -> Any:
@@ -64,8 +43,8 @@ def finished(workspace, file: bytes, **options) -> ContactImport:
     return contact_import
 
 
-def test_a_file_goes_from_upload_to_contacts(alice, workspace) -> None:
-    page = alice.get(upload(alice, MESSY).url)
+def test_a_file_goes_from_upload_to_contacts(as_alice, workspace) -> None:
+    page = as_alice.get(upload(as_alice, MESSY).url)
     assert page.status_code == 200
     form = page.context["form"]
     roles = [column.role.value() for column in form.columns_on_page()]
@@ -77,19 +56,19 @@ def test_a_file_goes_from_upload_to_contacts(alice, workspace) -> None:
         "consent_proof": "folder 7",
     }
     contact_import = ContactImport.objects.get()
-    started = alice.post(reverse("campaigns:import_start", args=[contact_import.uuid]), sent)
+    started = as_alice.post(reverse("campaigns:import_start", args=[contact_import.uuid]), sent)
     assert started.url == reverse("campaigns:import", args=[contact_import.uuid])
     work_on_import(contact_import.pk)
-    page = alice.get(started.url)
+    page = as_alice.get(started.url)
     assert page.status_code == 200
     text = page.content.decode()
     assert f"{EXPECTED['accepted_rows']:,}" in text
     assert f"{EXPECTED['contacts']:,}" in text
-    listed = alice.get(reverse("campaigns:contacts"), {"tag": "autumn"})
+    listed = as_alice.get(reverse("campaigns:contacts"), {"tag": "autumn"})
     assert listed.context["count"] == EXPECTED["contacts"]
     someone = listed.context["rows"][0]
     assert someone.consent_source == "Wrote to us first"
-    assert "folder 7" in alice.get(reverse("campaigns:contact", args=[someone.uuid])).content.decode()
+    assert "folder 7" in as_alice.get(reverse("campaigns:contact", args=[someone.uuid])).content.decode()
 
 
 def mapped(form, **changes) -> dict:
@@ -110,11 +89,11 @@ def mapped(form, **changes) -> dict:
         ({"tags": "x" * 61}, "61 characters long"),
     ],
 )
-def test_a_mapping_that_lacks_something_says_so_and_keeps_what_was_chosen(alice, changes, sentence) -> None:
-    page = alice.get(upload(alice, MESSY).url)
+def test_a_mapping_that_lacks_something_says_so_and_keeps_what_was_chosen(as_alice, changes, sentence) -> None:
+    page = as_alice.get(upload(as_alice, MESSY).url)
     contact_import = ContactImport.objects.get()
     sent = mapped(page.context["form"], consent_proof="kept words", **changes)
-    answer = alice.post(reverse("campaigns:import_start", args=[contact_import.uuid]), sent)
+    answer = as_alice.post(reverse("campaigns:import_start", args=[contact_import.uuid]), sent)
     assert answer.status_code == 422
     text = answer.content.decode()
     assert sentence in text
@@ -132,31 +111,31 @@ def test_a_mapping_that_lacks_something_says_so_and_keeps_what_was_chosen(alice,
         (b"\n\n", "no rows"),
     ],
 )
-def test_an_upload_that_cannot_be_read_is_answered_beside_the_field(alice, file, sentence) -> None:
-    answer = upload(alice, file, "list.xlsx")
+def test_an_upload_that_cannot_be_read_is_answered_beside_the_field(as_alice, file, sentence) -> None:
+    answer = upload(as_alice, file, "list.xlsx")
     assert answer.status_code == 422
     assert sentence in answer.content.decode()
     assert not ContactImport.objects.exists()
 
 
-def test_a_header_with_control_characters_is_tidied_not_an_error(alice, workspace) -> None:
-    page = alice.get(upload(alice, b"Na\0me,Phone,Ci\0ty\nAli,0123456789,KL\n").url)
+def test_a_header_with_control_characters_is_tidied_not_an_error(as_alice, workspace) -> None:
+    page = as_alice.get(upload(as_alice, b"Na\0me,Phone,Ci\0ty\nAli,0123456789,KL\n").url)
     contact_import = ContactImport.objects.get()
-    alice.post(reverse("campaigns:import_start", args=[contact_import.uuid]), mapped(page.context["form"]))
+    as_alice.post(reverse("campaigns:import_start", args=[contact_import.uuid]), mapped(page.context["form"]))
     work_on_import(contact_import.pk)
     assert Contact.objects.get(workspace=workspace).fields == {"city": "KL"}
 
 
-def test_a_sixth_unfinished_import_waits(alice) -> None:
+def test_a_sixth_unfinished_import_waits(as_alice) -> None:
     for _ in range(5):
-        assert upload(alice, b"Phone\n0123456789\n").status_code == 302
-    assert "5 imports wait or run" in upload(alice, b"Phone\n0123456789\n").content.decode()
+        assert upload(as_alice, b"Phone\n0123456789\n").status_code == 302
+    assert "5 imports wait or run" in upload(as_alice, b"Phone\n0123456789\n").content.decode()
 
 
-def test_rejected_rows_come_back_neutralised_and_import_again_once_repaired(alice, workspace) -> None:
+def test_rejected_rows_come_back_neutralised_and_import_again_once_repaired(as_alice, workspace) -> None:
     file = b'Name;Phone;Note\n=cmd();6.01E+10;"a;b\nc"\n"Abu";-;@x\n'
     contact_import = finished(workspace, file)
-    answer = alice.get(reverse("campaigns:import_rejects", args=[contact_import.uuid]))
+    answer = as_alice.get(reverse("campaigns:import_rejects", args=[contact_import.uuid]))
     assert "attachment" in answer["Content-Disposition"]
     data = b"".join(answer.streaming_content)
     rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig")), delimiter=";"))
@@ -172,32 +151,32 @@ def test_rejected_rows_come_back_neutralised_and_import_again_once_repaired(alic
     assert Contact.objects.get(phone="+60123456788").fields == {"note": "@x"}
 
 
-def test_a_running_import_can_be_stopped_and_an_upload_discarded(alice, workspace) -> None:
+def test_a_running_import_can_be_stopped_and_an_upload_discarded(as_alice, workspace) -> None:
     running = make_import(workspace, b"Phone\n0123456789\n")
-    alice.post(reverse("campaigns:import_stop", args=[running.uuid]))
+    as_alice.post(reverse("campaigns:import_stop", args=[running.uuid]))
     running.refresh_from_db()
     assert running.state == ImportState.STOPPED
-    waiting = ContactImport.objects.get(uuid=upload(alice, b"Phone\n0123456789\n").url.split("/")[-2])
-    alice.post(reverse("campaigns:import_discard", args=[waiting.uuid]))
-    alice.post(reverse("campaigns:import_discard", args=[running.uuid]))
+    waiting = ContactImport.objects.get(uuid=upload(as_alice, b"Phone\n0123456789\n").url.split("/")[-2])
+    as_alice.post(reverse("campaigns:import_discard", args=[waiting.uuid]))
+    as_alice.post(reverse("campaigns:import_discard", args=[running.uuid]))
     assert list(ContactImport.objects.all()) == [running]
 
 
-def test_the_import_page_and_its_fragment_share_one_url(alice, workspace) -> None:
+def test_the_import_page_and_its_fragment_share_one_url(as_alice, workspace) -> None:
     contact_import = finished(workspace, MESSY)
     url = reverse("campaigns:import", args=[contact_import.uuid])
-    whole = alice.get(url).content.decode()
-    part = alice.get(url, headers={"HX-Request": "true"}).content.decode()
+    whole = as_alice.get(url).content.decode()
+    part = as_alice.get(url, headers={"HX-Request": "true"}).content.decode()
     assert part.strip().startswith(f'<div id="import-{contact_import.uuid}"')
     assert "<html" in whole
     assert "<html" not in part
     assert "hx-swap-oob" not in part
 
 
-def test_an_empty_list_names_the_next_step(alice, bob) -> None:
-    assert reverse("campaigns:import_upload") in alice.get(reverse("campaigns:contacts")).content.decode()
-    assert reverse("campaigns:import_upload") not in bob.get(reverse("campaigns:contacts")).content.decode()
-    assert alice.get(reverse("campaigns:imports")).status_code == 200
+def test_an_empty_list_names_the_next_step(as_alice, as_bob) -> None:
+    assert reverse("campaigns:import_upload") in as_alice.get(reverse("campaigns:contacts")).content.decode()
+    assert reverse("campaigns:import_upload") not in as_bob.get(reverse("campaigns:contacts")).content.decode()
+    assert as_alice.get(reverse("campaigns:imports")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -218,24 +197,24 @@ def test_an_empty_list_names_the_next_step(alice, bob) -> None:
         ({"before": "99999999999999999999"}, ["Gone", "Siti", "Ahmad, Siti"]),
     ],
 )
-def test_contacts_are_found_by_name_number_tag_and_consent(alice, workspace, query, names) -> None:
+def test_contacts_are_found_by_name_number_tag_and_consent(as_alice, workspace, query, names) -> None:
     make_contact(workspace, name="Ahmad, Siti", phone="+60123450000", tags=("COLD",))
     make_contact(workspace, name="Siti", phone="+60123456789", tags=("COLDVITAC",))
     make_contact(workspace, name="Gone", phone="+60123451111", opted_out_at="2026-01-01T00:00:00Z")
     make_contact(make_workspace(), name="Siti elsewhere", phone="+60123456789", tags=("COLD",))
-    page = alice.get(reverse("campaigns:contacts"), query)
+    page = as_alice.get(reverse("campaigns:contacts"), query)
     assert [contact.name for contact in page.context["rows"]] == names
     assert page.context["count"] == len(names)
 
 
-def test_long_lists_are_paged_by_key(alice, workspace) -> None:
+def test_long_lists_are_paged_by_key(as_alice, workspace) -> None:
     Contact.objects.bulk_create(
         [Contact(workspace=workspace, phone=f"+6012345{i:04}", consent_source="x") for i in range(120)]
     )
     seen: list[str] = []
     query: dict[str, int] = {}
     while True:
-        page = alice.get(reverse("campaigns:contacts"), query)
+        page = as_alice.get(reverse("campaigns:contacts"), query)
         seen += [contact.phone for contact in page.context["rows"]]
         if not page.context["following"]:
             break
@@ -243,31 +222,31 @@ def test_long_lists_are_paged_by_key(alice, workspace) -> None:
     assert len(seen) == len(set(seen)) == 120
 
 
-def test_a_contact_added_by_hand_asks_for_consent_and_stands_once(alice, workspace) -> None:
+def test_a_contact_added_by_hand_asks_for_consent_and_stands_once(as_alice, workspace) -> None:
     url = reverse("campaigns:contact_add")
-    assert "Say how they agreed" in alice.post(url, {"phone": "012-345 6789"}).content.decode()
-    assert "is too short" in alice.post(url, {"phone": "12", "consent": "Wrote to us first"}).content.decode()
+    assert "Say how they agreed" in as_alice.post(url, {"phone": "012-345 6789"}).content.decode()
+    assert "is too short" in as_alice.post(url, {"phone": "12", "consent": "Wrote to us first"}).content.decode()
     sent = {"phone": "012-345 6789", "name": " Ali ", "tags": "vip, new", "consent": "Wrote to us first"}
-    alice.post(url, sent)
+    as_alice.post(url, sent)
     contact = Contact.objects.get(workspace=workspace)
     assert (contact.phone, contact.name, contact.consent_source) == ("+60123456789", "Ali", "Wrote to us first")
     assert {link.tag.name for link in contact.tag_links.all()} == {"vip", "new"}
-    answer = alice.post(url, sent | {"name": "Other"}, follow=True)
+    answer = as_alice.post(url, sent | {"name": "Other"}, follow=True)
     assert "in your contacts already" in answer.content.decode()
     contact.refresh_from_db()
     assert contact.name == "Ali"
 
 
-def test_an_opt_out_and_its_undoing_need_a_reason_and_are_audited(alice, workspace) -> None:
+def test_an_opt_out_and_its_undoing_need_a_reason_and_are_audited(as_alice, workspace) -> None:
     contact = make_contact(workspace)
     out, back = (reverse(f"campaigns:{name}", args=[contact.uuid]) for name in ("contact_opt_out", "contact_opt_in"))
-    assert alice.post(out, {"reason": ""}).status_code == 422
-    alice.post(out, {"reason": "said so"})
+    assert as_alice.post(out, {"reason": ""}).status_code == 422
+    as_alice.post(out, {"reason": "said so"})
     contact.refresh_from_db()
     assert (contact.opted_out_at is not None, contact.opted_out_reason) == (True, "said so")
-    assert "said so" in alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
-    assert alice.post(back, {"reason": ""}).status_code == 422
-    alice.post(back, {"reason": "asked again"})
+    assert "said so" in as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
+    assert as_alice.post(back, {"reason": ""}).status_code == 422
+    as_alice.post(back, {"reason": "asked again"})
     contact.refresh_from_db()
     assert contact.opted_out_at is None
     entries = AuditEntry.objects.filter(target=f"contact:{contact.uuid}").order_by("pk")
@@ -277,27 +256,27 @@ def test_an_opt_out_and_its_undoing_need_a_reason_and_are_audited(alice, workspa
     ]
 
 
-def test_the_contact_page_says_how_somebody_opted_out(alice, workspace) -> None:
+def test_the_contact_page_says_how_somebody_opted_out(as_alice, workspace) -> None:
     contact = make_contact(workspace)
     suppress(workspace, contact.phone, SuppressionSource.REPLY, "asked to stop in a reply", None)
-    page = alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
+    page = as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
     assert "They answered with a request to stop." in page
     assert "Take the opt-out back" in page
     Contact.objects.update(opted_out_at=None, opted_out_reason="")  # the list of numbers decides
-    page = alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
+    page = as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
     assert "asked to stop in a reply" in page
     assert "Take the opt-out back" in page
 
 
-def test_a_suppressed_number_added_by_hand_says_so(alice, workspace) -> None:
+def test_a_suppressed_number_added_by_hand_says_so(as_alice, workspace) -> None:
     suppress(workspace, "+60123456789", SuppressionSource.PERSON, "called us", workspace.owner)
     sent = {"phone": "+60123456789", "name": "Siti", "consent": "Wrote to us first"}
-    answer = alice.post(reverse("campaigns:contact_add"), sent, follow=True).content.decode()
+    answer = as_alice.post(reverse("campaigns:contact_add"), sent, follow=True).content.decode()
     assert "This number has opted out" in answer
     assert "called us" in answer
 
 
-def test_the_contact_page_shows_its_messages(alice, workspace) -> None:
+def test_the_contact_page_shows_its_messages(as_alice, workspace) -> None:
     contact = make_contact(workspace)
     campaign = make_campaign(workspace, devices=(make_device(workspace),), name="Autumn greeting")
     from campaigns.actions.campaigns import launch_campaign
@@ -305,7 +284,7 @@ def test_the_contact_page_shows_its_messages(alice, workspace) -> None:
 
     launch_campaign(campaign, workspace.owner)
     plan_whole(campaign.pk)
-    assert "Autumn greeting" in alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
+    assert "Autumn greeting" in as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
 
 
 READ = ["contact", "import", "import_rejects"]
@@ -317,34 +296,34 @@ def nouns(workspace) -> dict[str, uuid.UUID]:
 
 
 @pytest.mark.parametrize("name", READ + ACT)
-def test_a_stranger_finds_nothing_and_changes_nothing(charlie, workspace, name) -> None:
+def test_a_stranger_finds_nothing_and_changes_nothing(as_charlie, workspace, name) -> None:
     url = reverse(f"campaigns:{name}", args=[nouns(workspace)[name.split("_")[0]]])
     before = list(Contact.objects.values()), list(ContactImport.objects.values())
-    method = charlie.get if name in READ else charlie.post
+    method = as_charlie.get if name in READ else as_charlie.post
     assert method(url, {"reason": "x"}).status_code == 404
     assert (list(Contact.objects.values()), list(ContactImport.objects.values())) == before
 
 
-def test_a_stranger_lists_nothing_of_another_workspace(charlie, workspace) -> None:
+def test_a_stranger_lists_nothing_of_another_workspace(as_charlie, workspace) -> None:
     uuids = nouns(workspace)
     Tag.objects.create(workspace=workspace, name="secret-tag")
-    assert charlie.get(reverse("campaigns:contacts"), {"import": uuids["import"]}).status_code == 404
-    assert charlie.get(reverse("campaigns:contacts"), {"import": "x"}).status_code == 404
-    page = charlie.get(reverse("campaigns:contacts"), {"tag": "secret-tag"})
+    assert as_charlie.get(reverse("campaigns:contacts"), {"import": uuids["import"]}).status_code == 404
+    assert as_charlie.get(reverse("campaigns:contacts"), {"import": "x"}).status_code == 404
+    page = as_charlie.get(reverse("campaigns:contacts"), {"tag": "secret-tag"})
     assert page.context["rows"] == []
     assert not list(page.context["tags"])
-    assert charlie.get(reverse("campaigns:imports")).context["rows"] == []
+    assert as_charlie.get(reverse("campaigns:imports")).context["rows"] == []
 
 
 @pytest.mark.parametrize("name", ACT)
-def test_a_viewer_reads_but_does_not_act(bob, workspace, name) -> None:
+def test_a_viewer_reads_but_does_not_act(as_bob, workspace, name) -> None:
     uuids = nouns(workspace)
     for readable in READ:
-        assert bob.get(reverse(f"campaigns:{readable}", args=[uuids[readable.split("_")[0]]])).status_code == 200
-    assert bob.post(reverse(f"campaigns:{name}", args=[uuids[name.split("_")[0]]])).status_code == 403
-    assert bob.get(reverse("campaigns:contact_add")).status_code == 403
-    assert upload(bob, b"Phone\n").status_code == 403
-    assert "opt-form" not in bob.get(reverse("campaigns:contact", args=[uuids["contact"]])).content.decode()
+        assert as_bob.get(reverse(f"campaigns:{readable}", args=[uuids[readable.split("_")[0]]])).status_code == 200
+    assert as_bob.post(reverse(f"campaigns:{name}", args=[uuids[name.split("_")[0]]])).status_code == 403
+    assert as_bob.get(reverse("campaigns:contact_add")).status_code == 403
+    assert upload(as_bob, b"Phone\n").status_code == 403
+    assert "opt-form" not in as_bob.get(reverse("campaigns:contact", args=[uuids["contact"]])).content.decode()
 
 
 def test_nobody_gets_in_without_signing_in(workspace) -> None:

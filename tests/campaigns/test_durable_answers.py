@@ -9,22 +9,9 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Workspace
-from tests.factories import make_campaign, make_contact, make_device, make_workspace
+from tests.factories import make_campaign, make_contact, make_device
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def workspace() -> Workspace:
-    make_workspace()  # there is always a second one
-    return make_workspace()
-
-
-@pytest.fixture
-def alice(workspace: Workspace) -> Client:
-    client = Client()
-    client.force_login(workspace.owner)
-    return client
 
 
 def committed(question: str) -> object:
@@ -39,17 +26,17 @@ def committed(question: str) -> object:
 
 
 def test_p1_a_start_a_test_message_and_an_import_are_committed_before_they_are_answered(
-    workspace: Workspace, alice: Client
+    workspace: Workspace, as_alice: Client
 ) -> None:
     device = make_device(workspace)
     make_contact(workspace)
     campaign = make_campaign(workspace, devices=(device,))
-    started = alice.post(reverse("campaigns:start", args=[campaign.uuid]))
-    sent = alice.post(
+    started = as_alice.post(reverse("campaigns:start", args=[campaign.uuid]))
+    sent = as_alice.post(
         reverse("campaigns:send_device_test", args=[device.uuid]), {"phone": "+60123456789", "text": "Hello"}
     )
     file = SimpleUploadedFile("people.csv", b"phone\n+60123456780\n")
-    imported = alice.post(reverse("campaigns:import_upload"), {"file": file})
+    imported = as_alice.post(reverse("campaigns:import_upload"), {"file": file})
     assert {answer.status_code // 100 for answer in (started, sent, imported)} <= {2, 3}
     assert committed(f"SELECT state FROM campaigns_campaign WHERE id = {campaign.pk}") == "running"
     assert committed("SELECT count(*) FROM campaigns_message WHERE campaign_id IS NULL") == 1

@@ -16,20 +16,8 @@ from devices.hosting.leases import Lease, LeaseTimes
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.outbox_cases import assert_counters_are_true, claim_one, owned_device, running_campaign, sent
-from tests.factories import make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def lease() -> Lease:
-    return leases.begin("here", ["simulator"], LeaseTimes())
-
-
-@pytest.fixture
-def workspace() -> Workspace:
-    make_workspace()  # there is always a second one
-    return make_workspace()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import Workspace
+from accounts.models import User, Workspace
 from campaigns.models import Campaign
 from tests.factories import make_campaign, make_workspace
 
@@ -16,19 +16,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def workspace() -> Workspace:
-    make_workspace()
-    return make_workspace(timezone="UTC")
+def workspace(alice: User, charlie: User) -> Workspace:
+    return make_workspace(alice, timezone="UTC")
 
 
-@pytest.fixture
-def alice(workspace: Workspace) -> Client:
-    client = Client()
-    client.force_login(workspace.owner)
-    return client
-
-
-def write(alice: Client, **fields: Any) -> Any:
+def write(as_alice: Client, **fields: Any) -> Any:
     chosen = {
         "audience": "everyone",
         "when": "now",
@@ -37,22 +29,22 @@ def write(alice: Client, **fields: Any) -> Any:
         "uncertain_policy": "hold",
     }
     plan = {"name": "Sale", "text": "Hi", "start_at": "", **chosen, **fields}
-    return alice.post(reverse("campaigns:create"), plan)
+    return as_alice.post(reverse("campaigns:create"), plan)
 
 
 @pytest.mark.parametrize("search", ["Sa\0le", "\0", "x" * 9000, "%", "😀"])
-def test_a_search_for_anything_is_answered(workspace: Workspace, alice: Client, search: str) -> None:
+def test_a_search_for_anything_is_answered(workspace: Workspace, as_alice: Client, search: str) -> None:
     make_campaign(workspace, name="Sale")
-    assert alice.get(reverse("campaigns:list"), {"q": search}).status_code == 200
+    assert as_alice.get(reverse("campaigns:list"), {"q": search}).status_code == 200
 
 
-def test_a_start_in_the_year_9999_is_refused_since_other_zones_could_not_show_it(alice: Client) -> None:
-    answer = write(alice, when="at", start_at="9999-12-31T23:59")
+def test_a_start_in_the_year_9999_is_refused_since_other_zones_could_not_show_it(as_alice: Client) -> None:
+    answer = write(as_alice, when="at", start_at="9999-12-31T23:59")
     assert answer.status_code == 422
     assert "Choose a time within the next ten years." in answer.content.decode()
     assert not Campaign.objects.exists()
 
 
-def test_a_gap_too_fine_to_reckon_with_is_none(alice: Client) -> None:
-    assert write(alice, min_delay="5e-324").status_code == 302
+def test_a_gap_too_fine_to_reckon_with_is_none(as_alice: Client) -> None:
+    assert write(as_alice, min_delay="5e-324").status_code == 302
     assert Campaign.objects.get().min_delay == 0

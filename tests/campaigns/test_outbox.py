@@ -19,20 +19,9 @@ from campaigns.outbox import Held, Settled
 from devices.hosting import leases
 from devices.hosting.leases import Lease, LeaseTimes
 from tests.campaigns.outbox_cases import ask, assert_counters_are_true, claim_one, owned_device, running_campaign, sent
-from tests.factories import make_contact, make_workspace
+from tests.factories import make_contact
 
 pytestmark = pytest.mark.django_db(transaction=True)  # now() stands still inside a transaction
-
-
-@pytest.fixture
-def lease() -> Lease:
-    return leases.begin("here", ["simulator"], LeaseTimes())
-
-
-@pytest.fixture
-def workspace() -> Workspace:
-    make_workspace()  # there is always a second one
-    return make_workspace()
 
 
 def test_planning_shares_people_evenly_and_counts_them(workspace: Workspace, lease: Lease) -> None:

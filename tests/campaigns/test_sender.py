@@ -20,7 +20,7 @@ from campaigns.actions.planning import plan_whole
 from campaigns.models import Attempt, Campaign, CampaignState, Contact, Message, Stream
 from campaigns.querysets.unsettled import Selection
 from devices.hosting import leases
-from devices.hosting.leases import Lease, LeaseTimes
+from devices.hosting.leases import Lease
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.engine_room import EngineRoom, engine_room, owned_device
 from tests.devices.gateway.world import SimulatedWorld
@@ -43,11 +43,6 @@ def world() -> Iterator[SimulatedWorld]:
     world.start_network()
     yield world
     world.close()
-
-
-@pytest.fixture
-def lease() -> Lease:
-    return leases.begin("here", ["simulator"], LeaseTimes())
 
 
 def running_campaign(lease: Lease, people: int = 3, **workspace_fields: Any) -> Campaign:

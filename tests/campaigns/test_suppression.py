@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import AuditEntry, Workspace
+from accounts.models import AuditEntry, User, Workspace
 from campaigns import outbox
 from campaigns.actions.contacts import add_contact
 from campaigns.actions.direct import send_test
@@ -24,8 +24,7 @@ from campaigns.models import Campaign, CampaignState, Contact, Lane, Message, Su
 from campaigns.outbox import Ask, Claimed, Settlement
 from campaigns.sender import render
 from devices.gateway.contract import Incoming
-from devices.hosting import leases
-from devices.hosting.leases import Lease, LeaseTimes
+from devices.hosting.leases import Lease
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.factories import make_campaign, make_contact, make_device, make_import, make_workspace
@@ -37,14 +36,8 @@ PERSON = SuppressionSource.PERSON
 
 
 @pytest.fixture
-def lease() -> Lease:
-    return leases.begin("here", ["simulator"], LeaseTimes())
-
-
-@pytest.fixture
-def workspace() -> Workspace:
-    make_workspace()  # there is always a second one
-    return make_workspace(name="Meridian {{ Coffee }}")
+def workspace(alice: User, charlie: User) -> Workspace:
+    return make_workspace(alice, name="Meridian {{ Coffee }}")
 
 
 @pytest.fixture

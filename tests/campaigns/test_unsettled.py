@@ -24,8 +24,7 @@ from campaigns.models import Attempt, Campaign, CampaignState, Message, Stream, 
 from campaigns.outbox import Ask, Claimed, Settlement
 from campaigns.querysets.unsettled import Selection
 from config.schedule import TIMETABLE
-from devices.hosting import leases
-from devices.hosting.leases import Lease, LeaseTimes
+from devices.hosting.leases import Lease
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.factories import make_campaign, make_contact, make_device, make_workspace
@@ -33,17 +32,6 @@ from tests.factories import make_campaign, make_contact, make_device, make_works
 pytestmark = pytest.mark.django_db(transaction=True)  # now() stands still inside a transaction
 
 REFUSED = "refused 463: not allowed to write to this person yet"
-
-
-@pytest.fixture
-def lease() -> Lease:
-    return leases.begin("here", ["simulator"], LeaseTimes())
-
-
-@pytest.fixture
-def workspace() -> Workspace:
-    make_workspace()  # there is always a second one
-    return make_workspace()
 
 
 @pytest.fixture
