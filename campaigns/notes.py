@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -65,9 +65,13 @@ class Notes:
         receipts, self._receipts = self._receipts, []
         return receipts
 
-    def ripen(self, receipts: list[ReceiptRow]) -> None:
-        """The settlements heard before these receipts are written: now each finds its message by its id."""
-        self._ripe += receipts
+    def ripen(self, receipts: list[ReceiptRow], unsettled: Collection[int]) -> None:
+        """The settlements heard before these receipts are written, except those of the ``unsettled`` devices.
+
+        Now each receipt finds its message by its id.
+        """
+        self._ripe += [receipt for receipt in receipts if receipt.device not in unsettled]
+        self._receipts[:0] = [receipt for receipt in receipts if receipt.device in unsettled]
 
     @property
     def heard(self) -> int:

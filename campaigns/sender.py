@@ -44,6 +44,7 @@ REST_S = 0.25
 ANSWER_WITHIN_S = 100.0
 SPOILED_PAUSE_S = 30.0
 SAID_AGAIN_S = 60.0
+MOVED_KEPT = 100
 
 
 class DeviceWorker:
@@ -108,6 +109,7 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._claimed_at = 0.0
         self._settlements: list[Settlement] = []
+        self._postponed: list[Settlement] = []
         self._stopping = False
         self._said_at = float("-inf")
         self._claims = DatabaseThread("claim")
@@ -133,8 +135,16 @@ class Sender:
         worker.due = at
         self._pushed += 1
         heapq.heappush(self._heap, (at, self._pushed, worker))
+        if len(self._heap) > 2 * len(self.workers) + MOVED_KEPT:
+            self._forget_moved()
         if self._heap[0][2] is worker:
             self._woken.set()
+
+    def _forget_moved(self) -> None:
+        """Whoever is roused leaves an entry behind until its time comes: at a daily cap one for each ring all day."""
+        entries = (entry for entry in self._heap if entry[2].due == entry[0])
+        self._heap = list({worker: (at, order, worker) for at, order, worker in entries}.values())
+        heapq.heapify(self._heap)
 
     def _ripen(self) -> None:
         """Who is due by now waits for the turn of its workspace."""
@@ -298,6 +308,10 @@ class Sender:
         if worker is None or flight is None or flight.claimed.tag != word.tag:
             self._late(word)
             return
+        if flight.answered:  # given up, which is not written down yet
+            if isinstance(word, contract.Sent):
+                self._settlements.append(_settlement(flight, outcome.sent(), word))
+            return
         tries = flight.claimed.tries
         match word:
             case contract.Sent():
@@ -335,27 +349,7 @@ class Sender:
         claimed = flight.claimed
         if verdict.state == UNCERTAIN:
             self.notes.doubt([worker.device])
-        sent = word if isinstance(word, contract.Sent) else None
-        self._settlements.append(
-            Settlement(
-                device=claimed.device,
-                epoch=claimed.epoch,
-                message=claimed.message,
-                tag=claimed.tag,
-                state=verdict.state,
-                reason=verdict.reason[:200],
-                text=flight.text or None,
-                delay=claimed.delay,
-                wire_at=word.wire_at if word else None,
-                wire_id=sent.id if sent else None,
-                chat=sent.chat if sent else None,
-                at=sent.at if sent else None,
-                retry_in=verdict.retry_in,
-                refund=verdict.refund,
-                counts=verdict.counts,
-                died=verdict.died,
-            )
-        )
+        self._settlements.append(_settlement(flight, verdict, word))
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
 
     def _free_slot(self, flight: Flight) -> None:
@@ -369,11 +363,13 @@ class Sender:
         while True:
             await asyncio.sleep(SETTLE_S)
             receipts = self.notes.take_receipts()
-            settlements, self._settlements = self._settlements, []
+            settlements = self._postponed + self._settlements
+            self._postponed, self._settlements = [], []
             for start in range(0, len(settlements), SETTLE_AT_ONCE):
                 await self._settle(settlements[start : start + SETTLE_AT_ONCE])
-            # Only now: a receipt finds its message by the id that the settlement before it wrote down.
-            self.notes.ripen(receipts)
+            # Only now: a receipt finds its message by the id that the settlement before it wrote down. Too early, the
+            # id would be a stranger's, and might pass for that of another message of the same person.
+            self.notes.ripen(receipts, {settlement.device for settlement in self._postponed})
 
     async def _settle(self, batch: list[Settlement]) -> None:
         """Written until it works: what WhatsApp told us must not be lost. Repeating is safe."""
@@ -389,7 +385,7 @@ class Sender:
                 await self._settle_apart(batch)
                 return
         fault_point("after_settle")
-        self._settlements += settled.postponed
+        self._postponed += settled.postponed
         postponed = {settlement.tag for settlement in settled.postponed}
         now = self._loop.time()
         for settlement in batch:
@@ -515,6 +511,29 @@ class Sender:
         self._claims.close()
         self._settles.close()
         self.notes.close()
+
+
+def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None) -> Settlement:
+    claimed = flight.claimed
+    sent = word if isinstance(word, contract.Sent) else None
+    return Settlement(
+        device=claimed.device,
+        epoch=claimed.epoch,
+        message=claimed.message,
+        tag=claimed.tag,
+        state=verdict.state,
+        reason=verdict.reason[:200],
+        text=flight.text or None,
+        delay=claimed.delay,
+        wire_at=word.wire_at if word else None,
+        wire_id=sent.id if sent else None,
+        chat=sent.chat if sent else None,
+        at=sent.at if sent else None,
+        retry_in=verdict.retry_in,
+        refund=verdict.refund,
+        counts=verdict.counts,
+        died=verdict.died,
+    )
 
 
 @lru_cache(maxsize=256)

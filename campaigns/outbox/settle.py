@@ -35,12 +35,15 @@ class Settlement(NamedTuple):
 
 SETTLE_SQL = """
 WITH told AS MATERIALIZED (
-    SELECT * FROM unnest(%(device)s::bigint[], %(epoch)s::bigint[], %(message)s::bigint[], %(tag)s::bytea[],
+    -- Of two words about one attempt, the acknowledgement counts.
+    SELECT DISTINCT ON (tag) *
+    FROM unnest(%(device)s::bigint[], %(epoch)s::bigint[], %(message)s::bigint[], %(tag)s::bytea[],
         %(state)s::text[], %(reason)s::text[], %(text)s::text[], %(delay)s::float8[], %(wire_at)s::float8[],
         %(wire_id)s::text[], %(chat)s::text[], %(at)s::float8[], %(retry_in)s::float8[], %(refund)s::bool[],
         %(counts)s::bool[], %(died)s::bool[])
         AS t(device_id, epoch, message_id, tag, state, reason, text, delay, wire_at, wire_id, chat, at, retry_in,
              refund, counts, died)
+    ORDER BY tag, state <> 'sent'
 ),
 found AS MATERIALIZED (
     SELECT t.*, device.id IS NOT NULL AND stream.id IS NOT NULL AS free

@@ -1,0 +1,154 @@
+"""What the sender keeps in mind between a claim and its settlement: every word counts, once, and nothing piles up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+from django.db import connection, transaction
+
+from campaigns import outbox
+from campaigns.engine.concurrency import Limit
+from campaigns.models import Message, Stream
+from campaigns.outbox import Claimed, Held, Settlement
+from campaigns.pulse import Pulse
+from campaigns.sender import DeviceWorker, Flight, Sender
+from devices.gateway import contract
+from devices.hosting import leases
+from devices.hosting.leases import Lease, LeaseTimes
+from devices.hosting.sessions import Sessions
+from devices.hosting.watchdog import Watchdog
+from devices.models import Device
+from monitoring.invariants import audit, is_clean
+from tests.campaigns.outbox_cases import claim_one, owned_device, running_campaign, sent
+from tests.factories import make_workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+async def look_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    connection.ensure_connection()  # of this asynchronous context, which the test inherits
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def own_lease() -> Lease:
+    return leases.begin("here", ["simulator"], LeaseTimes())
+
+
+@pytest.fixture
+def device(own_lease: Lease) -> Device:
+    make_workspace()
+    return owned_device(make_workspace(), own_lease)
+
+
+@asynccontextmanager
+async def sender_of(lease: Lease) -> AsyncIterator[Sender]:
+    """A sender without gateways: the test says what they would."""
+    sender = Sender(lease, Limit(50, 50), Pulse(), Random(1))
+    sender.start(Sessions(lease.host, Path(), {}, {}, sender), Watchdog(LeaseTimes()))
+    try:
+        yield sender
+    finally:
+        await sender.sessions.stop()
+        sender.close()
+        sender.pulse.close()
+
+
+@asynccontextmanager
+async def writing(sender: Sender) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(duty) for duty in (sender._settle_for_ever(), sender.notes._note_for_ever())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def in_flight(sender: Sender, device: Device, claimed: Claimed) -> DeviceWorker:
+    worker = DeviceWorker(device.pk, device.epoch, device.workspace_id, 1)
+    sender.workers[device.pk] = worker
+    worker.flight = Flight(claimed, "Hello", asyncio.get_running_loop().time(), False)
+    sender.in_flight += 1
+    return worker
+
+
+def acknowledged(claimed: Claimed) -> contract.Sent:
+    now = time.time()
+    return contract.Sent(claimed.device, claimed.message, claimed.tag, now, f"id-{claimed.message}", "chat@lid", now)
+
+
+def state_of(claimed: Claimed) -> str:
+    return Message.objects.get(pk=claimed.message).state
+
+
+async def test_ringing_again_and_again_for_a_device_that_waits_for_tomorrow_piles_nothing_up(
+    own_lease: Lease, device: Device
+) -> None:
+    async with sender_of(own_lease) as sender:
+        worker = DeviceWorker(device.pk, 1, device.workspace_id, 1)
+        sender.workers[device.pk] = worker
+        for _ in range(5_000):
+            sender.rouse([device.pk])
+            sender._ripen()
+            assert sender._take_turns() == [worker]
+            sender._answered([worker], [Held(device.pk, "daily_cap", 40_000.0)])
+        assert len(sender._heap) < 200
+        sender.rouse([device.pk])
+        sender._ripen()
+        assert sender._take_turns() == [worker]
+
+
+async def test_an_acknowledgement_counts_although_it_was_given_up_for_lost_a_moment_before(
+    own_lease: Lease, device: Device
+) -> None:
+    running_campaign(device.workspace, [device], 1)
+    claimed = claim_one(own_lease, device)
+    async with sender_of(own_lease) as sender:
+        worker = in_flight(sender, device, claimed)
+        sender.on_outcome(contract.Unknown(device.pk, claimed.message, claimed.tag, None, "timed out"))
+        sender.on_outcome(acknowledged(claimed))
+        assert sender.in_flight == 0
+        async with writing(sender):
+            await until(lambda: worker.flight is None)
+    assert state_of(claimed) == "sent"
+    assert is_clean(audit()), audit()["violations"]
+
+
+async def test_a_receipt_waits_until_its_acknowledgement_is_written_and_settles_nobody_elses_message(
+    own_lease: Lease, device: Device
+) -> None:
+    """Taken for a stranger's, the id would pass for that of the person's uncertain message, which would be lost."""
+    campaigns = [running_campaign(device.workspace, [device], people) for people in (1, 0, 0)]
+    arrived = claim_one(own_lease, device)
+    outbox.settle([sent(arrived, device, chat="chat@lid")])
+    doubted = claim_one(own_lease, device)
+    doubt = Settlement(device.pk, device.epoch, doubted.message, doubted.tag, "uncertain", "timed out", "Hello", 0.0)
+    outbox.settle([doubt])
+    claimed = claim_one(own_lease, device)
+    async with sender_of(own_lease) as sender:
+        in_flight(sender, device, claimed)
+        sender.on_outcome(acknowledged(claimed))
+        sender.on_receipt(contract.Receipt(device.pk, [f"id-{claimed.message}"], "chat@lid", "delivered", time.time()))
+        async with writing(sender):
+            with transaction.atomic():
+                list(Stream.objects.select_for_update().filter(campaign=campaigns[-1]))
+                await asyncio.sleep(1)
+            await until(lambda: "delivered" in (state_of(claimed), state_of(doubted)))
+    assert (state_of(doubted), state_of(claimed)) == ("uncertain", "delivered")
+    assert is_clean(audit()), audit()["violations"]
