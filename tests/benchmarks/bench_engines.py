@@ -37,13 +37,13 @@ from typing import Any
 
 Figures = dict[str, Any]
 
-OURS = (24_000, 6_000)  # messages for the rate, messages for the kills
+OURS = (24_000, 4_500)  # messages for the rate, messages for the kills
 OTHERS = {
-    "rq-simple": (2_500, 1_200),
+    "rq-simple": (2_000, 900),
     "rq-forking": (300, 200),
-    "celery-prefork": (2_500, 1_200),
-    "celery-threads": (3_000, 1_200),
-    "celery-late": (2_500, 1_200),
+    "celery-prefork": (2_000, 900),
+    "celery-threads": (2_500, 900),
+    "celery-late": (2_000, 900),
 }
 HEAD = (
     "engine", "messages/s", "CPU s per 1,000", "ours is faster by", "its CPU is ours by",
