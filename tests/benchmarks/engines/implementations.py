@@ -74,7 +74,7 @@ def plain_celery(*commands: list[str], **settings: str) -> Plain:
     return Plain([*commands], len(commands), "sends", fill_celery, celery_workers, settings, REDELIVERED_S)
 
 
-# As many as 2 cores are busy with at 20 ms an acknowledgement: more gave nothing (tried: half and twice as many).
+# What 2 cores can keep busy at 20 ms an acknowledgement. About twice as many gave no more: the CPU sets the limit.
 PLAINS = {
     "rq-simple": plain_rq(12, "simple"),
     "rq-forking": plain_rq(4, "forking"),
