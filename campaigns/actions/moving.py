@@ -61,11 +61,12 @@ WHERE s.id = %(stream)s
 RETURNING (a.pending + a.waiting)::bigint
 """
 
+# Locked by number, as an import does it: neither waits for the other crosswise.
 CONTACTS_SQL = """
 WITH theirs AS MATERIALIZED (
     SELECT c.id, row_number() OVER (ORDER BY c.id) AS n
     FROM (SELECT id FROM campaigns_contact WHERE workspace_id = %(workspace)s AND device_id = %(device)s
-          ORDER BY id FOR NO KEY UPDATE) c
+          ORDER BY phone FOR NO KEY UPDATE) c
 )
 UPDATE campaigns_contact c SET device_id = (%(devices)s::bigint[])[1 + (t.n - 1) %% cardinality(%(devices)s::bigint[])]
 FROM theirs t WHERE c.id = t.id

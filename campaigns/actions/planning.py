@@ -37,11 +37,12 @@ FROM unnest(%(tags)s::bigint[]) AS tag(id) CROSS JOIN LATERAL (
 ORDER BY link.contact_id LIMIT %(size)s
 """
 
-# Locked: two campaigns planned at once must learn of the device that the other one gives to a person.
+# Locked: two campaigns planned at once must learn of the device that the other one gives to a person. By number, as
+# an import locks them: neither waits for the other crosswise.
 KNOWN_SQL = """
 SELECT id, device_id FROM campaigns_contact
 WHERE id = ANY(%(people)s::bigint[]) AND id > %(cursor)s AND id <= %(last)s
-ORDER BY id FOR NO KEY UPDATE
+ORDER BY phone FOR NO KEY UPDATE
 """
 
 # A slot is a place in the arrays of streams and devices; without one the person gets no message but a row that says so.

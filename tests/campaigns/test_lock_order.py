@@ -1,0 +1,101 @@
+"""Nobody waits crosswise: whoever takes several locks takes them in one order, and PostgreSQL ends nobody's work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from campaigns.actions.campaigns import launch_campaign
+from campaigns.actions.failover import send_from_others
+from campaigns.actions.moving import move_pending
+from campaigns.actions.planning import plan_chunk
+from campaigns.models import Contact, Message, Stream
+from devices.models import Device
+from monitoring.invariants import audit, is_clean
+from tests.campaigns.campaign_cases import planned_campaign
+from tests.campaigns.waiting_for_locks import PATIENCE_S, someone_waits
+from tests.factories import make_campaign, make_contact, make_device, make_host, make_workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def crosswise(locks: Sequence[Callable[[], object]], work: Callable[[], object]) -> None:
+    """Take the first lock, begin ``work``, take the others once it waits, and commit."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic():
+        locks[0]()
+        thread.start()
+        done = threading.Event()
+        while not someone_waits():
+            assert thread.is_alive(), errors
+            done.wait(0.01)
+        for lock in locks[1:]:
+            lock()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert not errors
+
+
+def saved_by_an_import(person: Contact) -> Callable[[], object]:
+    """An import saves people in the order of their numbers."""
+    return lambda: Contact.objects.filter(pk=person.pk).update(name="As the file says")
+
+
+def test_a_campaign_is_planned_while_an_import_saves_the_same_people() -> None:
+    make_workspace()
+    workspace = make_workspace()
+    later, earlier = make_contact(workspace, phone="+60129999999"), make_contact(workspace, phone="+60121111111")
+    campaign = make_campaign(workspace, devices=(make_device(workspace),))
+    launch_campaign(campaign, None)
+    crosswise([saved_by_an_import(earlier), saved_by_an_import(later)], lambda: plan_chunk(campaign.pk))
+    assert Message.objects.filter(campaign=campaign).count() == 2
+    assert is_clean(audit()), audit()
+
+
+def test_people_move_to_another_device_while_an_import_saves_them() -> None:
+    make_workspace()
+    workspace = make_workspace()
+    source, target = make_device(workspace), make_device(workspace)
+    later = make_contact(workspace, phone="+60129999999", device=source)
+    earlier = make_contact(workspace, phone="+60121111111", device=source)
+    crosswise(
+        [saved_by_an_import(earlier), saved_by_an_import(later)],
+        lambda: move_pending(source, [target], None, None, and_contacts=True),
+    )
+    assert set(Contact.objects.filter(workspace=workspace).values_list("device_id", flat=True)) == {target.pk}
+
+
+def test_several_devices_messages_are_handed_over_while_receipts_arrive_for_them() -> None:
+    make_workspace()
+    workspace = make_workspace()
+    host = make_host(started_at=timezone.now() - timedelta(days=1))
+    campaign = planned_campaign(workspace, people=6, devices=3, failover="ask")
+    first, second, other = Device.objects.filter(campaign_links__campaign=campaign).order_by("pk")
+    Device.objects.filter(pk=other.pk).update(owner=host, state="online")
+    Device.objects.filter(pk__in=[first.pk, second.pk]).update(state="banned")
+    streams = {stream.device_id: stream.pk for stream in Stream.objects.filter(campaign=campaign)}
+
+    def receipt_for(device: Device) -> Callable[[], object]:
+        return lambda: list(Stream.objects.filter(pk=streams[device.pk]).select_for_update(no_key=True))
+
+    crosswise(
+        [receipt_for(second), receipt_for(other)],
+        lambda: send_from_others(campaign, {first.uuid, second.uuid}, workspace.owner),
+    )
+    assert Message.objects.filter(stream__device=other, state="pending").count() == 6
+    assert is_clean(audit()), audit()
