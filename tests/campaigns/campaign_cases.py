@@ -1,9 +1,11 @@
-"""Campaigns in the middle of things, for the tests of their pages: planned, and with a message in every state."""
+"""Campaigns in the middle of things, planned or with a message in every state, and what their pages say."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Workspace
@@ -47,3 +49,13 @@ def count_again(campaign: Campaign) -> None:
         counts = {state: own.filter(state=state).count() for state in MESSAGE_STATES}
         counts["replied"] = own.filter(replied_at__isnull=False).count()
         Stream.objects.filter(pk=stream.pk).update(**counts)
+
+
+def at(name: str, campaign: Campaign, query: str = "") -> str:
+    """The address of one of the campaign's pages or moves."""
+    return reverse(f"campaigns:{name}", args=[campaign.uuid]) + query
+
+
+def words(response: Any) -> str:
+    """What a person reads of an answer: no tags, single spaces."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +14,7 @@ from accounts.models import AuditEntry, Workspace
 from campaigns.models import Campaign, CampaignState, Contact, Message
 from devices.models import Device, DeviceState
 from monitoring.overview import overview
-from tests.campaigns.campaign_cases import planned_campaign
+from tests.campaigns.campaign_cases import planned_campaign, words
 from tests.factories import make_device, make_host, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -41,10 +40,6 @@ def failover_url(campaign: Campaign) -> str:
 
 def waiting(devices: list[Device]) -> list[int]:
     return [Message.objects.filter(stream__device=device, state="pending").count() for device in devices]
-
-
-def words(response: Any) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 # ---- moving, on a device's page
