@@ -58,7 +58,10 @@ class Notes:
         self._found.append(found)
 
     def doubt(self, devices: Iterable[int]) -> None:
-        """Something may be uncertain on these devices: search their session files, once they are open."""
+        """Something may be uncertain on these devices: search their session files.
+
+        A file is open while its device is online; of one that is not, `on_online` speaks again.
+        """
         self._doubtful.update(devices)
 
     def take_receipts(self) -> list[ReceiptRow]:
@@ -102,7 +105,7 @@ class Notes:
     async def _search_for_ever(self, sessions: Sessions) -> None:
         while True:
             await asyncio.sleep(SEARCH_S)
-            devices, self._doubtful = self._doubtful, set()
+            devices, self._doubtful = {device for device in self._doubtful if sessions.is_online(device)}, set()
             if not devices:
                 continue
             try:

@@ -347,8 +347,6 @@ class Sender:
         if word is not None and not worker.slow:
             self.limit.answered(took)
         claimed = flight.claimed
-        if verdict.state == UNCERTAIN:
-            self.notes.doubt([worker.device])
         self._settlements.append(_settlement(flight, verdict, word))
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
 
@@ -386,6 +384,7 @@ class Sender:
                 return
         fault_point("after_settle")
         self._postponed += settled.postponed
+        self.notes.doubt(settlement.device for settlement in batch if settlement.state == UNCERTAIN)
         postponed = {settlement.tag for settlement in settled.postponed}
         now = self._loop.time()
         for settlement in batch:

@@ -180,6 +180,10 @@ class Sessions:
         session = self.sessions.get(device_id)
         return session is not None and self._post(session.gateway, [command])
 
+    def is_online(self, device_id: int) -> bool:
+        session = self.sessions.get(device_id)
+        return session is not None and session.state == "online"
+
     def send_all(self, sends: Iterable[contract.Send]) -> list[contract.Send]:
         """Hand messages to their gateways, a batch each; returns those whose device has no gateway now."""
         batches: dict[int, tuple[GatewaySlot, list[Command]]] = {}

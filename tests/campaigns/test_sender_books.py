@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +14,9 @@ from random import Random
 import pytest
 from django.db import connection, transaction
 
-from campaigns import outbox
+from campaigns import notes, outbox
 from campaigns.engine.concurrency import Limit
-from campaigns.models import Message, Stream
+from campaigns.models import Message, Stream, Uncertain
 from campaigns.outbox import Claimed, Held, Settlement
 from campaigns.pulse import Pulse
 from campaigns.sender import DeviceWorker, Flight, Sender
@@ -25,7 +27,10 @@ from devices.hosting.sessions import Sessions
 from devices.hosting.watchdog import Watchdog
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
+from tests.campaigns.engine_room import engine_room
+from tests.campaigns.engine_room import owned_device as room_device
 from tests.campaigns.outbox_cases import claim_one, owned_device, running_campaign, sent
+from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -152,3 +157,29 @@ async def test_a_receipt_waits_until_its_acknowledgement_is_written_and_settles_
             await until(lambda: "delivered" in (state_of(claimed), state_of(doubted)))
     assert (state_of(doubted), state_of(claimed)) == ("uncertain", "delivered")
     assert is_clean(audit()), audit()["violations"]
+
+
+async def test_a_session_file_is_searched_when_it_is_open_again(
+    own_lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked too early the file would be silent, and not be asked again for an hour."""
+    monkeypatch.setattr(notes, "SEARCH_S", 0.3)
+    make_workspace()
+    workspace = make_workspace()
+    device = room_device(workspace, own_lease)
+    world = SimulatedWorld()
+    world.start_network()
+    try:
+        campaign = running_campaign(workspace, [device], 1)
+        message = Message.objects.get(campaign=campaign)
+        world.control.rule({"to": message.phone}, lost_ack=True)
+        async with engine_room(world, own_lease) as room:
+            await room.until(lambda: world.ledger.read_text() != "", "it is on the wire")
+            process = room.sessions.slots[0].process
+            assert process is not None
+            os.kill(process.pid, signal.SIGKILL)
+            await room.until(lambda: Uncertain.objects.filter(message=message).exists(), "it is uncertain")
+            found = Message.objects.filter(pk=message.pk, wire_id__isnull=False)
+            await room.until(found.exists, "its id is found")
+    finally:
+        world.close()
