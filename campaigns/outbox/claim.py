@@ -253,8 +253,9 @@ def _answer(row: tuple[Any, ...]) -> Claimed | Held:
         return Claimed(device, *claimed)
     if verdict == "in_flight":
         return Held(device, verdict, None, claimed[0], claimed[1])
-    if verdict in ("idle", "sending_hours") and wait is not None:
-        wait = max(LOCKED_PAUSE_S, wait)  # what is due already has been passed over: its stream is locked
+    if verdict not in ("again", "pace") and wait is not None:
+        # What is due already has been passed over: its stream is locked. And not every hour has sixty minutes.
+        wait = max(LOCKED_PAUSE_S, wait)
     return Held(device, verdict, None if wait is None else max(0.0, wait))
 
 

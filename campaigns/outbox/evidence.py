@@ -97,9 +97,14 @@ RETURNING message_id, wire_id
 DOUBTFUL_SQL = "SELECT FROM campaigns_uncertain WHERE device_id = ANY(%(devices)s::bigint[]) LIMIT 1"
 
 NAME_SQL = """
-UPDATE campaigns_message m SET wire_id = t.wire_id
-FROM unnest(%(messages)s::bigint[], %(wire_ids)s::text[]) AS t(message_id, wire_id)
-WHERE m.id = t.message_id AND m.wire_id IS NULL
+WITH found AS MATERIALIZED (
+    SELECT m.id, t.wire_id
+    FROM unnest(%(messages)s::bigint[], %(wire_ids)s::text[]) AS t(message_id, wire_id)
+    JOIN campaigns_message m ON m.id = t.message_id
+    WHERE m.wire_id IS NULL
+    ORDER BY m.id FOR NO KEY UPDATE OF m
+)
+UPDATE campaigns_message m SET wire_id = found.wire_id FROM found WHERE m.id = found.id
 """
 
 FOUND_SQL = """
