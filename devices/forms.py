@@ -58,7 +58,6 @@ class PaceForm(forms.ModelForm):
     class Meta:
         model = Device
         fields = ["min_delay", "max_delay", "hourly_cap", "daily_cap", "sending_from", "sending_to"]
-        labels = {"min_delay": "Shortest gap", "max_delay": "Longest gap"}
         help_texts = {"min_delay": "Seconds between two messages.", "max_delay": "Each gap is drawn between the two."}
 
     def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:

@@ -70,13 +70,13 @@ class Device(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
 
     min_delay = models.FloatField(
-        "shortest delay",
+        "shortest gap",
         default=10,
         validators=[MinValueValidator(0), MaxValueValidator(86400)],
         help_text="Seconds between two messages, at least.",
     )
     max_delay = models.FloatField(
-        "longest delay",
+        "longest gap",
         default=30,
         validators=[MinValueValidator(0), MaxValueValidator(86400)],
         help_text="Seconds between two messages; each gap is drawn between the two.",
@@ -129,7 +129,7 @@ class Device(TenantModel):
             models.CheckConstraint(
                 condition=models.Q(min_delay__gte=0, max_delay__gte=models.F("min_delay")),
                 name="delays_in_order",
-                violation_error_message="The longest delay is at least the shortest delay.",
+                violation_error_message="The longest gap is at least the shortest gap.",
             ),
             models.CheckConstraint(
                 condition=models.Q(sending_from__isnull=True, sending_to__isnull=True)

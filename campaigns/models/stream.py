@@ -34,7 +34,7 @@ class Stream(TenantModel):
     min_delay = models.FloatField(default=0)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Nothing of it leaves from then on.")
     spread = models.BooleanField(
-        default=False, db_default=False, help_text="Its first send has its place within the device's longest delay."
+        default=False, db_default=False, help_text="Its first send has its place within the device's longest gap."
     )
     next_due = models.DateTimeField(null=True, blank=True)
     next_id = models.PositiveBigIntegerField(default=0)
