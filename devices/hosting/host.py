@@ -99,12 +99,15 @@ class Host:
         own = True
         while True:
             try:
-                own = await self._take(own)
+                await self._take(own)
+                own = False  # at once: taken again, what is being sent would be given up
+                for device in await self._database.run(leases.ban_over, self.lease):
+                    self.sessions.reopen(device)
             except Exception:
                 logger.exception("Devices could not be taken over")
             await asyncio.sleep(min(LOOK_S, self.times.renew / 2))
 
-    async def _take(self, own: bool) -> bool:
+    async def _take(self, own: bool) -> None:
         if own:
             taken = await self._database.run(
                 leases.take, self.lease, self.drivers, self.abandon, room=1_000_000, own=True
@@ -115,9 +118,6 @@ class Host:
             self.sessions.keep(device)
         if taken:
             logger.info("Took %d devices", len(taken))
-        for device in await self._database.run(leases.ban_over, self.lease):
-            self.sessions.reopen(device)
-        return False
 
     async def _take_share(self) -> list[OwnedDevice]:
         taken: list[OwnedDevice] = []

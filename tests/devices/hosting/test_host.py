@@ -158,3 +158,27 @@ async def test_surplus_is_handed_over_in_small_batches(tmp_path: Path, monkeypat
         await asyncio.to_thread(Device.objects.update, owner="here")
         await until(lambda: Device.objects.filter(owner="here").count() == 5, "half of them are left")
     assert [batch for batch in given if batch] == [2, 2, 1]
+
+
+async def test_a_predecessors_devices_are_taken_once_whatever_fails_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken again they would be its own, and what it is sending would be given up."""
+    ban_over, outage = leases.ban_over, [True]
+
+    def away_at_first(lease: leases.Lease) -> list[leases.OwnedDevice]:
+        if outage:
+            outage.pop()
+            raise OperationalError("the database system is starting up")
+        return ban_over(lease)
+
+    def device_of_a_predecessor() -> Device:
+        host = make_host(id="here")
+        return make_device(make_workspace(), owner=host, epoch=4)
+
+    monkeypatch.setattr(leases, "ban_over", away_at_first)
+    device = await asyncio.to_thread(device_of_a_predecessor)
+    async with running_host(tmp_path, nothing_to_abandon):
+        await until(lambda: not outage, "the database was away")
+        await asyncio.sleep(2 * TIMES.renew)
+    assert (await asyncio.to_thread(Device.objects.get, pk=device.pk)).epoch == 5
