@@ -10,7 +10,7 @@ SKIPPED, EXPIRED, CANCELLED = "skipped", "expired", "cancelled"
 MESSAGE_MOVES: dict[str, frozenset[str]] = {
     # Sent and beyond: what was to be sent again had arrived after all.
     PENDING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, SENT, DELIVERED, READ}),
-    WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DEAD}),
+    WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DEAD, DELIVERED, READ}),
     SENDING: frozenset({SENT, DELIVERED, READ, WAITING, DEAD, UNCERTAIN}),
     UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING, ASSUMED}),
     ASSUMED: frozenset({SENT, DELIVERED, READ}),

@@ -28,7 +28,7 @@ old AS MATERIALIZED (
     SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
     FROM told t JOIN campaigns_message m ON m.id = t.message_id
     WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2)
-           OR (m.state = 'pending' AND m.may_duplicate))  -- the first one has arrived: spares them the second
+           OR (m.state IN ('pending', 'waiting') AND m.may_duplicate))  -- the first one has arrived: spares them the second
       AND (SELECT count(*) FROM stream) > 0
     ORDER BY m.id FOR NO KEY UPDATE OF m
 ),
@@ -51,6 +51,7 @@ counted AS (
         uncertain = s.uncertain - n.from_uncertain,
         assumed = s.assumed - n.from_assumed,
         pending = s.pending - n.from_pending,
+        waiting = s.waiting - n.from_waiting,
         delivered = s.delivered - n.from_delivered + n.delivered,
         read = s.read + n.read
     FROM (
@@ -58,6 +59,7 @@ counted AS (
                count(*) FILTER (WHERE was = 'uncertain') AS from_uncertain,
                count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
                count(*) FILTER (WHERE was = 'pending') AS from_pending,
+               count(*) FILTER (WHERE was = 'waiting') AS from_waiting,
                count(*) FILTER (WHERE was = 'delivered') AS from_delivered,
                count(*) FILTER (WHERE state = 'delivered') AS delivered,
                count(*) FILTER (WHERE state = 'read') AS read
