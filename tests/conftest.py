@@ -8,18 +8,21 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 
 from config.embedded import FORGETFUL, temporary_servers
 
 if TYPE_CHECKING:  # pytest reads this file before Django is set up: models are imported where they are used
+    from redis import Redis
+
     from accounts.models import User, Workspace
 
 session = ExitStack()
@@ -124,3 +127,23 @@ def as_bob(bob: User, sign_in: Callable[[User], Client]) -> Client:
 @pytest.fixture
 def as_charlie(charlie: User, sign_in: Callable[[User], Client]) -> Client:
     return sign_in(charlie)
+
+
+@pytest.fixture
+async def look_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Lets a test that runs in an event loop ask the database as if it did not."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    connection.ensure_connection()  # of this asynchronous context, which the test inherits
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    """The jobs' Redis, empty before and after."""
+    import django_rq
+
+    jobs = django_rq.get_connection("clock")
+    jobs.flushdb()
+    yield jobs
+    jobs.flushdb()

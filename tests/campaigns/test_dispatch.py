@@ -6,13 +6,12 @@ import asyncio
 import queue
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import django_rq
 import pytest
-from django.db import connection
 from django.utils import timezone
 from redis import Redis
 
@@ -38,25 +37,9 @@ POLL_S = 5
 
 
 @pytest.fixture
-def redis() -> Iterator[Redis]:
-    connection = django_rq.get_connection("clock")
-    connection.flushdb()
-    yield connection
-    connection.flushdb()
-
-
-@pytest.fixture
 def host() -> str:
     """One for each test: an RQ worker that was told to stop may wait at its queues for some seconds more."""
     return f"host-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def look_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    connection.ensure_connection()  # of this asynchronous context, which the test inherits
-    yield
-    connection.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.models import Max, Min
 from django.utils import timezone
 
@@ -26,15 +26,11 @@ from tests.campaigns.engine_room import EngineRoom, engine_room, owned_device
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_campaign, make_contact, make_workspace
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]  # cuts the database off
-
-
-@pytest.fixture(autouse=True)
-async def look_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    connection.ensure_connection()  # of this asynchronous context, which the test inherits
-    yield
-    connection.close()
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,  # cuts the database off
+    pytest.mark.usefixtures("look_from_the_loop"),
+]
 
 
 @pytest.fixture(scope="module")

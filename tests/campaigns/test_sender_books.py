@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from campaigns import notes, outbox
 from campaigns.engine.concurrency import Limit
@@ -33,15 +33,7 @@ from tests.campaigns.outbox_cases import claim_one, owned_device, running_campai
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-async def look_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    connection.ensure_connection()  # of this asynchronous context, which the test inherits
-    yield
-    connection.close()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("look_from_the_loop")]
 
 
 @pytest.fixture

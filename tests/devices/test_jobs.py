@@ -26,14 +26,6 @@ HOST = "testhost"
 
 
 @pytest.fixture
-def redis() -> Iterator[Any]:
-    connection = django_rq.get_connection("clock")
-    connection.flushdb()
-    yield connection
-    connection.flushdb()
-
-
-@pytest.fixture
 def rung(redis: Any) -> Iterator[queue.Queue[list[int]]]:
     """What a host's RQ worker was roused for."""
     heard: queue.Queue[list[int]] = queue.Queue()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.models.functions import Now
 
 from accounts.models import Workspace
@@ -26,7 +26,11 @@ from devices.models import Device
 from tests.devices.gateway.world import SimulatedWorld, new_phone
 from tests.factories import make_device, make_workspace
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]  # its gateways are real processes
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,  # its gateways are real processes
+    pytest.mark.usefixtures("look_from_the_loop"),
+]
 PATIENCE_S = 15.0
 
 
@@ -113,14 +117,6 @@ async def hosted(world: SimulatedWorld, lease: Lease) -> AsyncIterator[Hosted]:
     finally:
         running.cancel()
         await sessions.stop()
-
-
-@pytest.fixture(autouse=True)
-async def look_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    connection.ensure_connection()  # of this asynchronous context, which the test inherits
-    yield
-    connection.close()
 
 
 @pytest.fixture(scope="module")
