@@ -2,7 +2,8 @@
 
 Every statement works on many devices at once. Claim and settle pass over devices and streams that somebody has locked:
 a campaign being planned or cancelled must not hold up all the others. What waits for locks takes them in one order:
-devices, streams, messages, each by id; so do pause, cancel and planning, and no two can wait for each other.
+people by number, then devices, streams and messages by id; so do pause, cancel, planning, moving and importing, and no
+two can wait for each other.
 """
 
 from campaigns.outbox.claim import LOCKED_PAUSE_S, Ask, Claimed, Held, claim, devices_with_due_work

@@ -28,7 +28,7 @@ old AS MATERIALIZED (
     SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
     FROM told t JOIN campaigns_message m ON m.id = t.message_id
     WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2)
-           OR (m.state IN ('pending', 'waiting') AND m.may_duplicate))  -- the first one has arrived: spares them the second
+           OR (m.state IN ('pending', 'waiting') AND m.may_duplicate))  -- spares them the second one
       AND (SELECT count(*) FROM stream) > 0
     ORDER BY m.id FOR NO KEY UPDATE OF m
 ),
