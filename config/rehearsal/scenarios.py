@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 
 from django.conf import settings
 from django.db.models import Count, Sum
@@ -229,8 +230,8 @@ def change_minds(play: Play, times: int) -> Facts:
     def resume_due(now: float) -> None:
         for due, campaign in [entry for entry in resting if entry[0] <= now]:
             resting.remove((due, campaign))
-            paused = next(one for one in play.silences if one.id == campaign.pk and one.until == float("inf"))
-            play.silences[play.silences.index(paused)] = replace(paused, until=time.time())
+            endless = [one for one in play.silences if (one.of, one.id, one.until) == ("campaign", campaign.pk, inf)]
+            play.silences[play.silences.index(endless[-1])] = replace(endless[-1], until=time.time())
             done["resumed"] += resume_campaign(campaign, None)
 
     while done["paused"] < times or done["cancelled"] < times or done["opted out"] < times:
