@@ -55,22 +55,31 @@ class TenantForeignKey(models.ForeignKey):
         super().__init__(to, on_delete, **kwargs)
 
 
-class Wall(Operation):
+class DatabaseOperation(Operation):
+    """Touches tables and no model state; undoing its migration drops the table or column, and this goes with it."""
+
+    reversible = True
+    reduces_to_sql = True
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        pass
+
+    def database_backwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        pass
+
+
+class Wall(DatabaseOperation):
     """Migration operation: wall in the tables of this app's named tenant models.
 
     Each table gets its composite foreign keys, row-level security, and the tenant role's grants: everything, or what
     ``grant`` says (a ledger is ``SELECT, INSERT``).
     """
 
-    reversible = True
-    reduces_to_sql = True
-
     def __init__(self, *names: str, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
         self.names = names
         self.grant = grant
-
-    def state_forwards(self, app_label: str, state: Any) -> None:
-        pass
 
     def describe(self) -> str:
         return f"Wall in {', '.join(self.names)}"
@@ -82,24 +91,13 @@ class Wall(Operation):
             for statement in wall_sql(to_state.apps.get_model(app_label, name), self.grant):
                 schema_editor.execute(statement)
 
-    def database_backwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
-    ) -> None:
-        """Dropping the table, which is what undoing its migration does, takes the wall with it."""
 
-
-class TenantReference(Operation):
+class TenantReference(DatabaseOperation):
     """After `AddField` of a `TenantForeignKey`: its composite foreign key."""
-
-    reversible = True
-    reduces_to_sql = True
 
     def __init__(self, name: str, field: str) -> None:
         self.name = name
         self.field = field
-
-    def state_forwards(self, app_label: str, state: Any) -> None:
-        pass
 
     def describe(self) -> str:
         return f"Composite key of {self.name}.{self.field}"
@@ -110,11 +108,6 @@ class TenantReference(Operation):
         model = to_state.apps.get_model(app_label, self.name)
         for statement in composite_key_sql(model._meta.db_table, model._meta.get_field(self.field)):
             schema_editor.execute(statement)
-
-    def database_backwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
-    ) -> None:
-        """Dropping the column takes its key with it."""
 
 
 def wall_sql(model: type[models.Model], grant: str) -> Iterator[str]:

@@ -97,9 +97,6 @@ class Campaign(TenantModel):
             self.refresh_from_db()
         return bool(moved)
 
-    def can_move_to(self, state: str) -> bool:
-        return state in CAMPAIGN_MOVES[self.state]
-
     @property
     def target(self) -> str:
         """How the audit ledger names this campaign."""

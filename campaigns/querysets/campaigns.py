@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
 from typing import Self
 
-from django.db import models
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
@@ -19,14 +16,6 @@ COUNTERS = (*MESSAGE_STATES, "replied")
 class CampaignQuerySet(TenantQuerySet):
     def open(self) -> Self:
         return self.filter(state__in=["running", "paused"])
-
-    def with_progress(self) -> Self:
-        """Adds ``n_<counter>`` for each counter and one column for each word of `FIGURES`, summed over the streams."""
-        found = self.annotate(**{f"n_{name}": Coalesce(Sum(f"streams__{name}"), 0) for name in COUNTERS})
-        figures = {
-            figure: reduce(add, (models.F(f"n_{state}") for state in states)) for figure, states in FIGURES.items()
-        }
-        return found.annotate(**figures)
 
 
 class StreamQuerySet(TenantQuerySet):
