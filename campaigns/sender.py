@@ -159,7 +159,8 @@ class Sender:
 
     def _take_turns(self) -> list[DeviceWorker]:
         """As many as there are slots for; slow devices get their share of them at most."""
-        room = min(CLAIM_AT_ONCE, self.limit.value - self.in_flight)
+        most = min(CLAIM_AT_ONCE, self.limit.value // 2 + 1)  # one half is claimed while the other is under way
+        room = min(most, self.limit.value - self.in_flight)
         slow = self._ready_slow.take(min(room, self.limit.slow - self.slow_in_flight), self._is_wanted)
         due = slow + self._ready.take(room - len(slow), self._is_wanted)
         for worker in due:

@@ -6,14 +6,14 @@ SLOW_S = 5.0  # an answer later than this holds no slot any longer, and makes it
 SLOW_SHARE = 5  # one slot in this many, at most, is for devices that were slow last time
 BEAT_S = 0.25
 GROWTH, SHRINKAGE, REST = 1.25, 0.9, 0.97
-LATE_FACTOR, LATE_S = 2.0, 0.25
+LATE_FACTOR, LATE_S = 2.0, 1.0
 FORGETTING = 0.02
 
 
 class Limit:
     """Between ``least`` and ``most``. Told of every answer, and asked to adjust itself every `BEAT_S`.
 
-    Answers are late when they take more than twice as long as usual, and a quarter second more. What is usual
+    Answers are late when they take more than twice as long as usual, and a second more. What is usual
     follows what is seen, slowly upwards and at once downwards.
     """
 
