@@ -271,7 +271,6 @@ class Sender:
         for worker, message in claimed:
             worker.flight = Flight(message, "", now, worker.slow)
             worker.rung = False
-            worker.unanswered.clear()
             self._flying[worker.device] = worker
             self.in_flight += 1
             self.slow_in_flight += worker.slow

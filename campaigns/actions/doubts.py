@@ -60,7 +60,11 @@ def settle_doubts() -> int:
 def _overdue(until: datetime) -> dict[int, list[int]]:
     """By campaign, the messages that are uncertain since ``until`` or longer and that its policy may settle."""
     not_expired = Q(message__stream__expires_at__isnull=True) | Q(message__stream__expires_at__gt=Now())
-    resend = Q(message__campaign__uncertain_policy=UncertainPolicy.RESEND, message__campaign__state__in=REOPENABLE)
+    resend = Q(  # once: who may have it twice already gets a third one from a person only
+        message__campaign__uncertain_policy=UncertainPolicy.RESEND,
+        message__campaign__state__in=REOPENABLE,
+        message__may_duplicate=False,
+    )
     assume = Q(message__campaign__uncertain_policy=UncertainPolicy.ASSUME_SENT)
     found = Uncertain.objects.filter(assume | (resend & not_expired), since__lte=until).order_by("since")
     campaigns: dict[int, list[int]] = defaultdict(list)

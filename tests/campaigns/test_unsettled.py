@@ -321,6 +321,17 @@ def test_the_policy_of_a_cancelled_campaign_sends_nothing(workspace: Workspace, 
     assert states(campaign)[claimed.message] == "uncertain"
 
 
+def test_p4_the_policy_sends_again_once_and_then_asks_a_person(workspace: Workspace, lease: Lease) -> None:
+    campaign = running(workspace, lease, people=1, uncertain_policy=UncertainPolicy.RESEND)
+    for settled in (1, 0):
+        claimed = claim(lease, devices_of(campaign)[0])
+        assert claimed is not None
+        settle(claimed, "uncertain")
+        age(claimed.message)
+        assert settle_doubts() == settled
+    assert set(states(campaign).values()) == {"uncertain"}
+
+
 def age(message: int) -> None:
     long_ago = timezone.now() - timedelta(days=2)
     Uncertain.objects.filter(message=message).update(since=long_ago, began_at=long_ago)
