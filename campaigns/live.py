@@ -276,6 +276,7 @@ def seen_sent(found: dict[str, int]) -> int:
 
 
 def recent_rate(campaign: Campaign, found: dict[str, int]) -> Rate | None:
+    """From samples of the counters in the cache; None while these say too little, or are gone."""
     now = time.time()
     key = f"campaign-rate:{campaign.pk}"
     samples = [sample for sample in cache.get(key) or [] if sample[0] > now - WINDOW]

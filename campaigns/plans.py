@@ -13,7 +13,7 @@ from campaigns.audience import Size, audience_of, size_of
 from campaigns.engine.forecast import HOUR, Pace, done_within, seconds_for_all, shares
 from campaigns.models import Assignment, Campaign, Failover, Tag
 from campaigns.querysets.contacts import ContactQuerySet
-from campaigns.shown import duration
+from campaigns.shown import counted, duration
 from devices.models import Device, DeviceState
 from devices.warm_up import caps_ahead
 
@@ -102,6 +102,7 @@ def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> l
 
 
 def pace_of(device: Device) -> Pace:
+    """What a forecast needs to know of it: gaps in seconds, sending hours as seconds of the day, caps from today on."""
     hours = None
     if device.sending_from is not None and device.sending_to is not None:
         hours = (seconds_of_day(device.sending_from), seconds_of_day(device.sending_to))
@@ -117,10 +118,6 @@ def pace_of(device: Device) -> Pace:
 
 def seconds_of_day(at: time | datetime) -> float:
     return at.hour * 3600 + at.minute * 60 + at.second
-
-
-def counted(count: int, noun: str, nouns: str = "") -> str:
-    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def verb(count: int, word: str) -> str:

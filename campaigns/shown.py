@@ -125,6 +125,11 @@ def shown_deed(action: str) -> str:
     return DEEDS.get(action, action.removeprefix("campaign.").replace("_", " ").capitalize())
 
 
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """``1 message``, ``2,000 messages``; ``nouns`` where an s does not make the plural."""
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
 def duration(seconds: float | None) -> str:
     """About how long, in one or two units: ``3 hours 20 minutes``."""
     if seconds is None:

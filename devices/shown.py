@@ -66,6 +66,7 @@ def pairing_end(device: Device) -> str:
 
 
 def sentence(reason: str) -> str:
+    """A state's reason as people read it; empty for none."""
     reason = REASONS.get(reason, reason)
     return f"{reason[0].upper()}{reason[1:].rstrip('.')}." if reason else ""
 
@@ -80,6 +81,7 @@ def used_today(device: Device) -> int:
 
 
 def used_this_hour(device: Device) -> int:
+    """As `used_today`: by the hour of the workspace's zone."""
     zone = device.workspace.zone
     start = device.hour_start
     hour = "%Y-%m-%d %H"

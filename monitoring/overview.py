@@ -20,6 +20,7 @@ from accounts.models import Workspace
 from campaigns.failover import asked_of
 from campaigns.live import Row, figures, row_of, streams_of
 from campaigns.models import Campaign, CampaignState, Contact, Failover, Lane, Stream
+from campaigns.shown import counted
 from devices.models import Device, Host
 from devices.shown import SHOWN_STATES, shown, used_today
 
@@ -312,7 +313,3 @@ def first_steps(workspace: Workspace, devices: Sequence[Device]) -> list[Step]:
             "Write a campaign",
         ),
     ]
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

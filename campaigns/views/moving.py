@@ -13,7 +13,7 @@ from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.failover import keep_waiting, send_from_others
 from campaigns.actions.moving import move_pending
 from campaigns.forms.moving import AnswerForm, MoveForm
-from campaigns.plans import counted
+from campaigns.shown import counted
 from campaigns.views.campaigns import the_campaign
 from campaigns.views.direct import find_device
 from campaigns.views.moves import answer
