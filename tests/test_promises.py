@@ -10,7 +10,7 @@ PROMISES = {f"p{number}" for number in range(1, 19)}
 NAMED = re.compile(r"def (test_((?:p\d+_)+)\w+)")
 
 
-def tests_by_name() -> dict[str, set[str]]:
+def named_tests() -> dict[str, set[str]]:
     """Each test whose name begins with promises, and which these are."""
     sources = (path.read_text() for path in (PROJECT / "tests").rglob("test_*.py"))
     found = (match for source in sources for match in NAMED.finditer(source))
@@ -18,11 +18,11 @@ def tests_by_name() -> dict[str, set[str]]:
 
 
 def test_every_promise_has_a_test_that_names_it() -> None:
-    assert set().union(*tests_by_name().values()) >= PROMISES
+    assert set().union(*named_tests().values()) >= PROMISES
 
 
 def test_the_document_names_tests_that_exist_for_every_promise() -> None:
-    known = tests_by_name()
+    known = named_tests()
     rows = re.findall(r"^\| (P\d+) \|.*\|(.*)\|$", (PROJECT / "docs" / "engine.md").read_text(), re.MULTILINE)
     assert {promise.lower() for promise, _ in rows} == PROMISES
     for promise, cell in rows:
