@@ -37,7 +37,7 @@ from devices.hosting.watchdog import Watchdog
 logger = logging.getLogger(__name__)
 
 CLAIM_AT_ONCE = 500
-CLAIM_S = 0.04  # what comes due within it is claimed together
+CLAIM_S = 0.04
 SETTLE_AT_ONCE = 1_000
 SETTLE_S = 0.04
 REST_S = 0.25
@@ -158,9 +158,15 @@ class Sender:
                 turns.add(worker.workspace, worker.weight, worker)
 
     def _take_turns(self) -> list[DeviceWorker]:
-        """As many as there are slots for; slow devices get their share of them at most."""
-        most = min(CLAIM_AT_ONCE, self.limit.value // 2 + 1)  # one half is claimed while the other is under way
+        """As many as there are slots for; slow devices get their share of them at most.
+
+        One half of the slots is claimed while the other half is under way, and where more wait than there is room
+        for, not by one or two: a claim of many costs little more than one of few.
+        """
+        most = min(CLAIM_AT_ONCE, self.limit.value // 2 + 1)
         room = min(most, self.limit.value - self.in_flight)
+        if room < most // 2 and room < len(self._ready):
+            return []
         slow = self._ready_slow.take(min(room, self.limit.slow - self.slow_in_flight), self._is_wanted)
         due = slow + self._ready.take(room - len(slow), self._is_wanted)
         for worker in due:
@@ -195,7 +201,7 @@ class Sender:
             if due:
                 self._claimed_at = self._loop.time()
                 await self._claim(due)
-                if len(due) < CLAIM_AT_ONCE // 4:
+                if not self._ready:  # what comes due meanwhile is claimed together
                     await asyncio.sleep(max(0.0, self._claimed_at + CLAIM_S - self._loop.time()))
             else:
                 await self._rest()
