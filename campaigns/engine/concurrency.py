@@ -5,7 +5,7 @@ from __future__ import annotations
 SLOW_S = 5.0  # an answer later than this holds no slot any longer, and makes its device slow
 SLOW_SHARE = 5  # one slot in this many, at most, is for devices that were slow last time
 BEAT_S = 0.25
-GROWTH, SHRINKAGE, REST = 1.25, 0.9, 0.97
+GROWTH, SHRINKAGE, REST = 1.5, 0.9, 0.97
 LATE_FACTOR, LATE_S = 2.0, 1.0
 FORGETTING = 0.02
 
