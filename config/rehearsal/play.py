@@ -34,7 +34,7 @@ DIED_AT_FAULT_POINT: End = ("engine", 137)
 
 @dataclass(frozen=True)
 class Scenario:
-    """``busy``: new campaigns are started whenever fewer messages remain; ``may_end``: processes that end by
+    """``busy``: new campaigns are started whenever fewer messages remain, 0: never; ``may_end``: processes that end by
     themselves on purpose; ``fault_points``: for each engine, in order, its ``FAULT``."""
 
     name: str
@@ -68,8 +68,11 @@ class Play:
         facts: Facts = {}
         try:
             self.set_up()
-            facts = self.scenario.act(self)
+            facts["ready_s"] = round(time.monotonic() - began, 1)
+            facts |= self.scenario.act(self)
+            acted = time.monotonic()
             self.finish()
+            facts["finished_s"] = round(time.monotonic() - acted, 1)
         except NeverHappened as problem:
             self.broken["never_happened"] = [str(problem)]
         self.installation.on_tick = None
@@ -108,7 +111,10 @@ class Play:
         for campaign in Campaign.objects.filter(state="draft"):
             launch_campaign(campaign, None)
         self.installation.next_message()
-        self.installation.on_tick = self._keep_busy
+        if self.scenario.busy:
+            self.installation.on_tick = self._keep_busy
+        else:
+            self.installation.until("the plans", looking.all_planned)
 
     def _keep_busy(self) -> None:
         if time.monotonic() - self._looked < BUSY_LOOK_S:
