@@ -74,8 +74,9 @@ class Host:
             began = watchdog.now()
             try:
                 if not await self._renewals.run(leases.renew, self.lease, self.times, self._told()):
-                    logger.error("Another engine took this host's id over: this one ends")
-                    self.lost.set()
+                    logger.error("The lease ran out, or another engine took this host's id over: this one ends")
+                    if not self.watchdog.is_overdue():  # else the watchdog does it, at once
+                        self.lost.set()
                     return
                 self.watchdog.renewed(began)
                 pause = self.times.renew

@@ -102,14 +102,15 @@ def begin(host_id: str, drivers: Sequence[str], times: LeaseTimes) -> Lease:
 
 
 def renew(lease: Lease, times: LeaseTimes, meters: dict[str, Any] | None = None) -> bool:
-    """Prolong the lease; false when a newer incarnation took the id over: stop at once.
+    """Prolong the lease; false when it has run out, or a newer incarnation took the id over: stop at once.
 
+    A host that slept must not come back to life: others may own what it had, and it may still hold what it claimed.
     ``meters`` is what the host says of itself, None to say nothing new.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE devices_host SET lease_until = now() + %s * interval '1 second', heartbeat_at = now(), "
-            "meters = coalesce(%s::jsonb, meters) WHERE id = %s AND incarnation = %s",
+            "meters = coalesce(%s::jsonb, meters) WHERE id = %s AND incarnation = %s AND lease_until > now()",
             [times.ttl, None if meters is None else json.dumps(meters), lease.host, lease.incarnation],
         )
         return cursor.rowcount == 1

@@ -33,15 +33,20 @@ class Watchdog:
         self._stopped.set()
 
     def renewed(self, began: float) -> None:
-        """A renewal that began at ``began`` (this module's `now`) has worked."""
-        self._renewed = max(self._renewed, began)
+        """A renewal that began at ``began`` (this module's `now`) has worked; one that began too late is none."""
+        if began - self._renewed < self.times.exit_after:
+            self._renewed = max(self._renewed, began)
 
     def may_start(self) -> bool:
         return now() - self._renewed < self.times.stop_after
 
+    def is_overdue(self) -> bool:
+        """This process is about to end."""
+        return now() - self._renewed >= self.times.exit_after
+
     def _watch(self) -> None:
         while not self._stopped.wait(0.25):
-            if now() - self._renewed >= self.times.exit_after:
+            if self.is_overdue():
                 self._end()
                 return
 

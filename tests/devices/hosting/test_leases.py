@@ -335,3 +335,12 @@ def test_p6_two_engines_with_one_id_are_refused(tmp_path: Path) -> None:
     )
     assert engine.returncode != 0
     assert "another engine runs with the host id" in engine.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_p6_a_lease_that_ran_out_is_not_renewed() -> None:
+    lease = leases.begin("slept", ["simulator"], LeaseTimes())
+    assert leases.renew(lease, LeaseTimes())
+    Host.objects.filter(pk="slept").update(lease_until=timezone.now())
+    assert not leases.renew(lease, LeaseTimes())
+    assert not Host.objects.alive().filter(pk="slept").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from devices.hosting import watchdog
 from devices.hosting.leases import LeaseTimes
 from devices.hosting.watchdog import Watchdog
@@ -41,3 +43,12 @@ def test_a_renewed_lease_keeps_the_process_alive() -> None:
     dog.start()
     assert not ended.wait(0.6)
     dog.stop()
+
+
+def test_p6_a_renewal_that_began_too_late_brings_nobody_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    dog = Watchdog(LeaseTimes(stop_after=4, exit_after=5))
+    woke = watchdog.now() + 60
+    monkeypatch.setattr(watchdog, "now", lambda: woke)
+    dog.renewed(woke)
+    assert dog.is_overdue()
+    assert not dog.may_start()
