@@ -40,7 +40,6 @@ class Program:
         self.environment = environment
         self.wanted_end = False
         self.ended_at: float | None = None
-        self.began_at = 0.0
         self.process: subprocess.Popen[bytes]
 
     @property
@@ -50,10 +49,6 @@ class Program:
     @property
     def running(self) -> bool:
         return self.process.poll() is None
-
-    def running_for(self) -> float:
-        """Seconds since its start; 0 when it has ended."""
-        return time.monotonic() - self.began_at if self.running else 0.0
 
 
 class Installation:
@@ -89,11 +84,12 @@ class Installation:
         program.process = subprocess.Popen(
             tethered(program.argv), cwd=PROJECT, env=environment, stdout=self.logs, stderr=self.logs
         )
-        program.wanted_end, program.ended_at, program.began_at = False, None, time.monotonic()
+        program.wanted_end, program.ended_at = False, None
         self.roots[program.pid] = program.kind
 
     def start_network(self, *behaviour: str, ledger: str = "ledger.log") -> None:
         self.ledger = self.folder / ledger
+        self.ledger.unlink(missing_ok=True)
         sockets = ["--socket", os.environ["SIMULATOR_SOCKET"], "--control", os.environ["SIMULATOR_CONTROL"]]
         network = ["-m", "devices.gateway.simulator", "--network", *sockets, "--ledger", str(self.ledger)]
         self.start("simulator", [sys.executable, *network, *QUIET_PEOPLE, *behaviour])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import Error, connection, transaction
@@ -48,6 +48,11 @@ def attempts_standing_still() -> Iterator[set[str]]:
         if connection.connection is not None and connection.is_usable():
             raise
         connection.close()
+
+
+def is_up(pid: int, seconds: float) -> bool:
+    """Whether the engine with this process has been at work for so long."""
+    return Host.objects.filter(pid=pid, started_at__lt=Now() - timedelta(seconds=seconds)).exists()
 
 
 def devices_of_hosts() -> list[int]:

@@ -105,7 +105,7 @@ def die_at_fault_points(play: Play, times: int) -> Facts:
         for engine, point in point_of.items():
             if counted[point] >= times and engine.environment.pop("FAULT", ""):
                 installation.kill(engine)  # from now on it lives, and leaves devices to the others
-            elif point == "in_takeover" and engine.running_for() > IDLE_FAULT_S and counted[point] < times:
+            elif point == "in_takeover" and counted[point] < times and looking.is_up(engine.pid, IDLE_FAULT_S):
                 installation.kill(engine)  # nothing to take over any more: it has its own devices when it starts
         return not any("FAULT" in engine.environment for engine in point_of)
 
