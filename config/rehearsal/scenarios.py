@@ -163,9 +163,9 @@ def lose_postgres(play: Play, away_s: float) -> Facts:
 def start_together(play: Play, campaigns: int) -> Facts:
     """Many campaigns due in the same second, and three clocks that look. P14."""
     workspaces = list(Workspace.objects.order_by("pk"))
-    ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4 + campaigns / 50)
     drafts = list(Campaign.objects.filter(state="draft"))
     drafts += [play.new_campaign(workspaces[n % len(workspaces)]) for n in range(campaigns - len(drafts))]
+    ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4 + campaigns / 20)
     for campaign in drafts:
         Campaign.objects.filter(pk=campaign.pk).update(start_at=ahead)
         campaign.refresh_from_db()

@@ -17,7 +17,7 @@ from tests.faults.rehearsing import Command
 
 pytestmark = pytest.mark.faults
 
-WITHIN_S = 240
+WITHIN_S = 400
 ONE_HALF = ("kill-engines", "redis", "postgres-away", "stop-engines-in-turn", "lost-acks", "bans")
 OTHER_HALF = tuple(name for name in NAMES if name not in ONE_HALF)
 DIED = 1  # chaos found something: the scenario's own test says what
