@@ -81,17 +81,17 @@ WITH stranger AS MATERIALIZED (
     GROUP BY t.device_id, t.wire_id
 ),
 match AS MATERIALIZED (
-    SELECT DISTINCT ON (u.message_id) u.message_id, u.workspace_id, s.device_id, s.wire_id
+    SELECT u.message_id, u.workspace_id, s.device_id, s.wire_id, s.at,
+           count(*) OVER (PARTITION BY s.device_id, s.wire_id) AS doubts
     FROM stranger s
     JOIN campaigns_uncertain u ON u.device_id = s.device_id AND u.began_at <= to_timestamp(s.at)
     JOIN campaigns_message m ON m.id = u.message_id AND m.wire_id IS NULL
     WHERE s.chat = substr(u.phone, 2) || '@s.whatsapp.net'
        OR EXISTS (SELECT FROM campaigns_message e WHERE e.contact_id = m.contact_id AND e.chat = s.chat)
-    ORDER BY u.message_id, s.at
 )
 INSERT INTO campaigns_wireid (workspace_id, device_id, wire_id, message_id)
-SELECT DISTINCT ON (device_id, wire_id) workspace_id, device_id, wire_id, message_id
-FROM match ORDER BY device_id, wire_id, message_id DESC
+SELECT DISTINCT ON (message_id) workspace_id, device_id, wire_id, message_id
+FROM match WHERE doubts = 1 ORDER BY message_id, at  -- of two doubts about one person it proves neither
 ON CONFLICT (device_id, wire_id) DO NOTHING
 RETURNING message_id, wire_id
 """

@@ -124,12 +124,15 @@ def test_a_receipt_of_another_chat_device_or_time_settles_nothing(
     assert not WireId.objects.exists()
 
 
-def test_one_unknown_id_settles_one_message(workspace: Workspace, lease: Lease, device: Device) -> None:
+def test_p17_an_unknown_id_proves_neither_of_two_doubts_about_one_person(
+    workspace: Workspace, lease: Lease, device: Device
+) -> None:
     _, first = doubted(workspace, lease, device)
     second = claim_again(workspace, lease, device)
     assert first.phone == second.phone
     outbox.settle_receipts([receipt(device, "3EB0X", f"{first.phone[1:]}@s.whatsapp.net")])
-    assert sorted([state_of(first), state_of(second)]) == ["delivered", "uncertain"]
+    assert (state_of(first), state_of(second)) == ("uncertain", "uncertain")
+    assert not WireId.objects.exists()
 
 
 def claim_again(workspace: Workspace, lease: Lease, device: Device) -> Claimed:
