@@ -74,7 +74,7 @@ class Wall(DatabaseOperation):
     """Migration operation: wall in the tables of this app's named tenant models.
 
     Each table gets its composite foreign keys, row-level security, and the tenant role's grants: everything, or what
-    ``grant`` says (a ledger is ``SELECT, INSERT``).
+    ``grant`` says (a ledger is ``SELECT, INSERT``; an empty text is nothing at all).
     """
 
     def __init__(self, *names: str, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
@@ -117,16 +117,21 @@ def wall_sql(model: type[models.Model], grant: str) -> Iterator[str]:
             yield from composite_key_sql(table, field)
     yield f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY'
     yield f'CREATE POLICY one_workspace ON "{table}" USING (workspace_id = {CURRENT_WORKSPACE})'
-    yield grant_sql(table, grant)
+    if grant:
+        yield grant_sql(table, grant)
 
 
 def composite_key_sql(table: str, field: models.ForeignKey) -> Iterator[str]:
-    """The composite reference; deferrable so that Django may delete in its own order inside a transaction."""
+    """The composite reference; deferrable so that Django may delete in its own order inside a transaction.
+
+    ``DO_NOTHING`` leaves deleting to PostgreSQL, for rows that the tenant role may not even see.
+    """
     target = field.remote_field.model._meta.db_table
+    cascade = "ON DELETE CASCADE " if field.remote_field.on_delete is models.DO_NOTHING else ""
     yield f'CREATE UNIQUE INDEX IF NOT EXISTS "{target}_tenant_key" ON "{target}" (workspace_id, id)'
     yield (
         f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{field.column}_tenant_fk" '
-        f'FOREIGN KEY (workspace_id, "{field.column}") REFERENCES "{target}" (workspace_id, id) '
+        f'FOREIGN KEY (workspace_id, "{field.column}") REFERENCES "{target}" (workspace_id, id) {cascade}'
         "DEFERRABLE INITIALLY IMMEDIATE"
     )
 

@@ -94,6 +94,12 @@ class Device(TenantModel):
 
     request = models.CharField(max_length=10, choices=Request.choices, default=Request.NOTHING, blank=True)
     requested_at = models.DateTimeField(null=True, blank=True)
+    pair_phone = models.CharField(
+        max_length=16, null=True, blank=True, help_text="E.164: the only number that may be linked; empty: any."
+    )
+    pair_by_code = models.BooleanField(
+        default=False, help_text="Linked by a code that is typed on the phone, and not by scanning one."
+    )
 
     owner = models.ForeignKey(
         Host, null=True, blank=True, on_delete=models.SET_NULL, related_name="devices", db_constraint=False
@@ -175,3 +181,24 @@ class DeviceEvent(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.detail}"
+
+
+class SessionVault(TenantModel):
+    """A device's session, sealed with the engine's keys, for the host that comes after one that died with its disk.
+
+    Pages never see it: the tenant role has no right on this table.
+    """
+
+    device = TenantForeignKey(Device, on_delete=models.DO_NOTHING, related_name="vault", db_index=False)
+    host = models.CharField(max_length=40, blank=True, help_text="Whose disk has the session file as it is now.")
+    sealed = models.BinaryField(null=True, help_text="The session file, packed and encrypted.")
+    sealed_at = models.DateTimeField(null=True, blank=True)
+    clean = models.BooleanField(
+        default=False, help_text="Handed over: nobody has opened the session since this copy was taken."
+    )
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["device"], name="one_vault_per_device")]
+
+    def __str__(self) -> str:
+        return f"session of device {self.device_id}"

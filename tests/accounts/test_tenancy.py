@@ -184,7 +184,8 @@ def test_every_cross_reference_is_a_composite_foreign_key(model: type[models.Mod
         f"{model._meta.db_table}_{field.column}_tenant_fk",
     )
     target = field.related_model._meta.db_table
-    definition = f"FOREIGN KEY (workspace_id, {field.column}) REFERENCES {target}(workspace_id, id) DEFERRABLE"
+    cascade = " ON DELETE CASCADE" if field.remote_field.on_delete is models.DO_NOTHING else ""
+    definition = f"FOREIGN KEY (workspace_id, {field.column}) REFERENCES {target}(workspace_id, id){cascade} DEFERRABLE"
     assert found == [(target, True, definition)]
 
 
