@@ -13,6 +13,7 @@ from campaigns.models.contact import Contact, ContactStatus, ContactTag, Suppres
 from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportRow, ImportState
 from campaigns.models.content import Content
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
+from campaigns.models.reply import Reply, ReplyKind
 from campaigns.models.stream import Lane, Stream
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "Lane",
     "Message",
     "MessageState",
+    "Reply",
+    "ReplyKind",
     "Stream",
     "Suppression",
     "SuppressionSource",

@@ -115,6 +115,7 @@ def render_contact(
     request: WorkspaceRequest, contact: Contact, form: ReasonForm | None = None, status: int = 200
 ) -> HttpResponse:
     history = contact.messages.select_related("campaign", "stream__device").order_by("-pk")[: MESSAGES + 1]
+    replies = contact.replies.select_related("device", "message__campaign").order_by("-pk")[: MESSAGES + 1]
     context = {
         "contact": contact,
         "opted_out": opt_out_of(contact),
@@ -122,6 +123,8 @@ def render_contact(
         "fields": sorted(contact.fields.items()),
         "history": [(message, shown_message(message)) for message in history[:MESSAGES]],
         "more": len(history) > MESSAGES,
+        "replies": replies[:MESSAGES],
+        "more_replies": len(replies) > MESSAGES,
         "form": form or ReasonForm(),
         "can_manage": request.role.covers("manager"),
     }

@@ -235,7 +235,11 @@ class Receipt(Word):
 
 
 class Incoming(Word):
-    """A message from a person. `sender` is the phone where WhatsApp tells it, else the same as `chat`."""
+    """A message from a person. `sender` is the phone where WhatsApp tells it, else the same as `chat`.
+
+    `kind`: text, image, video, audio, document, sticker, location, contact, reaction or other; `text` is a picture's
+    caption too, and a reaction's sign.
+    """
 
     device: int
     chat: str
@@ -244,6 +248,7 @@ class Incoming(Word):
     text: str
     at: float
     quoted: str = ""
+    kind: str = "text"
 
 
 class Numbers(Word):

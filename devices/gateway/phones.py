@@ -75,8 +75,10 @@ def _clear_rules(network: Network) -> dict[str, Any]:
     return {}
 
 
-def _reply(network: Network, phone: str, sender: str, text: str, quoted: str = "") -> dict[str, Any]:
-    network.write_to(network.known(phone), _number(sender), text, quoted)
+def _reply(
+    network: Network, phone: str, sender: str, text: str, quoted: str = "", kind: str = "text"
+) -> dict[str, Any]:
+    network.write_to(network.known(phone), _number(sender), text, quoted, kind)
     return {}
 
 
