@@ -14,7 +14,8 @@ from campaigns.engine.forecast import HOUR, Pace, done_within, seconds_for_all, 
 from campaigns.models import Assignment, Campaign, Failover, Tag
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import counted, duration
-from devices.models import Device, DeviceState
+from devices.models import Device
+from devices.shown import is_connected
 from devices.warm_up import caps_ahead
 
 
@@ -92,7 +93,11 @@ def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> l
             f"{duration(course.lasts)}, and what has not left {counted(campaign.expire_after_h or 0, 'hour')} after "
             "the start expires."
         )
-    away = sum(device.shown_state != DeviceState.ONLINE for device in devices)
+    held = sum(device.shown_state == "held" for device in devices)
+    if held:
+        them = f"WhatsApp holds {held} of {counted(len(devices), 'number')} back for a while"
+        found.append(f"{them}: {'its' if held == 1 else 'their'} people wait.")
+    away = sum(not is_connected(device) for device in devices)
     if away and campaign.failover == Failover.WAIT:
         them = f"{away} of {counted(len(devices), 'number')} {'is' if away == 1 else 'are'} not online"
         found.append(f"{them}: {'its' if away == 1 else 'their'} people wait.")

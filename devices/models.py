@@ -110,6 +110,14 @@ class Device(TenantModel):
     state_at = models.DateTimeField(db_default=Now())
     banned_until = models.DateTimeField(null=True, blank=True)
 
+    held_until = models.DateTimeField(
+        null=True, blank=True, help_text="Nothing leaves before: WhatsApp refused the number. Stays when it is over."
+    )
+    held_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    holds = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="In a row, without a day between one's end and the next."
+    )
+
     next_send_at = models.DateTimeField(db_default=Now())
     hour_start = models.DateTimeField(null=True, blank=True)
     hour_used = models.PositiveIntegerField(default=0)
