@@ -121,7 +121,11 @@ def note_numbers(run_id: int, found: Mapping[str, bool]) -> None:
         return
     with connection.cursor() as cursor:
         phones = sorted(found)  # two batches with the same numbers lock them in one order
-        values = {"workspace": run.workspace_id, "phones": phones, "found": [found[phone] for phone in phones]}
+        values: dict[str, Any] = {
+            "workspace": run.workspace_id,
+            "phones": phones,
+            "found": [found[phone] for phone in phones],
+        }
         cursor.execute(NOTE_SQL, values)
     absent = sum(not there for there in found.values())
     CheckRun.objects.filter(pk=run_id).update(answered=run.answered + len(found), absent=run.absent + absent)

@@ -234,7 +234,8 @@ def _absent(campaign: Campaign, people: list[int]) -> set[int]:
     """Those of these people whom the campaign leaves out: known not to be on WhatsApp."""
     if not campaign.leave_out_absent:
         return set()
-    values = {"people": _array(people), "cursor": campaign.plan_cursor, "last": people[-1], "good": GOOD_FOR}
+    range_of_ids = {"cursor": campaign.plan_cursor, "last": people[-1]}
+    values: dict[str, Any] = {"people": _array(people), **range_of_ids, "good": GOOD_FOR}
     with connection.cursor() as cursor:
         cursor.execute(ABSENT_SQL, values)
         return {row[0] for row in cursor.fetchall()}
