@@ -37,7 +37,7 @@ class Controls:
         return {
             "online": [connection.name for connection in hub.online.values()],
             "unpaired": len(hub.unpaired),
-            "devices": [str(device.jid) for device in hub.devices.values() if not device.removed],
+            "devices": [str(device.jid) for device in hub.linked()],
             "rules": hub.rules.describe(),
             "counts": dict(hub.journal.counts),
         }
@@ -98,7 +98,7 @@ class Controls:
 
     def logout(self, phone: str) -> None:
         """The user removes the phone's linked devices."""
-        for device in self._hub.devices.values():
+        for device in self._hub.linked():
             if fnmatchcase(device.phone, phone):
                 device.removed = True
         self.stream_error(phone, "401", "device_removed")
