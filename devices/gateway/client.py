@@ -15,8 +15,12 @@ from devices.gateway.contract import Command, Event, NotSent, Send, Word
 from devices.gateway.link import Link
 
 PROJECT = Path(__file__).resolve().parents[2]
-# What a Python program needs to start. Database address, keys and the like stay in the engine.
-PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+# What a Python program needs to start, and to get out to WhatsApp. Database address, keys and the like stay in the
+# engine.
+PASSED_ON = (
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY"),
+)
 LINGER_S = 2.0
 
 log = logging.getLogger(__name__)
