@@ -64,7 +64,7 @@ class Gateway:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 cwd=PROJECT,
-                env=_lean_environment() if env is None else dict(env),
+                env=lean_environment() if env is None else dict(env),
                 # Ctrl-C in the terminal is for the engine, which settles what is in flight before its gateways go
                 start_new_session=True,
             )
@@ -134,5 +134,6 @@ class Gateway:
         self._on_exit(self)
 
 
-def _lean_environment() -> dict[str, str]:
+def lean_environment() -> dict[str, str]:
+    """What a gateway is given of the engine's environment."""
     return {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("PYTHON")}

@@ -6,37 +6,40 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.devices.gateway.world import Engine, SimulatedWorld
-
-WORLDS = {"simulator": SimulatedWorld}
+from tests.devices.gateway.world import Engine, SimulatedWorld, World
 
 
-@pytest.fixture(scope="module", params=WORLDS)
-def shared_world(request: pytest.FixtureRequest) -> Iterator[SimulatedWorld]:
-    world = WORLDS[request.param]()
+@pytest.fixture(scope="module")
+def kind_of_world() -> type[World]:
+    """A module that tests more than one gateway has a fixture of its own in place of this."""
+    return SimulatedWorld
+
+
+@pytest.fixture(scope="module")
+def shared_world(kind_of_world: type[World]) -> Iterator[World]:
+    world = kind_of_world()
     world.start_network()
     yield world
     world.close()
 
 
 @pytest.fixture
-async def world(shared_world: SimulatedWorld) -> AsyncIterator[SimulatedWorld]:
+async def world(shared_world: World) -> AsyncIterator[World]:
     """A world whose network keeps running."""
     yield shared_world
     await shared_world.stop_gateways()
-    shared_world.control.clear_rules()
-    shared_world.control.outdate(False)
+    shared_world.clear()
 
 
 @pytest.fixture
-async def engine(world: SimulatedWorld) -> Engine:
+async def engine(world: World) -> Engine:
     return await world.start_gateway()
 
 
-@pytest.fixture(params=WORLDS)
-async def own_world(request: pytest.FixtureRequest) -> AsyncIterator[SimulatedWorld]:
+@pytest.fixture
+async def own_world(kind_of_world: type[World]) -> AsyncIterator[World]:
     """A world of one test, for those that kill the network."""
-    world = WORLDS[request.param]()
+    world = kind_of_world()
     world.start_network()
     yield world
     await world.stop_gateways()
