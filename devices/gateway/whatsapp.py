@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+import types
 
 import uvloop
 
@@ -37,14 +38,19 @@ def prepare_surroundings() -> None:
     handler = process.log_to_stderr("gateway", os.fdopen(os.dup(2), "w", buffering=1))
     handler.addFilter(noise.MaskForeign({"gateway", "whatsapp"}))
     noise.capture()
+    # Nothing here makes previews of links: what would fetch them is neither loaded nor able to
+    sys.modules["linkpreview"] = types.ModuleType("linkpreview")
+    sys.modules["linkpreview"].link_preview = None  # type: ignore[attr-defined]
     threading.stack_size(_STACK)
 
 
 async def _serve(engine_socket: socket.socket, send_timeout: float | None) -> None:
+    gc.disable()  # nothing of what is loaded now is ever garbage
     from devices.gateway import media, whatsapp_server  # loads the library, which must find all prepared
 
-    media.say_what_is_missing()
     gc.freeze()
+    gc.enable()
+    media.say_what_is_missing()
     await whatsapp_server.WhatsAppGateway(send_timeout or whatsapp_server.SEND_TIMEOUT_S).serve(engine_socket)
 
 

@@ -23,18 +23,19 @@ GATEWAY = [sys.executable, "-m", "devices.gateway.whatsapp"]
 NETWORK = [sys.executable, "-m", "tests.whatsapp_loopback"]
 # The copy of the library that trusts the stand-in: made once, by whichever run comes first
 WORK = Path(tempfile.gettempdir()) / "flotilla-whatsapp-loopback"
-RECEIPTS = {"delivered": 0.02, "read": 0.04}
+PEOPLE = ["--people-delivered", "0.02", "--people-read", "0.04"]
 
 
 class WhatsAppWorld(World):
-    """Sessions are linked when the network starts, `spare` of them."""
+    """Sessions are linked when they are needed: a few at first, then many at once."""
 
     IMPATIENT_S = 1.0  # the first message to a person takes a while: keys are looked up
     CODES_EXPIRE = False
+    WRITES_TO_ABSENT = False
 
-    def __init__(self, spare: int = 50) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._spare = spare
+        self._many = 2
         self._linked: list[tuple[str, str]] = []
         self._port = 0
         self._environment: dict[str, str] = {}
@@ -56,19 +57,13 @@ class WhatsAppWorld(World):
         return self._environment
 
     def start_network(self) -> None:
-        argv = [*NETWORK, "--work", str(WORK), "--port", str(self._port), "--ledger", str(self.ledger)]
+        argv = [*NETWORK, "--work", str(WORK), "--port", str(self._port), "--ledger", str(self.ledger), *PEOPLE]
         self.network = subprocess.Popen([*argv, "--reported-prekeys", "812"], stdout=subprocess.PIPE)
         assert self.network.stdout is not None
         ready = json.loads(self.network.stdout.readline())
-        first = not self._port
         self._port = ready["port"]
         self._environment = {**lean_environment(), **ready["env"]}
         self.clear()
-        if first:
-            linking = threading.Thread(target=asyncio.run, args=(self._link(self._spare),))
-            linking.start()
-            linking.join()
-            assert len(self._linked) == self._spare
 
     def kill_network(self) -> None:
         assert self.network is not None
@@ -105,6 +100,11 @@ class WhatsAppWorld(World):
     # ------------------------------------------------------------------------------------------ sessions
 
     def linked(self) -> tuple[str, str]:
+        if not self._linked:
+            linking = threading.Thread(target=asyncio.run, args=(self._link(self._many),))
+            linking.start()
+            linking.join()
+            self._many = 40
         return self._linked.pop()
 
     def twin(self, phone: str, path: str) -> str:
@@ -121,9 +121,6 @@ class WhatsAppWorld(World):
 
     # ----------------------------------------------------------------------------------- network and people
 
-    def ledger_tags(self) -> list[str]:
-        return [message["secret"] for message in self.control.messages() if message.get("secret")]
-
     def scan(self, payload: str) -> str:
         phone = new_phone()
         try:
@@ -136,7 +133,7 @@ class WhatsAppWorld(World):
         self.control.enter_code(phone=_digits(phone), code=code)
 
     def delay_acks(self, seconds: float, *, times: int | None = None, to: str = "") -> None:
-        self._rule(times=times, recipient=_digits(to) or "*", ack_delay=seconds, **RECEIPTS)
+        self._rule(times=times, recipient=_digits(to) or "*", ack_delay=seconds, delivered=0.02, read=0.04)
 
     def lose_acks(self, *, times: int | None = None) -> None:
         self._rule(times=times, ack=False)
@@ -155,7 +152,7 @@ class WhatsAppWorld(World):
 
     def _rule(self, **rule: Any) -> None:
         self._rules.append(rule)
-        self.control.rules(rules=[*self._rules, RECEIPTS])
+        self.control.rules(rules=self._rules)
 
     def write(self, phone: str, sender: str, text: str, quoted: str = "") -> None:
         self.control.text(phone=_digits(phone), sender=_digits(sender), text=text, quoted=quoted or None)
@@ -183,7 +180,7 @@ class WhatsAppWorld(World):
         for timer in self._timers:
             timer.join()
         self._rules = []
-        self.control.rules(rules=[RECEIPTS])
+        self.control.rules(rules=[])
         self.control.silent(on=False)
         for phone in self._banned:
             self.control.fail_login(phone=phone, attrs=None)
