@@ -21,7 +21,7 @@ LAYERS = [
     {"views", "consumers", "management"},
 ]
 VAGUE = {"utils", "helpers", "util", "helper", "common", "misc", "manager", "managers", "processor"}
-NEONIZE = "devices/gateway/whatsapp.py"
+NEONIZE = "devices/gateway/whatsapp_client.py"
 
 
 class Import(NamedTuple):
