@@ -25,14 +25,22 @@ NOTE_S = 0.2
 SEARCH_S = 5.0
 RECEIPTS_KEPT = 50_000
 INCOMING_AT_ONCE = 500
+STRANGERS_KEPT = 100  # of one device
+STRANGERS_KEPT_S = 120.0  # after a doubt: its session file is searched meanwhile
 OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
 
 
 class Notes:
-    """Receipts and replies, on a thread of their own: many at once must not hold up the sending."""
+    """Receipts and replies, on a thread of their own: many at once must not hold up the sending.
 
-    def __init__(self, pulse: Pulse) -> None:
+    ``in_flight`` tells whether a device has a message under way.
+    """
+
+    def __init__(self, pulse: Pulse, in_flight: Callable[[int], bool]) -> None:
         self.pulse = pulse
+        self._in_flight = in_flight
+        self._strangers: dict[int, list[ReceiptRow]] = {}  # by device: ids that no settled message has
+        self._doubted_at: dict[int, float] = {}
         self._receipts: list[ReceiptRow] = []
         self._ripe: list[ReceiptRow] = []
         self._incoming: deque[contract.Incoming] = deque()
@@ -40,6 +48,7 @@ class Notes:
         self._noted = 0  # of the incoming messages there ever were
         self._doubtful: set[int] = set()  # devices whose session files may know what became of a message
         self._questions = 0
+        self._loop = asyncio.get_running_loop()
         self._database = DatabaseThread("notes")
 
     async def run(self, sessions: Sessions) -> None:
@@ -59,12 +68,39 @@ class Notes:
     def found(self, found: contract.Found) -> None:
         self._found.append(found)
 
-    def doubt(self, devices: Iterable[int]) -> None:
+    def search(self, devices: Iterable[int]) -> None:
         """Something may be uncertain on these devices: search their session files.
 
         A file is open while its device is online; of one that is not, `on_online` speaks again.
         """
         self._doubtful.update(devices)
+
+    def doubt(self, devices: Iterable[int]) -> None:
+        """A message of each of these devices has just become uncertain; its receipt may have come before."""
+        now = self._loop.time()
+        for device in devices:
+            self._doubtful.add(device)
+            self._doubted_at[device] = now
+            self._hear_strangers(device)
+
+    def _hear_strangers(self, device: int) -> None:
+        self._ripe += self._strangers.pop(device, [])
+
+    def _keep_strangers(self, receipts: Iterable[ReceiptRow]) -> None:
+        """A receipt may come long before the library gives up waiting for the acknowledgement, which was lost."""
+        for receipt in receipts:
+            if self._may_be_ours(receipt.device):
+                kept = self._strangers.setdefault(receipt.device, [])
+                kept.append(receipt)
+                del kept[:-STRANGERS_KEPT]
+
+    def _may_be_ours(self, device: int) -> bool:
+        doubted_at = self._doubted_at.get(device, float("-inf"))
+        return self._in_flight(device) or doubted_at > self._loop.time() - STRANGERS_KEPT_S
+
+    def _forget_strangers(self) -> None:
+        self._doubted_at = {device: at for device, at in self._doubted_at.items() if self._may_be_ours(device)}
+        self._strangers = {device: kept for device, kept in self._strangers.items() if self._may_be_ours(device)}
 
     def take_receipts(self) -> list[ReceiptRow]:
         receipts, self._receipts = self._receipts, []
@@ -94,9 +130,12 @@ class Notes:
             found, self._found = self._found, []
             if found:
                 await self._write(self._note_evidence, found)
+                for one in found:
+                    if any(one.ids.values()):
+                        self._hear_strangers(one.device)
             receipts, self._ripe = self._ripe, []
             if receipts:
-                await self._write(outbox.settle_receipts, receipts)
+                await self._write(self._settle_receipts, receipts)
             while self._incoming:
                 batch = list(islice(self._incoming, INCOMING_AT_ONCE))
                 await self._write(note_incoming, batch)
@@ -107,6 +146,7 @@ class Notes:
     async def _search_for_ever(self, sessions: Sessions) -> None:
         while True:
             await asyncio.sleep(SEARCH_S)
+            self._forget_strangers()
             devices, self._doubtful = {device for device in self._doubtful if sessions.is_online(device)}, set()
             if not devices:
                 continue
@@ -121,6 +161,12 @@ class Notes:
             for device, tags in by_device.items():
                 self._questions += 1
                 sessions.post(device, contract.Evidence(device, self._questions, tags))
+
+    def _settle_receipts(self, receipts: Sequence[ReceiptRow]) -> set[int]:
+        """In the database's thread."""
+        settled = outbox.settle_receipts(receipts)
+        self._loop.call_soon_threadsafe(self._keep_strangers, settled.strangers)
+        return settled.campaigns
 
     @staticmethod
     def _note_evidence(found: Sequence[contract.Found]) -> set[int]:

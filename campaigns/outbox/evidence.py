@@ -11,13 +11,16 @@ from django.db.backends.utils import CursorWrapper
 from campaigns.outbox.statement import rows_of
 
 RECEIPT_SQL = """
-WITH told AS MATERIALIZED (
-    SELECT w.message_id, max(CASE t.kind WHEN 'read' THEN 2 ELSE 1 END) AS rank,
-           min(t.at) FILTER (WHERE t.kind = 'read') AS read_at, min(t.at) AS delivered_at
+WITH heard AS MATERIALIZED (
+    SELECT t.*, w.message_id
     FROM unnest(%(devices)s::bigint[], %(wire_ids)s::text[], %(kinds)s::text[], %(ats)s::float8[])
         AS t(device_id, wire_id, kind, at)
-    JOIN campaigns_wireid w USING (device_id, wire_id)
-    GROUP BY w.message_id
+    LEFT JOIN campaigns_wireid w USING (device_id, wire_id)
+),
+told AS MATERIALIZED (
+    SELECT message_id, max(CASE kind WHEN 'read' THEN 2 ELSE 1 END) AS rank,
+           min(at) FILTER (WHERE kind = 'read') AS read_at, min(at) AS delivered_at
+    FROM heard WHERE message_id IS NOT NULL GROUP BY message_id
 ),
 stream AS MATERIALIZED (
     SELECT s.id FROM campaigns_stream s
@@ -67,7 +70,9 @@ counted AS (
     ) n
     WHERE s.id = n.stream_id
 )
-SELECT DISTINCT campaign_id FROM moved WHERE campaign_id IS NOT NULL
+SELECT DISTINCT campaign_id, NULL::bigint, NULL::text FROM moved WHERE campaign_id IS NOT NULL
+UNION ALL
+SELECT NULL, device_id, wire_id FROM heard WHERE message_id IS NULL
 """
 
 # An id we never recorded, in the chat of somebody whose message is uncertain, after that attempt began: it is that
@@ -137,6 +142,13 @@ class ReceiptRow(NamedTuple):
     at: float
 
 
+class Receipted(NamedTuple):
+    """``campaigns``: the ids of those touched. ``strangers``: receipts for ids that belong to no known message."""
+
+    campaigns: set[int]
+    strangers: list[ReceiptRow]
+
+
 class Doubt(NamedTuple):
     """An attempt of which nobody knows whether it was sent; its tag may stand in the device's session file."""
 
@@ -144,8 +156,8 @@ class Doubt(NamedTuple):
     tag: bytes
 
 
-def settle_receipts(receipts: Sequence[ReceiptRow]) -> set[int]:
-    """Move messages forward by their receipts, never back; returns the ids of the campaigns touched."""
+def settle_receipts(receipts: Sequence[ReceiptRow]) -> Receipted:
+    """Move messages forward by their receipts, never back."""
     values: dict[str, Any] = {
         "devices": [receipt.device for receipt in receipts],
         "wire_ids": [receipt.wire_id for receipt in receipts],
@@ -157,7 +169,12 @@ def settle_receipts(receipts: Sequence[ReceiptRow]) -> set[int]:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(ADOPT_SQL, values)
             _name(cursor)
-    return {row[0] for row in rows_of(RECEIPT_SQL, values)}
+    rows = rows_of(RECEIPT_SQL, values)
+    unknown = {(device, wire_id) for campaign, device, wire_id in rows if campaign is None}
+    return Receipted(
+        campaigns={campaign for campaign, _, _ in rows if campaign is not None},
+        strangers=[receipt for receipt in receipts if (receipt.device, receipt.wire_id) in unknown],
+    )
 
 
 def doubts_of(devices: Sequence[int]) -> list[Doubt]:

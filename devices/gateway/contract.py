@@ -32,8 +32,14 @@ class Word(msgspec.Struct, array_like=True, tag=True, gc=False):
 # ---------------------------------------------------------------------------------------------- commands
 
 
+MEDIA_LIMITS = {"image": 5 * 2**20, "video": 16 * 2**20, "audio": 16 * 2**20, "document": 100 * 2**20}
+
+
 class Media(msgspec.Struct, array_like=True, gc=False):
-    """A file to send with a text, by its path on the gateway's machine."""
+    """A file to send with a text, by its path on the gateway's machine; at most MEDIA_LIMITS bytes of its kind.
+
+    The text becomes its caption. WhatsApp has no captions for audio: with a text it is not sent.
+    """
 
     kind: Literal["image", "video", "audio", "document"]
     path: str
@@ -141,6 +147,14 @@ class Paired(Word):
 
 
 class PairFailed(Word):
+    """Pairing came to nothing; the file is gone. `why` begins with one of these words:
+
+    "expired": no code was scanned in time, or the account asked its owner for more than a scan (a passkey).
+    "network is away": WhatsApp cannot be reached. "refused": WhatsApp or the phone said no. "session in use": another
+    process holds the file. "session file: …": it cannot be written. "outdated": WhatsApp asks for a newer library.
+    "cancelled": the gateway is stopping.
+    """
+
     device: int
     why: str
 
@@ -180,6 +194,8 @@ class Outdated(Word):
 
 
 class Wire(Word):
+    """The message is handed to WhatsApp: `at` is the instant just before."""
+
     device: int
     message: int
     at: float
@@ -234,11 +250,16 @@ class Receipt(Word):
     at: float
 
 
+IncomingKind = Literal[
+    "text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"
+]
+
+
 class Incoming(Word):
     """A message from a person. `sender` is the phone where WhatsApp tells it, else the same as `chat`.
 
-    `kind`: text, image, video, audio, document, sticker, location, contact, reaction or other; `text` is a picture's
-    caption too, and a reaction's sign.
+    `text` is what the person wrote: the caption where it is no text, so often nothing. `quoted` is the id of the
+    message it answers or reacts to.
     """
 
     device: int
@@ -248,7 +269,7 @@ class Incoming(Word):
     text: str
     at: float
     quoted: str = ""
-    kind: str = "text"
+    kind: IncomingKind = "text"
 
 
 class Numbers(Word):
@@ -275,7 +296,10 @@ class Found(Word):
 
 
 class StatsReport(Word):
-    """Counts since the gateway started; `in_flight`, `open` and `online` are of this moment."""
+    """Counts since the gateway started; `in_flight`, `open`, `online` and what it takes are of this moment.
+
+    `cycles` counts sessions stopped or tried in vain: the library keeps some memory and files of each, for good.
+    """
 
     request: int
     pid: int
@@ -288,6 +312,9 @@ class StatsReport(Word):
     unknown: int
     cpu_s: float
     rss_mb: float
+    threads: int = 0
+    fds: int = 0
+    cycles: int = 0
 
 
 Outcome = Sent | NotSent | Refused | Unknown
