@@ -18,7 +18,7 @@ from campaigns.audience import variables_of
 from campaigns.compose import Template, parse, render
 from campaigns.engine.lifecycle import MESSAGE_STATES
 from campaigns.models import Message
-from devices.gateway.network import chat_of
+from devices.gateway.network import REPLIES, chat_of
 from devices.gateway.session_file import message_id
 
 REFUSED = "refused 405: server returned error 405"
@@ -59,6 +59,7 @@ def settle_past(messages: Iterable[Message], gap: float, epoch: int, rng: random
         cursor.execute(MESSAGES_SQL, [rows])
         cursor.execute(EARLIER_SQL, [rows])
         cursor.execute(WIRE_IDS_SQL, [rows])
+        cursor.execute(REPLIES_SQL, [list(REPLIES), list(REPLIES), rows])
         cursor.execute(COUNTERS_SQL, [streams])
         cursor.execute(DEVICES_SQL, [streams])
     return max(fate.attempted_at for fate in fates if fate.attempted_at)
@@ -130,6 +131,16 @@ INSERT INTO campaigns_wireid (workspace_id, device_id, wire_id, message_id, sent
 SELECT m.workspace_id, s.device_id, fate.wire_id, m.id, fate.sent_at
 FROM {FATES} JOIN campaigns_message m USING (id) JOIN campaigns_stream s ON s.id = m.stream_id
 WHERE fate.wire_id IS NOT NULL
+"""  # noqa: S608
+# Whoever opted out had written that; the others one of these.
+REPLIES_SQL = f"""
+INSERT INTO campaigns_reply (workspace_id, device_id, contact_id, message_id, phone, chat, wire_id, kind, text, at)
+SELECT m.workspace_id, s.device_id, m.contact_id, m.id, m.phone, m.chat, '3A' || upper(substr(fate.tag, 1, 18)), 'text',
+       CASE WHEN c.opted_out_at = m.replied_at THEN 'STOP'
+            ELSE (%s::text[])[1 + m.id %% cardinality(%s::text[])] END, m.replied_at
+FROM {FATES} JOIN campaigns_message m USING (id) JOIN campaigns_stream s ON s.id = m.stream_id
+JOIN campaigns_contact c ON c.id = m.contact_id
+WHERE m.replied_at IS NOT NULL
 """  # noqa: S608
 COUNTERS_SQL = f"""
 UPDATE campaigns_stream s SET

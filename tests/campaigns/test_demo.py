@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.db.models import Count, Max, Q
+from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from accounts.models import User, Workspace
 from campaigns.demo.people import BAD_ROWS
 from campaigns.demo.workspace import EMAIL, VISITORS, make_owner, password_file, seed
 from campaigns.engine.lifecycle import FIGURES
-from campaigns.models import Attempt, Campaign, Contact, ContactImport, Lane, Message, Stream, WireId
+from campaigns.models import Attempt, Campaign, Contact, ContactImport, Lane, Message, Reply, Stream, WireId
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from monitoring.overview import overview
@@ -137,6 +137,9 @@ def test_the_past_is_what_an_engine_would_have_left(workspace: Workspace) -> Non
     assert not past.filter(state="skipped").exclude(contact__opted_out_at__isnull=False, attempts=0).exists()
     in_order = Q(attempted_at__lt=timezone.now()) & Q(replied_at__isnull=True) | Q(replied_at__lt=timezone.now())
     assert not sent.exclude(in_order).exists()
+    replied = past.filter(replied_at__isnull=False)
+    assert set(Reply.objects.values_list("message", "at")) == set(replied.values_list("pk", "replied_at"))
+    assert Reply.objects.filter(text="STOP").count() == replied.filter(contact__opted_out_at=F("replied_at")).count()
     wired = Message.objects.exclude(wire_id=None)
     assert WireId.objects.for_workspace(workspace).count() == wired.count() == sent.count() + 1  # and the test message
     earlier = Attempt.objects.for_workspace(workspace)
