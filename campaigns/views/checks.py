@@ -39,9 +39,17 @@ def region(request: WorkspaceRequest, tag: Tag | None) -> dict[str, Any]:
         "open_run": open_run,
         "unknown": unknown,
         "devices": devices,
-        "lasts": duration(60 * left / (devices * settings.CHECK_NUMBERS_PER_MINUTE)) if devices else "",
+        "lasts": lasts(left, devices),
         "can_manage": request.role.covers("manager"),
     }
+
+
+def lasts(numbers: int, devices: int) -> str:
+    """How long asking takes, if these devices stay online; empty without any."""
+    if not devices:
+        return ""
+    seconds = 60 * numbers / (devices * settings.CHECK_NUMBERS_PER_MINUTE)
+    return f"{'about ' if seconds >= 60 else ''}{duration(seconds)}"
 
 
 @require_POST
