@@ -56,9 +56,14 @@ class Open(Word):
 
 
 class Close(Word):
-    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise."""
+    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise.
+
+    With a number in `copy`, a request as Snapshot's, the session file is copied once the client has stopped. Then it
+    is always answered: by SnapshotTaken, when the file has been let go.
+    """
 
     device: int
+    copy: int = 0
 
 
 class Pair(Word):
@@ -244,6 +249,7 @@ class Incoming(Word):
     text: str
     at: float
     quoted: str = ""
+    kind: str = "text"
 
 
 class Numbers(Word):
@@ -253,7 +259,10 @@ class Numbers(Word):
 
 
 class SnapshotTaken(Word):
-    """`path` of the copy, readable by the owner alone; empty when there is no session to copy."""
+    """`path` of the copy, readable by the owner alone; empty when there is no session to copy.
+
+    The copy is the engine's from then on, to read and to delete.
+    """
 
     device: int
     request: int
@@ -270,7 +279,10 @@ class Found(Word):
 
 
 class StatsReport(Word):
-    """Counts since the gateway started; `in_flight`, `open` and `online` are of this moment."""
+    """Counts since the gateway started; `in_flight`, `open`, `online`, `threads` and `fds` are of this moment.
+
+    `cycles`: how often a client was connected and stopped again, each of which may leak.
+    """
 
     request: int
     pid: int
@@ -283,6 +295,9 @@ class StatsReport(Word):
     unknown: int
     cpu_s: float
     rss_mb: float
+    threads: int = 0
+    fds: int = 0
+    cycles: int = 0
 
 
 Outcome = Sent | NotSent | Refused | Unknown

@@ -103,6 +103,7 @@ class SimulatorGateway:
         self._devices: dict[int, Device] = {}
         self._questions: set[tuple[int, int]] = set()
         self._counts = dict.fromkeys((Sent, NotSent, Refused, Unknown), 0)
+        self._cycles = 0
         self._draining = False
         self._network: Link | None = None
         self._network_away = False  # tried and failed, as opposed to not tried yet
@@ -324,8 +325,11 @@ class SimulatorGateway:
 
     def _close(self, command: contract.Close) -> None:
         device = self._devices.get(command.device)
+        path = self._copy(device) if command.copy else ""
         if device is not None:
             self._forget(device, "session closed")
+        if command.copy:
+            self.engine.send(contract.SnapshotTaken(command.device, command.copy, path))
 
     def _unlink(self, command: contract.Unlink) -> None:
         device = self._devices.get(command.device)
@@ -347,14 +351,18 @@ class SimulatorGateway:
         self._to_network(command)
 
     def _snapshot(self, command: contract.Snapshot) -> None:
-        path = ""
-        device = self._devices.get(command.device)
-        if device is not None and device.session.head is not None:
-            try:
-                path = str(device.session.snapshot())
-            except OSError as error:
-                log.error("snapshot failed: %s", error.strerror)
+        path = self._copy(self._devices.get(command.device))
         self.engine.send(contract.SnapshotTaken(command.device, command.request, path))
+
+    def _copy(self, device: Device | None) -> str:
+        """The path of a copy of the device's session; empty when there is nothing to copy."""
+        if device is None or device.session.head is None:
+            return ""
+        try:
+            return str(device.session.snapshot())
+        except OSError as error:
+            log.error("snapshot failed: %s", error.strerror)
+            return ""
 
     def _evidence(self, command: contract.Evidence) -> None:
         device = self._devices.get(command.device)
@@ -378,6 +386,9 @@ class SimulatorGateway:
                 unknown=self._counts[Unknown],
                 cpu_s=time.process_time(),
                 rss_mb=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+                threads=len(os.listdir("/proc/self/task")),
+                fds=len(os.listdir("/proc/self/fd")),
+                cycles=self._cycles,
             )
         )
 
@@ -496,6 +507,7 @@ class SimulatorGateway:
         self._interrupt(device, why)
         del self._devices[device.id]
         device.session.close()
+        self._cycles += 1
         self._to_network(contract.Close(device.id))
 
 
