@@ -1,24 +1,23 @@
-"""Sessions: starts and restarts the gateway processes of this host and keeps every owned device open in one.
+"""Sessions: keeps every device that this host owns open in a gateway, and writes down what gateways say of it.
 
-Everything here runs in the engine's event loop; what gateways say of a device's state is written in batches.
+Everything here runs in the engine's event loop; states are written in batches.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from django.db import DataError, IntegrityError
 
 from devices.gateway import contract
-from devices.gateway.client import Gateway
 from devices.gateway.contract import Command, Event
+from devices.hosting.gateways import Gateways, GatewaySlot
 from devices.hosting.leases import OwnedDevice
 from devices.hosting.states import Report, record
 from devices.hosting.threads import DatabaseThread
@@ -26,10 +25,7 @@ from devices.live import push_code, push_devices
 
 logger = logging.getLogger(__name__)
 
-RESTART_PAUSE_S = 1.0
 FLUSH_S = 0.1
-HEARTBEAT_S = 5.0
-SILENCE_S = 30.0  # a gateway that says no word for so long stands still
 RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
@@ -64,18 +60,6 @@ class Session:
         return bool(self.device.phone) and self.state != "banned"
 
 
-@dataclass(slots=True, eq=False)
-class GatewaySlot:
-    """A place for one gateway process, which is started again when it dies."""
-
-    driver: str
-    devices: set[int] = field(default_factory=set)
-    process: Gateway | None = None
-    heard: bool = False  # since the last heartbeat
-    silent: int = 0  # heartbeats in a row that nothing answered
-    stats: contract.StatsReport | None = None
-
-
 class Sessions:
     """Keeps devices open. ``programs``: driver → argv of its gateway; ``sizes``: driver → devices a process."""
 
@@ -89,24 +73,18 @@ class Sessions:
     ) -> None:
         self.host = host
         self.sessions_dir = sessions_dir
-        self.programs = programs
-        self.sizes = sizes
         self.sending = sending
+        self.gateways = Gateways(programs, sizes, on_events=self._hear, on_started=self._reopen_all, on_lost=self._lost)
         self.sessions: dict[int, Session] = {}
-        self.slots: list[GatewaySlot] = []
         self._to_open: dict[int, None] = {}  # in order, each device once
         self._reports: list[Report] = []
         self._codes: list[tuple[int, str, float]] = []
         self._database = DatabaseThread("states")
-        self._stopping = False
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------------ what the host asks
 
     async def run(self) -> None:
-        for driver in self.programs:
-            self._slot_for(driver)  # ready before the first device is paired
-        await asyncio.gather(self._open_on_ramp(), self._flush_for_ever(), self._watch_for_ever())
+        await asyncio.gather(self.gateways.run(), self._open_on_ramp(), self._flush_for_ever())
 
     def keep(self, device: OwnedDevice) -> None:
         """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
@@ -117,7 +95,7 @@ class Sessions:
         if known:
             known.device, known.state = device, device.state
         else:
-            slot = self._slot_for(device.driver)
+            slot = self.gateways.place_for(device.driver)
             slot.devices.add(device.id)
             known = self.sessions[device.id] = Session(device, slot, device.state)
         if known.stays_open:
@@ -142,7 +120,7 @@ class Sessions:
         session = self.sessions.pop(device_id, None)
         if session:
             session.gateway.devices.discard(device_id)
-            self._post(session.gateway, [contract.Close(device_id)])
+            session.gateway.post([contract.Close(device_id)])
             self.sending.on_offline([device_id])
 
     def serve(self, device: OwnedDevice) -> None:
@@ -156,18 +134,18 @@ class Sessions:
         match device.request:
             case "pair":
                 session.code = None
-                self._post(session.gateway, [contract.Pair(device.id, device.epoch, self._path(device))])
+                session.gateway.post([contract.Pair(device.id, device.epoch, self._path(device))])
                 self._report(session, "pairing", "Waiting for the phone")
             case "cancel":
                 session.code = None
-                self._post(session.gateway, [contract.Close(device.id)])
+                session.gateway.post([contract.Close(device.id)])
                 self._report(session, "new", "Pairing was cancelled", served=True)
             case "reconnect":
-                self._post(session.gateway, [contract.Close(device.id)])
+                session.gateway.post([contract.Close(device.id)])
                 self._report(session, "connecting", served=True)
                 self._to_open[device.id] = None
             case "unlink":
-                self._post(session.gateway, [contract.Unlink(device.id)])
+                session.gateway.post([contract.Unlink(device.id)])
 
     def show_again(self, device_id: int) -> None:
         """Publish the current pairing code once more, for a page that has just been opened."""
@@ -178,7 +156,7 @@ class Sessions:
     def post(self, device_id: int, command: Command) -> bool:
         """Hand a command to the device's gateway; false when the device has none."""
         session = self.sessions.get(device_id)
-        return session is not None and self._post(session.gateway, [command])
+        return session is not None and session.gateway.post([command])
 
     def is_online(self, device_id: int) -> bool:
         session = self.sessions.get(device_id)
@@ -195,64 +173,32 @@ class Sessions:
             else:
                 batches.setdefault(id(session.gateway), (session.gateway, []))[1].append(send)
         for slot, batch in batches.values():
-            self._post(slot, batch)
+            slot.post(batch)
         return homeless
 
     @property
     def congested(self) -> bool:
         """A gateway does not keep up: claim nothing more for now."""
-        return any(slot.process is not None and slot.process.congested for slot in self.slots)
+        return self.gateways.congested
 
     def meters(self) -> dict[str, Any]:
         """For the host's heartbeat."""
-        told = [slot.stats for slot in self.slots if slot.process and slot.stats]
         return {
             "devices": len(self.sessions),
             "online": sum(session.state == "online" for session in self.sessions.values()),
-            "gateways": sum(slot.process is not None for slot in self.slots),
-            "gateway_rss_mb": round(sum(stats.rss_mb for stats in told), 1),
-            "gateway_cpu_s": round(sum(stats.cpu_s for stats in told), 1),
+            **self.gateways.meters(),
         }
 
     async def stop(self) -> None:
-        self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*(slot.process.stop(2.0) for slot in self.slots if slot.process))
+        await self.gateways.stop()
         self._database.close()
 
     # ------------------------------------------------------------------ gateways
 
-    def _slot_for(self, driver: str) -> GatewaySlot:
-        for slot in self.slots:
-            if slot.driver == driver and len(slot.devices) < self.sizes[driver]:
-                return slot
-        slot = GatewaySlot(driver)
-        self.slots.append(slot)
-        self._spawn(self._start(slot))
-        return slot
-
-    async def _start(self, slot: GatewaySlot) -> None:
-        while not self._stopping:
-            try:
-                slot.process = await Gateway.start(
-                    [sys.executable, *self.programs[slot.driver]],
-                    on_events=lambda events: self._hear(slot, events),
-                    on_exit=lambda process: self._lost(slot, process),
-                )
-                break
-            except OSError as error:
-                logger.error("A gateway could not be started: %s", error)
-                await asyncio.sleep(RESTART_PAUSE_S)
+    def _reopen_all(self, slot: GatewaySlot) -> None:
         self._to_open |= {device_id: None for device_id in slot.devices if self.sessions[device_id].stays_open}
 
-    def _lost(self, slot: GatewaySlot, process: Gateway) -> None:
-        if slot.process is not process:
-            return
-        slot.process, slot.stats, slot.silent = None, None, 0
-        if self._stopping:
-            return
-        logger.error("A gateway ended; its %d devices are opened again", len(slot.devices))
+    def _lost(self, slot: GatewaySlot) -> None:
         self.sending.on_lost(list(slot.devices), "gateway died")
         for device_id in slot.devices:
             session = self.sessions[device_id]
@@ -261,39 +207,6 @@ class Sessions:
                 self._report(session, "new", "Pairing was interrupted. Start again.", served=True)
             elif session.stays_open:
                 self._report(session, "connecting", "The gateway is being restarted")
-        self._spawn(self._restart(slot))
-
-    async def _watch_for_ever(self) -> None:
-        """Nobody is told when a gateway stands still: its socket stays open. So each is asked for a word.
-
-        Heartbeats without an answer are counted, and not seconds: after the engine itself stood still, what its
-        gateways said meanwhile is yet to be read.
-        """
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            for slot in self.slots:
-                self._beat(slot)
-
-    def _beat(self, slot: GatewaySlot) -> None:
-        if slot.process is None:
-            return
-        slot.silent = 0 if slot.heard else slot.silent + 1
-        slot.heard = False
-        if slot.silent * HEARTBEAT_S >= SILENCE_S:
-            logger.error("A gateway says nothing any more and is killed")
-            slot.process.kill()
-        else:
-            slot.process.post([contract.Stats(0)])
-
-    async def _restart(self, slot: GatewaySlot) -> None:
-        await asyncio.sleep(RESTART_PAUSE_S)
-        await self._start(slot)
-
-    def _post(self, slot: GatewaySlot, commands: list[Command]) -> bool:
-        if slot.process is None:
-            return False
-        slot.process.post(commands)
-        return True
 
     def _path(self, device: OwnedDevice) -> str:
         return str(self.sessions_dir / f"{device.driver}-{device.id}.session")
@@ -313,16 +226,15 @@ class Sessions:
                     continue
                 del self._to_open[device_id]
                 budget[device.driver] -= 1
-                self._post(session.gateway, [contract.Open(device.id, device.epoch, self._path(device), device.phone)])
+                session.gateway.post([contract.Open(device.id, device.epoch, self._path(device), device.phone)])
             await asyncio.sleep(period)
 
     # ------------------------------------------------------------------ what gateways say
 
     def _hear(self, slot: GatewaySlot, events: list[Event]) -> None:
-        slot.heard = True
         for event in events:
-            if isinstance(event, contract.Wire):
-                continue  # every outcome carries the same instant
+            if isinstance(event, contract.Wire | contract.StatsReport):
+                continue  # every outcome carries the wire's instant; the figures are for whoever runs the gateways
             if isinstance(event, contract.Sent | contract.NotSent | contract.Refused | contract.Unknown):
                 self.sending.on_outcome(event)
             elif isinstance(event, contract.Receipt):
@@ -331,8 +243,6 @@ class Sessions:
                 self.sending.on_incoming(event)
             elif isinstance(event, contract.Found):
                 self.sending.on_found(event)
-            elif isinstance(event, contract.StatsReport):
-                slot.stats = event
             else:
                 self._hear_state(slot, event)
 
@@ -431,13 +341,8 @@ class Sessions:
     def _unlink_taken(self, device_id: int) -> None:
         session = self.sessions.get(device_id)
         if session:
-            self._post(session.gateway, [contract.Unlink(device_id)])
+            session.gateway.post([contract.Unlink(device_id)])
             self._report(session, "unlinked", TAKEN, served=True)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _write(host: str, reports: list[Report]) -> tuple[set[int], set[int]]:

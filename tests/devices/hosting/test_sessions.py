@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from django.db.models.functions import Now
 from accounts.models import Workspace
 from devices.gateway import contract
 from devices.gateway.client import Gateway
-from devices.hosting import leases
+from devices.hosting import gateways, leases
 from devices.hosting import sessions as module
+from devices.hosting.gateways import GatewaySlot
 from devices.hosting.leases import Lease, LeaseTimes
 from devices.hosting.sessions import Sessions
 from devices.models import Device
@@ -69,7 +70,7 @@ class Hosted:
 
     @property
     def gateway(self) -> Gateway:
-        process = self.sessions.slots[0].process
+        process = self.sessions.gateways.slots[0].process
         assert process is not None
         return process
 
@@ -111,7 +112,7 @@ async def hosted(world: SimulatedWorld, lease: Lease) -> AsyncIterator[Hosted]:
     host = Hosted(lease, sessions, listener)
     try:
         host.look()
-        await host.until(lambda: sessions.slots[0].process is not None, "the gateway runs")
+        await host.until(lambda: sessions.gateways.slots[0].process is not None, "the gateway runs")
         yield host
         assert not running.done(), running
     finally:
@@ -176,8 +177,8 @@ async def test_what_was_asked_of_a_gateway_that_dies_is_asked_again(world: Simul
         os.kill(host.gateway.pid, signal.SIGSTOP)
         host.ask(device, "unlink")
         os.kill(host.gateway.pid, signal.SIGKILL)
-        await host.until(lambda: host.sessions.slots[0].process is None, "the death is noticed")
-        await host.until(lambda: host.sessions.slots[0].process is not None, "another gateway runs")
+        await host.until(lambda: host.sessions.gateways.slots[0].process is None, "the death is noticed")
+        await host.until(lambda: host.sessions.gateways.slots[0].process is not None, "another gateway runs")
         await host.until(lambda: not host.look()[device.pk], "it is unlinked")
     device.refresh_from_db()
     assert (device.request, device.phone) == ("", None)
@@ -251,13 +252,13 @@ async def test_a_device_given_away_while_it_comes_online_is_not_sent_with(
 async def test_p5_a_gateway_that_stands_still_is_killed_and_its_devices_are_opened_again(
     world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(module, "SILENCE_S", 1.0)
+    monkeypatch.setattr(gateways, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(gateways, "SILENCE_S", 1.0)
     device = owned(lease)
     async with hosted(world, lease) as host:
         await host.until_state(device, "online")
         await host.until(lambda: host.sessions.meters()["gateway_rss_mb"] > 0, "the gateway answers heartbeats")
-        await asyncio.sleep(2 * module.SILENCE_S)
+        await asyncio.sleep(2 * gateways.SILENCE_S)
         frozen = host.gateway.pid
         assert host.lost == []  # without work, but not silent
         os.kill(frozen, signal.SIGSTOP)
@@ -271,8 +272,8 @@ async def test_p5_a_gateway_that_stands_still_is_killed_and_its_devices_are_open
 async def test_an_engine_that_stood_still_itself_kills_no_gateway(
     world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(module, "SILENCE_S", 0.5)
+    monkeypatch.setattr(gateways, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(gateways, "SILENCE_S", 0.5)
     device = owned(lease)
     async with hosted(world, lease) as host:
         await host.until_state(device, "online")
@@ -295,13 +296,13 @@ async def test_sessions_are_opened_no_faster_than_the_drivers_ramp(
 ) -> None:
     monkeypatch.setitem(module.RAMP, "simulator", 40)
     opened: list[float] = []
-    post = Sessions._post
+    post = GatewaySlot.post
 
-    def noted(sessions: Sessions, slot: Any, commands: list[Any]) -> bool:
+    def noted(slot: GatewaySlot, commands: Sequence[contract.Command]) -> bool:
         opened.extend(time.monotonic() for command in commands if isinstance(command, contract.Open))
-        return post(sessions, slot, commands)
+        return post(slot, commands)
 
-    monkeypatch.setattr(Sessions, "_post", noted)
+    monkeypatch.setattr(GatewaySlot, "post", noted)
     devices = [owned(lease) for _ in range(20)]
     async with hosted(world, lease) as host:
         await host.until(lambda: {device.pk for device in devices} <= host.online, "all are online")
