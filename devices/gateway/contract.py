@@ -259,9 +259,9 @@ class Numbers(Word):
 
 
 class SnapshotTaken(Word):
-    """`path` of the copy, readable by the owner alone; empty when there is no session to copy.
+    """`path` of the copy, a `*.snapshot` beside the session file; empty when there is no session to copy.
 
-    The copy is the engine's from then on, to read and to delete.
+    It is readable by the owner alone, and the engine's from then on, to read and to delete.
     """
 
     device: int

@@ -54,6 +54,8 @@ class OwnedDevice:
     requested_at: float
     workspace: int
     weight: int
+    pair_phone: str = ""
+    pair_by_code: bool = False
 
 
 # Called inside the takeover's transaction with the devices taken from somebody who may have been sending.
@@ -126,7 +128,13 @@ def lay_down(lease: Lease, times: LeaseTimes) -> None:
         )
 
 
-TAKE_SQL = """
+# The fields of `OwnedDevice` of a device d: the only variable part of the statements below.
+OWNED = """d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request,
+          coalesce(extract(epoch FROM d.requested_at), 0)::float8, d.workspace_id,
+          (SELECT w.weight FROM accounts_workspace w WHERE w.id = d.workspace_id),
+          coalesce(d.pair_phone, ''), d.pair_by_code"""
+
+TAKE_SQL = f"""
 WITH free AS (
     SELECT d.id, d.owner_id AS former, (d.phone IS NOT NULL AND d.state <> ALL(%(ended)s)) AS linked
     FROM devices_device d
@@ -150,10 +158,8 @@ FROM free
 WHERE d.id = free.id
   AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
               AND h.lease_until > now())
-RETURNING d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request,
-          coalesce(extract(epoch FROM d.requested_at), 0)::float8, d.workspace_id,
-          (SELECT w.weight FROM accounts_workspace w WHERE w.id = d.workspace_id)
-"""
+RETURNING {OWNED}
+"""  # noqa: S608
 
 ENDED = ["new", "pairing", "unlinked"]
 
@@ -183,22 +189,20 @@ def take(lease: Lease, drivers: Sequence[str], abandon: Abandon, *, room: int, o
     return taken
 
 
-ASSIGNED_SQL = """
-SELECT id, epoch, driver, coalesce(phone, ''), state, request, coalesce(extract(epoch FROM requested_at), 0)::float8,
-       workspace_id, (SELECT w.weight FROM accounts_workspace w WHERE w.id = workspace_id)
-FROM devices_device
+ASSIGNED_SQL = f"""
+SELECT {OWNED}
+FROM devices_device d
 WHERE owner_id = %(host)s AND EXISTS (
     SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
-"""
+"""  # noqa: S608
 
-BAN_OVER_SQL = """
-UPDATE devices_device SET
+BAN_OVER_SQL = f"""
+UPDATE devices_device d SET
     state = 'connecting', state_reason = 'The ban is over', state_at = now(), banned_until = NULL
 WHERE owner_id = %(host)s AND state = 'banned' AND banned_until <= now() AND EXISTS (
     SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
-RETURNING id, epoch, driver, coalesce(phone, ''), state, request, 0::float8,
-          workspace_id, (SELECT w.weight FROM accounts_workspace w WHERE w.id = workspace_id)
-"""
+RETURNING {OWNED}
+"""  # noqa: S608
 
 
 def assigned(lease: Lease) -> list[OwnedDevice]:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from django.db import DataError, IntegrityError
-
 from devices.gateway import contract
 from devices.gateway.contract import Command, Event
+from devices.hosting import session_files
 from devices.hosting.gateways import Gateways, GatewaySlot
 from devices.hosting.leases import OwnedDevice
-from devices.hosting.states import Report, record
+from devices.hosting.pairings import PairingDesk
+from devices.hosting.states import Report, write
 from devices.hosting.threads import DatabaseThread
-from devices.live import push_code, push_devices
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +27,6 @@ FLUSH_S = 0.1
 RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
-TAKEN = "This number is already linked to another device here. Unlink it there first."
 
 
 class SendingSide(Protocol):
@@ -52,7 +49,6 @@ class Session:
     gateway: GatewaySlot
     state: str
     served: tuple[str, float] = ("", 0.0)  # the request done last, so that none is done twice
-    code: tuple[str, float] | None = None  # the QR of a pairing under way and when it ends; never stored elsewhere
 
     @property
     def stays_open(self) -> bool:
@@ -70,6 +66,7 @@ class Sessions:
         programs: Mapping[str, Sequence[str]],
         sizes: Mapping[str, int],
         sending: SendingSide,
+        pairings_at_once: int = 10,
     ) -> None:
         self.host = host
         self.sessions_dir = sessions_dir
@@ -78,8 +75,8 @@ class Sessions:
         self.sessions: dict[int, Session] = {}
         self._to_open: dict[int, None] = {}  # in order, each device once
         self._reports: list[Report] = []
-        self._codes: list[tuple[int, str, float]] = []
         self._database = DatabaseThread("states")
+        self.desk = PairingDesk(host, programs, pairings_at_once, self._database, self._linked)
 
     # ------------------------------------------------------------------ what the host asks
 
@@ -94,6 +91,7 @@ class Sessions:
             return
         if known:
             known.device, known.state = device, device.state
+            self.desk.end(device.id, "")  # what it does is fenced off; whoever asks is served anew
         else:
             slot = self.gateways.place_for(device.driver)
             slot.devices.add(device.id)
@@ -119,6 +117,7 @@ class Sessions:
         """Close a device that is no longer this host's."""
         session = self.sessions.pop(device_id, None)
         if session:
+            self.desk.end(device_id, "")
             session.gateway.devices.discard(device_id)
             session.gateway.post([contract.Close(device_id)])
             self.sending.on_offline([device_id])
@@ -128,30 +127,30 @@ class Sessions:
         self.keep(device)
         session = self.sessions[device.id]
         asked = (device.request, device.requested_at)
-        if session.gateway.process is None or session.served == asked or device.id in self._to_open:
-            return
-        session.served = asked
-        match device.request:
-            case "pair":
-                session.code = None
-                session.gateway.post([contract.Pair(device.id, device.epoch, self._path(device))])
-                self._report(session, "pairing", "Waiting for the phone")
-            case "cancel":
-                session.code = None
-                session.gateway.post([contract.Close(device.id)])
-                self._report(session, "new", "Pairing was cancelled", served=True)
-            case "reconnect":
-                session.gateway.post([contract.Close(device.id)])
-                self._report(session, "connecting", served=True)
-                self._to_open[device.id] = None
-            case "unlink":
-                session.gateway.post([contract.Unlink(device.id)])
+        if session.served != asked and self._do(session, device):
+            session.served = asked
+
+    def _do(self, session: Session, device: OwnedDevice) -> bool:
+        request = device.request
+        if request == "pair":
+            return self.desk.begin(device, self._path(device))
+        if request == "cancel":
+            if not self.desk.end(device.id, "cancelled"):
+                self._report(session, "new", "cancelled", served=True)
+            return True
+        if session.gateway.process is None or device.id in self._to_open:
+            return False
+        if request == "reconnect":
+            session.gateway.post([contract.Close(device.id)])
+            self._report(session, "connecting", served=True)
+            self._to_open[device.id] = None
+        elif request == "unlink":
+            session.gateway.post([contract.Unlink(device.id)])
+        return True
 
     def show_again(self, device_id: int) -> None:
-        """Publish the current pairing code once more, for a page that has just been opened."""
-        session = self.sessions.get(device_id)
-        if session and session.code and session.code[1] > time.time():
-            self._codes.append((device_id, session.code[0], session.code[1] - time.time()))
+        """Publish what a pairing shows at this moment once more, for a page that has just been opened."""
+        self.desk.show_again(device_id)
 
     def post(self, device_id: int, command: Command) -> bool:
         """Hand a command to the device's gateway; false when the device has none."""
@@ -189,7 +188,12 @@ class Sessions:
             **self.gateways.meters(),
         }
 
+    async def end_pairings(self) -> None:
+        """Before the end: nobody is linked any more."""
+        await self.desk.close()
+
     async def stop(self) -> None:
+        await self.end_pairings()
         await self.gateways.stop()
         self._database.close()
 
@@ -201,15 +205,21 @@ class Sessions:
     def _lost(self, slot: GatewaySlot) -> None:
         self.sending.on_lost(list(slot.devices), "gateway died")
         for device_id in slot.devices:
+            if device_id in self.desk.pairings:
+                continue  # in a process of its own
             session = self.sessions[device_id]
             session.served = ("", 0.0)  # what was asked of the gateway died with it
-            if session.state == "pairing":
-                self._report(session, "new", "Pairing was interrupted. Start again.", served=True)
-            elif session.stays_open:
-                self._report(session, "connecting", "The gateway is being restarted")
+            if session.stays_open:
+                self._report(session, "connecting", "gateway restarts")
 
-    def _path(self, device: OwnedDevice) -> str:
-        return str(self.sessions_dir / f"{device.driver}-{device.id}.session")
+    def _linked(self, device: OwnedDevice, copy: str) -> None:
+        session = self.sessions.get(device.id)
+        if session and session.device.epoch == device.epoch:
+            session.device, session.state = device, "connecting"
+            self._to_open[device.id] = None
+
+    def _path(self, device: OwnedDevice) -> Path:
+        return session_files.path_of(self.sessions_dir, device.driver, device.id)
 
     async def _open_on_ramp(self) -> None:
         """Opens sessions no faster than the driver's ramp, so that a restart is no storm of log-ins."""
@@ -226,7 +236,7 @@ class Sessions:
                     continue
                 del self._to_open[device_id]
                 budget[device.driver] -= 1
-                session.gateway.post([contract.Open(device.id, device.epoch, self._path(device), device.phone)])
+                session.gateway.post([contract.Open(device.id, device.epoch, str(self._path(device)), device.phone)])
             await asyncio.sleep(period)
 
     # ------------------------------------------------------------------ what gateways say
@@ -252,18 +262,6 @@ class Sessions:
         if session is None or session.gateway is not slot:  # the last words of a session that has moved on
             return
         match event:
-            case contract.Qr(payload=payload, expires_s=expires_s):
-                session.code = (payload, time.time() + expires_s)
-                self._codes.append((session.device.id, payload, expires_s))
-            case contract.Paired(phone=phone):
-                session.code = None
-                session.device = replace(session.device, phone=phone)
-                if session.state != "pairing":  # cancelled while the phone scanned: linked it is, and to be opened
-                    self._to_open[session.device.id] = None
-                self._report(session, "connecting", phone=phone, served=True)
-            case contract.PairFailed(why=why):
-                session.code = None
-                self._report(session, "new", why, served=True)
             case contract.Online():
                 self._report(session, "online")
             case contract.Offline(why=why):
@@ -273,14 +271,13 @@ class Sessions:
                     asyncio.get_running_loop().call_later(IN_USE_PAUSE_S, self._to_open.update, again)
             case contract.Unlinked(why=why):
                 session.device = replace(session.device, phone="")
-                if session.state != "unlinked":  # else we did it ourselves, and have said why
-                    self._report(session, "unlinked", why, served=True)
+                self._report(session, "unlinked", why, served=True)
             case contract.Replaced():
-                self._report(session, "replaced", "Another session of this number took over")
+                self._report(session, "replaced")
             case contract.Banned(until=until, why=why):
                 self._report(session, "banned", why, banned_until=until)
             case contract.Outdated():
-                self._report(session, "outdated", "WhatsApp asks for a newer library")
+                self._report(session, "outdated")
 
     def _report(
         self,
@@ -301,34 +298,15 @@ class Sessions:
         while True:
             await asyncio.sleep(FLUSH_S)
             reports, self._reports = self._reports, []
-            codes, self._codes = self._codes, []
-            if codes:
-                await self._show(codes)
             if reports:
                 await self._flush(reports)
 
-    async def _show(self, codes: list[tuple[int, str, float]]) -> None:
-        try:
-            await self._database.run(_push_codes, codes)
-        except Exception:  # the page asks again
-            logger.exception("Pairing codes could not be shown")
-
     async def _flush(self, reports: list[Report]) -> None:
-        """Written until it works: a state nobody wrote down would hold a device's messages for ever."""
-        taken: set[int] = set()
-        while True:
-            try:
-                known, taken = await self._database.run(_write, self.host, reports)
-                break
-            except Exception:
-                logger.exception("Device states could not be written; again in a second")
-                await asyncio.sleep(1)
-        for device_id in taken:
-            self._unlink_taken(device_id)
+        known, _ = await write(self._database, self.host, reports)
         last = {report.device: report for report in reports}
         for device_id, report in last.items():
             session = self.sessions.get(device_id)
-            if session is None or session.device.epoch != report.epoch or device_id in taken:
+            if session is None or session.device.epoch != report.epoch:
                 continue  # dropped or assigned anew meanwhile: what is written speaks of the past
             if device_id not in known:
                 self.drop(device_id)
@@ -337,32 +315,3 @@ class Sessions:
                 self.sending.on_online([(device_id, report.epoch, device.workspace, device.weight)])
             else:
                 self.sending.on_offline([device_id])
-
-    def _unlink_taken(self, device_id: int) -> None:
-        session = self.sessions.get(device_id)
-        if session:
-            session.gateway.post([contract.Unlink(device_id)])
-            self._report(session, "unlinked", TAKEN, served=True)
-
-
-def _write(host: str, reports: list[Report]) -> tuple[set[int], set[int]]:
-    """Record the reports and tell the pages; returns (devices still ours, devices whose number is linked elsewhere)."""
-    taken: set[int] = set()
-    try:
-        known = record(host, reports)
-    except (IntegrityError, DataError):
-        known = set()
-        for device_id in {report.device for report in reports}:
-            try:
-                known |= record(host, [report for report in reports if report.device == device_id])
-            except IntegrityError:
-                taken.add(device_id)
-            except DataError:  # one gateway's strange words must not silence all others
-                logger.exception("The state of device %d could not be written", device_id)
-    push_devices(known)
-    return known, taken
-
-
-def _push_codes(codes: list[tuple[int, str, float]]) -> None:
-    for device_id, payload, expires_s in codes:
-        push_code(device_id, payload, expires_s)

@@ -73,7 +73,14 @@ class Engine:
         rng = Random(os.urandom(16))  # noqa: S311 - paces messages, keeps no secret
         limit = Limit(settings.MIN_CONCURRENT_WORKERS, settings.MAX_CONCURRENT_WORKERS)
         sender = Sender(self.lease, limit, pulse, rng)
-        sessions = Sessions(self.lease.host, sessions_dir, programs(), settings.GATEWAY_DEVICES, sender)
+        sessions = Sessions(
+            self.lease.host,
+            sessions_dir,
+            programs(),
+            settings.GATEWAY_DEVICES,
+            sender,
+            pairings_at_once=settings.PAIRINGS_AT_ONCE,
+        )
         host = Host(
             self.lease,
             self.times,
@@ -96,7 +103,7 @@ class Engine:
         for task in done.intersection(tasks):
             logger.error("A duty of the engine ended", exc_info=task.exception())
         wake.stop()
-        await sender.drain(SETTLE_WITHIN_S)
+        await asyncio.gather(sender.drain(SETTLE_WITHIN_S), sessions.end_pairings())
         for task in (*tasks, *ends):
             task.cancel()
         await sessions.stop()
