@@ -59,6 +59,7 @@ class Pairing:
     typed_code: str = ""
     gateway: Gateway | None = None
     copy: str = ""
+    ending: bool = False  # somebody has ended it
 
     @property
     def types_for(self) -> str:
@@ -125,7 +126,8 @@ class PairingDesk:
     def end(self, device_id: int, why: str) -> bool:
         """End the device's pairing for this reason (see `End`); false when there is none."""
         pairing = self.pairings.get(device_id)
-        if pairing is not None:
+        if pairing is not None and not pairing.ending:
+            pairing.ending = True
             pairing.mailbox.put_nowait(End(why))
         return pairing is not None
 

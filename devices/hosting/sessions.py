@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from devices.gateway import contract
 from devices.gateway.contract import Command, Event
-from devices.hosting import session_files
+from devices.hosting import session_files, vault
+from devices.hosting.copies import Copies
 from devices.hosting.gateways import Gateways, GatewaySlot
 from devices.hosting.leases import OwnedDevice
 from devices.hosting.pairings import PairingDesk
+from devices.hosting.sealing import Seal
 from devices.hosting.states import Report, write
 from devices.hosting.threads import DatabaseThread
+from devices.hosting.vault import Vault
 
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 0.1
 RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
+RAMP_S = 0.05
+COPIES_AT_ONCE = 4
+FAILED_PAUSE_S = 60.0
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
 
@@ -49,11 +55,13 @@ class Session:
     gateway: GatewaySlot
     state: str
     served: tuple[str, float] = ("", 0.0)  # the request done last, so that none is done twice
+    leaving: bool = False  # nothing is claimed for it any more: another host is to have it
+    fresh: bool = False  # opened with fresh keys, which the gateway has not confirmed yet
 
     @property
     def stays_open(self) -> bool:
-        """Whether the device belongs connected: it is linked, and no ban is waited for."""
-        return bool(self.device.phone) and self.state != "banned"
+        """Whether the device belongs connected: it is linked, no ban is waited for, and it is not on its way out."""
+        return bool(self.device.phone) and self.state != "banned" and not self.leaving
 
 
 class Sessions:
@@ -66,22 +74,27 @@ class Sessions:
         programs: Mapping[str, Sequence[str]],
         sizes: Mapping[str, int],
         sending: SendingSide,
+        *,
+        seal: Seal | None = None,
+        copy_every_s: float = vault.COPY_EVERY_S,
         pairings_at_once: int = 10,
     ) -> None:
         self.host = host
-        self.sessions_dir = sessions_dir
         self.sending = sending
+        self.vault = Vault(host, sessions_dir, seal, copy_every_s)
+        self.copies = Copies(self.vault)
         self.gateways = Gateways(programs, sizes, on_events=self._hear, on_started=self._reopen_all, on_lost=self._lost)
         self.sessions: dict[int, Session] = {}
         self._to_open: dict[int, None] = {}  # in order, each device once
         self._reports: list[Report] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._database = DatabaseThread("states")
         self.desk = PairingDesk(host, programs, pairings_at_once, self._database, self._linked)
 
     # ------------------------------------------------------------------ what the host asks
 
     async def run(self) -> None:
-        await asyncio.gather(self.gateways.run(), self._open_on_ramp(), self._flush_for_ever())
+        await asyncio.gather(self.gateways.run(), self._open_on_ramp(), self._flush_for_ever(), self._copy_for_ever())
 
     def keep(self, device: OwnedDevice) -> None:
         """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
@@ -120,7 +133,31 @@ class Sessions:
             self.desk.end(device_id, "")
             session.gateway.devices.discard(device_id)
             session.gateway.post([contract.Close(device_id)])
+            self.vault.forget([device_id])
             self.sending.on_offline([device_id])
+
+    async def hand_over(self, device_ids: Collection[int]) -> list[int]:
+        """Close devices for which nothing is claimed any more; returns those that left a clean copy, or have none.
+
+        Until they are dropped, or taken back, nothing opens them.
+        """
+        leaving = [session for device_id in device_ids if (session := self.sessions.get(device_id))]
+        for session in leaving:
+            session.leaving = True
+            self._to_open.pop(session.device.id, None)
+        self.sending.on_offline(device_ids)
+        unknown = [device_id for device_id in device_ids if device_id not in self.sessions]
+        closed = await asyncio.gather(*(self.copies.close(session.gateway, session.device) for session in leaving))
+        return unknown + [session.device.id for session, is_closed in zip(leaving, closed, strict=True) if is_closed]
+
+    def take_back(self, device_ids: Iterable[int]) -> None:
+        """Open again what was not handed over after all."""
+        for device_id in device_ids:
+            session = self.sessions.get(device_id)
+            if session and session.leaving:
+                session.leaving = False
+                if session.stays_open:
+                    self._to_open[device_id] = None
 
     def serve(self, device: OwnedDevice) -> None:
         """Do what a person asked of the device; what its gateway can't be told yet is done at the next look."""
@@ -133,7 +170,7 @@ class Sessions:
     def _do(self, session: Session, device: OwnedDevice) -> bool:
         request = device.request
         if request == "pair":
-            return self.desk.begin(device, self._path(device))
+            return self.desk.begin(device, self.vault.path(device))
         if request == "cancel":
             if not self.desk.end(device.id, "cancelled"):
                 self._report(session, "new", "cancelled", served=True)
@@ -188,13 +225,22 @@ class Sessions:
             **self.gateways.meters(),
         }
 
+    def interrupt_pairings(self, driver: str) -> None:
+        """The host is to link no more devices of this driver."""
+        for device_id, pairing in self.desk.pairings.items():
+            if pairing.device.driver == driver:
+                self.desk.end(device_id, "interrupted")
+
     async def end_pairings(self) -> None:
         """Before the end: nobody is linked any more."""
         await self.desk.close()
 
     async def stop(self) -> None:
         await self.end_pairings()
+        for task in self._tasks:
+            task.cancel()
         await self.gateways.stop()
+        self.vault.close()
         self._database.close()
 
     # ------------------------------------------------------------------ gateways
@@ -211,33 +257,82 @@ class Sessions:
             session.served = ("", 0.0)  # what was asked of the gateway died with it
             if session.stays_open:
                 self._report(session, "connecting", "gateway restarts")
+        self.copies.lost(slot)
 
     def _linked(self, device: OwnedDevice, copy: str) -> None:
+        if copy:
+            self._spawn(self.vault.keep(device, copy, clean=False))
         session = self.sessions.get(device.id)
         if session and session.device.epoch == device.epoch:
             session.device, session.state = device, "connecting"
             self._to_open[device.id] = None
 
-    def _path(self, device: OwnedDevice) -> Path:
-        return session_files.path_of(self.sessions_dir, device.driver, device.id)
-
     async def _open_on_ramp(self) -> None:
         """Opens sessions no faster than the driver's ramp, so that a restart is no storm of log-ins."""
-        period = 0.05
+        loop = asyncio.get_running_loop()
+        budget = dict.fromkeys(RAMP, 0.0)
+        before = loop.time()
         while True:
-            budget = {driver: rate * period for driver, rate in RAMP.items()}
-            for device_id in list(self._to_open):
-                session = self.sessions.get(device_id)
-                if session is None:
-                    del self._to_open[device_id]
-                    continue
-                device = session.device
-                if session.gateway.process is None or budget[device.driver] < 1:
-                    continue
+            now = loop.time()
+            for driver, rate in RAMP.items():
+                budget[driver] = min(budget[driver] + rate * (now - before), max(1.0, 2 * rate * RAMP_S))
+            before = now
+            if batch := self._next_to_open(budget):
+                await self._open(batch)
+            await asyncio.sleep(RAMP_S)
+
+    def _next_to_open(self, budget: dict[str, float]) -> list[Session]:
+        batch = []
+        for device_id in list(self._to_open):
+            session = self.sessions.get(device_id)
+            if session is None:
                 del self._to_open[device_id]
-                budget[device.driver] -= 1
-                session.gateway.post([contract.Open(device.id, device.epoch, str(self._path(device)), device.phone)])
-            await asyncio.sleep(period)
+                continue
+            driver = session.device.driver
+            if session.gateway.process is not None and budget[driver] >= 1:
+                del self._to_open[device_id]
+                budget[driver] -= 1
+                batch.append(session)
+        return batch
+
+    async def _open(self, batch: list[Session]) -> None:
+        devices = {session.device.id: session.device for session in batch}
+        try:
+            brought = await self.vault.bring(list(devices.values()))
+        except Exception:
+            logger.exception("Sessions could not be brought to this disk; again in a second")
+            await asyncio.sleep(1)
+            self._to_open |= dict.fromkeys(devices)
+            return
+        for session in batch:
+            device = devices[session.device.id]
+            if self.sessions.get(device.id) is not session or session.device.epoch != device.epoch or session.leaving:
+                continue
+            if device.id in brought.failed:
+                self._report(session, "offline", brought.failed[device.id])
+                self._open_later(device.id, FAILED_PAUSE_S)
+            elif device.id in brought.fresh:
+                session.fresh = brought.fresh[device.id]
+                path = str(self.vault.path(device))
+                session.gateway.post([contract.Open(device.id, device.epoch, path, device.phone, session.fresh)])
+
+    def _open_later(self, device_id: int, pause: float) -> None:
+        asyncio.get_running_loop().call_later(pause, self._to_open.update, {device_id: None})
+
+    # ------------------------------------------------------------------ copies
+
+    async def _copy_for_ever(self) -> None:
+        """Now and then a copy of every session, a few at a time: who has thousands of devices makes no storm of it."""
+        while True:
+            await asyncio.sleep(1)
+            due = [session for device_id in self.vault.due(COPIES_AT_ONCE) if (session := self.sessions.get(device_id))]
+            online = [session for session in due if session.state == "online"]
+            await asyncio.gather(*(self.copies.take(session.gateway, session.device) for session in online))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------------ what gateways say
 
@@ -253,22 +348,26 @@ class Sessions:
                 self.sending.on_incoming(event)
             elif isinstance(event, contract.Found):
                 self.sending.on_found(event)
+            elif isinstance(event, contract.SnapshotTaken):
+                self.copies.heard(event)
             else:
                 self._hear_state(slot, event)
 
     def _hear_state(self, slot: GatewaySlot, event: Event) -> None:
         device_id = getattr(event, "device", None)
         session = self.sessions.get(device_id) if device_id is not None else None
-        if session is None or session.gateway is not slot:  # the last words of a session that has moved on
-            return
+        if session is None or session.gateway is not slot or session.leaving:
+            return  # the last words of a session that has moved on
         match event:
             case contract.Online():
+                if session.fresh:
+                    session.fresh = False
+                    session_files.refreshed(self.vault.path(session.device))
                 self._report(session, "online")
             case contract.Offline(why=why):
                 self._report(session, "offline", why)
                 if why == IN_USE:  # the gateway does not try again by itself
-                    again = {session.device.id: None}
-                    asyncio.get_running_loop().call_later(IN_USE_PAUSE_S, self._to_open.update, again)
+                    self._open_later(session.device.id, IN_USE_PAUSE_S)
             case contract.Unlinked(why=why):
                 session.device = replace(session.device, phone="")
                 self._report(session, "unlinked", why, served=True)

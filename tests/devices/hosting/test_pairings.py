@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -59,8 +58,10 @@ def ear(*devices: Device) -> Iterator[Any]:
         f"{prefix}__group__{group_name(device.workspace_id, pairing_topic(device))}": device.pk for device in devices
     }
     pages: dict[int, list[str]] = {device.pk: [] for device in devices}
-    with Redis.from_url(settings.REDIS_URL) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+    with Redis.from_url(settings.REDIS_URL) as redis, redis.pubsub() as pubsub:
         pubsub.subscribe(*names)
+        for _ in names:
+            assert pubsub.get_message(timeout=2)["type"] == "subscribe"
 
         def heard(device: Device) -> list[str]:
             while (message := pubsub.get_message(timeout=0.05)) is not None:
@@ -68,7 +69,6 @@ def ear(*devices: Device) -> Iterator[Any]:
                 pages[names[message["channel"].decode()]].append(html)
             return pages[device.pk]
 
-        heard(devices[0])
         yield heard
 
 
@@ -89,7 +89,7 @@ async def test_a_linked_device_is_opened_in_a_regular_gateway_when_its_own_proce
         phone = world.control.scan(payload)["phone"]
         await host.until_state(device, "online")
         assert not pairing.gateway.alive
-        assert host.online == {device.pk}
+        await host.until(lambda: host.online == {device.pk}, "it is sent with")
         device.refresh_from_db()
         assert (device.phone, device.request) == (phone, "")
         vault = SessionVault.objects.get(device=device)
@@ -106,7 +106,6 @@ async def test_a_code_to_type_is_asked_for_the_expected_number_alone(world: Simu
             host.ask(device, "pair")
             code = await host.code(device)
             assert (len(code), code[4]) == (9, "-")
-            await asyncio.to_thread(lambda: heard(device))
             host.sessions.show_again(device.pk)
             world.control.scan(code, phone)
             await host.until_state(device, "online")
@@ -185,14 +184,14 @@ async def test_codes_that_nobody_scans_expire(lease: Lease) -> None:
 async def test_a_pairing_that_falls_silent_is_ended(
     world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SILENCE_S", 0.5)
+    monkeypatch.setattr(module, "SILENCE_S", 1.0)
     monkeypatch.setattr(module, "STOP_S", 0.5)
     device = unlinked(lease)
     async with hosted(world, lease) as host:
         host.ask(device, "pair")
-        await host.code(device)
         pairing = host.pairing(device)
         assert pairing is not None
+        await host.until(lambda: pairing.gateway is not None, "its process runs")
         assert pairing.gateway is not None
         os.kill(pairing.gateway.pid, signal.SIGSTOP)
         await until_ended(host, device, "no answer")
