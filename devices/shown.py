@@ -35,6 +35,15 @@ SHOWN_STATES = {
 # The gateways' words, as sentences.
 REASONS = {
     "expired": "No phone scanned the code in time.",
+    "queued": "Other numbers are being linked; its turn comes by itself.",
+    "no answer": "WhatsApp fell silent. If the phone asked for a passkey, this account can't be linked here.",
+    "refused": "WhatsApp refused to link this number.",
+    "outdated": "WhatsApp asks for a newer version of the library.",
+    "another number": "The phone that scanned has another number than the one expected.",
+    "taken": "This number is already linked to another device here. Unlink it there first.",
+    "cancelled": "Pairing was cancelled.",
+    "interrupted": "Pairing was interrupted. Start again.",
+    "gateway restarts": "Its gateway is being restarted.",
     "network is away": "WhatsApp can't be reached.",
     "session in use": "Another engine still holds its session.",
     "logged out": "Unlinked here.",

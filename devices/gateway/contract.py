@@ -62,9 +62,14 @@ class Open(Word):
 
 
 class Close(Word):
-    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise."""
+    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise.
+
+    With a number in `copy`, a request as Snapshot's, the session file is copied once the client has stopped. Then it
+    is always answered: by SnapshotTaken, when the file has been let go.
+    """
 
     device: int
+    copy: int = 0
 
 
 class Pair(Word):
@@ -276,7 +281,10 @@ class Numbers(Word):
 
 
 class SnapshotTaken(Word):
-    """`path` of the copy, readable by the owner alone; empty when there is no session to copy."""
+    """`path` of the copy, a `*.snapshot` beside the session file; empty when there is no session to copy.
+
+    It is readable by the owner alone, and the engine's from then on, to read and to delete.
+    """
 
     device: int
     request: int

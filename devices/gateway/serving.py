@@ -152,9 +152,12 @@ class GatewayServer(Generic[D]):
     def _close(self, command: contract.Close) -> None:
         device = self._devices.get(command.device)
         if device is not None:
-            self._forget(device, "session closed")
+            self._forget(device, "session closed", command.copy)
+        elif command.copy:
+            self.engine.send(contract.SnapshotTaken(command.device, command.copy, ""))
 
-    def _forget(self, device: D, why: str) -> None:
+    def _forget(self, device: D, why: str, copy: int = 0) -> None:
+        """With ``copy``, the request of a Close, a copy of the session file is left behind and told of."""
         raise NotImplementedError
 
     def _pair(self, command: contract.Pair) -> None:

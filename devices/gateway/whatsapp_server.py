@@ -305,9 +305,10 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         device.retries += 1
         return min(FIRST_RETRY_S * 2 ** min(device.retries - 1, 10), LAST_RETRY_S) * _jitter()
 
-    def _forget(self, device: WhatsAppDevice, why: str) -> None:
+    def _forget(self, device: WhatsAppDevice, why: str, copy: int = 0) -> None:
         self._interrupt(device, why)
-        self._leave(device, delete=device.state is State.PAIRING)
+        last_word = SnapshotTaken(device.id, copy, "") if copy else None
+        self._leave(device, delete=device.state is State.PAIRING, last_word=last_word)
 
     def _leave(self, device: WhatsAppDevice, *, delete: bool, last_word: Word | None = None) -> None:
         """Close the session for good, in the background: nobody may have its file before the client has ended."""
@@ -339,6 +340,8 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             await asyncio.wait([device.ending])
         if device.lock >= 0 and delete:
             session_store.delete(device.path)
+        elif device.lock >= 0 and isinstance(last_word, SnapshotTaken):
+            last_word = SnapshotTaken(device.id, last_word.request, await self._copy(device))
         self._unlock(device)
         if last_word is not None:
             self.engine.send(last_word)
@@ -677,13 +680,17 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         self._spawn(self._take_snapshot(command, self._devices.get(command.device)))
 
     async def _take_snapshot(self, command: contract.Snapshot, device: WhatsAppDevice | None) -> None:
-        path = ""
-        if device is not None and device.state is not State.PAIRING and await device.opened:
-            try:
-                path = await self._store.snapshot(device.path)
-            except StoreError as error:
-                log.error("a snapshot failed: %s", error)
+        linked = device is not None and device.state is not State.PAIRING and await device.opened
+        path = await self._copy(device) if device is not None and linked else ""
         self.engine.send(SnapshotTaken(command.device, command.request, path))
+
+    async def _copy(self, device: WhatsAppDevice) -> str:
+        """The path of a copy of the session file; empty when there is none to be had."""
+        try:
+            return await self._store.snapshot(device.path)
+        except StoreError as error:
+            log.error("a snapshot failed: %s", error)
+            return ""
 
     def _evidence(self, command: contract.Evidence) -> None:
         self._spawn(self._look_for_tags(command, self._devices.get(command.device)))
