@@ -255,6 +255,9 @@ class Receipt(Word):
     at: float
 
 
+Kind = Literal["text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"]
+
+
 class Incoming(Word):
     """A message from a person. `sender` is the phone where WhatsApp tells it, else the same as `chat`.
 
@@ -269,9 +272,7 @@ class Incoming(Word):
     text: str
     at: float
     quoted: str = ""
-    kind: Literal[
-        "text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"
-    ] = "text"
+    kind: Kind = "text"
 
 
 class Numbers(Word):

@@ -122,7 +122,7 @@ class Vault:
 # ---------------------------------------------------------------------------------------------------- statements
 
 FOUND_SQL = """
-SELECT device_id, clean, sealed FROM devices_sessionvault
+SELECT device_id, is_clean, sealed FROM devices_sessionvault
 WHERE (device_id = ANY(%(devices)s) AND host <> %(host)s) OR device_id = ANY(%(missing)s)
 """
 
@@ -135,9 +135,10 @@ WITH asked AS (
     WHERE d.epoch = asked.epoch AND d.owner_id = %(host)s
     ORDER BY d.id FOR SHARE OF d
 ), opened AS (
-    INSERT INTO devices_sessionvault AS v (workspace_id, device_id, host, clean)
+    INSERT INTO devices_sessionvault AS v (workspace_id, device_id, host, is_clean)
     SELECT workspace_id, id, %(host)s, false FROM ours
-    ON CONFLICT (device_id) DO UPDATE SET host = EXCLUDED.host, clean = false WHERE v.host <> EXCLUDED.host OR v.clean
+    ON CONFLICT (device_id) DO UPDATE SET host = EXCLUDED.host, is_clean = false
+    WHERE v.host <> EXCLUDED.host OR v.is_clean
 )
 SELECT ours.id, v.sealed IS NOT NULL FROM ours LEFT JOIN devices_sessionvault v ON v.device_id = ours.id
 """
@@ -148,10 +149,10 @@ WITH ours AS MATERIALIZED (
     WHERE id = %(device)s AND epoch = %(epoch)s AND owner_id = %(host)s AND phone IS NOT NULL
     FOR SHARE
 )
-INSERT INTO devices_sessionvault (workspace_id, device_id, host, sealed, sealed_at, clean)
+INSERT INTO devices_sessionvault (workspace_id, device_id, host, sealed, sealed_at, is_clean)
 SELECT workspace_id, id, %(host)s, %(sealed)s, now(), %(clean)s FROM ours
 ON CONFLICT (device_id) DO UPDATE
-SET host = EXCLUDED.host, sealed = EXCLUDED.sealed, sealed_at = EXCLUDED.sealed_at, clean = EXCLUDED.clean
+SET host = EXCLUDED.host, sealed = EXCLUDED.sealed, sealed_at = EXCLUDED.sealed_at, is_clean = EXCLUDED.is_clean
 """
 
 
@@ -217,8 +218,8 @@ def renew_all(seal: Seal) -> tuple[int, int]:
     """Seal every copy with the first key; returns how many were, and how many none of the keys opens."""
     renewed = failed = 0
     for pk in list(SessionVault.objects.filter(sealed__isnull=False).order_by("pk").values_list("pk", flat=True)):
-        kept = SessionVault.objects.filter(pk=pk, sealed__isnull=False).first()
-        if kept is None:
+        kept = SessionVault.objects.filter(pk=pk).first()
+        if kept is None or kept.sealed is None:
             continue
         try:
             sealed = seal.renew(bytes(kept.sealed))

@@ -370,5 +370,5 @@ class SimulatedWorld(World):
         self.control.outdate(False)
 
 
-def _limited(times: int | None) -> dict[str, int]:
+def _limited(times: int | None) -> dict[str, Any]:
     return {} if times is None else {"times": times}

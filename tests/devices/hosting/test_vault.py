@@ -85,7 +85,7 @@ def test_a_file_that_nobody_has_copied_yet_is_used_and_its_disk_noted(here: Disk
     brought = bring("here", here.folder, seal, [owned])
     assert (brought.fresh, brought.failed, brought.without_copy) == ({owned.id: False}, {}, {owned.id})
     assert path.read_bytes() == b"as it is"
-    assert (row(device).host, row(device).clean, row(device).sealed) == ("here", False, None)
+    assert (row(device).host, row(device).is_clean, row(device).sealed) == ("here", False, None)
 
 
 def test_the_disk_that_has_the_session_uses_its_own_file_also_after_a_crash(
@@ -107,7 +107,7 @@ def test_another_disk_gets_the_copy_and_fresh_keys_until_they_are_confirmed(
     path = there.path(owned)
     assert path.read_bytes() == SECRET
     assert path.stat().st_mode & 0o777 == 0o600
-    assert (row(device).host, row(device).clean) == ("there", False)
+    assert (row(device).host, row(device).is_clean) == ("there", False)
     # The gateway died before it opened the session: its keys are still those of the copy.
     assert bring("there", there.folder, seal, [owned]).fresh == {owned.id: True}
     session_files.refreshed(path)
@@ -120,7 +120,7 @@ def test_what_was_handed_over_is_opened_as_it_is_and_clean_no_longer(
     here.copy(here.own(device), seal, SECRET, clean=True)
     owned = there.own(device)
     assert bring("there", there.folder, seal, [owned]).fresh == {owned.id: False}
-    assert (row(device).host, row(device).clean) == ("there", False)
+    assert (row(device).host, row(device).is_clean) == ("there", False)
 
 
 def test_the_host_that_handed_over_may_open_it_again_and_the_copy_is_clean_no_longer(
@@ -216,7 +216,7 @@ def test_a_new_link_begins_without_the_copy_of_an_earlier_one(here: Disk, seal: 
     owned = here.own(device)
     here.copy(owned, seal, SECRET)
     record("here", [Report(owned.id, owned.epoch, "connecting", phone="+60111222333", served=True)])
-    assert (row(device).host, row(device).sealed, row(device).clean) == ("here", None, False)
+    assert (row(device).host, row(device).sealed, row(device).is_clean) == ("here", None, False)
 
 
 def test_many_devices_are_brought_by_two_statements(here: Disk, seal: Seal, django_assert_num_queries: Any) -> None:
@@ -232,7 +232,7 @@ def test_many_devices_are_brought_by_two_statements(here: Disk, seal: Seal, djan
 
 def test_the_tenant_role_has_no_right_on_the_vault(here: Disk, seal: Seal, device: Device) -> None:
     here.copy(here.own(device), seal, SECRET)
-    for question in ("SELECT 1 FROM {}", "DELETE FROM {}", "UPDATE {} SET clean = true"):
+    for question in ("SELECT 1 FROM {}", "DELETE FROM {}", "UPDATE {} SET is_clean = true"):
         with (
             pytest.raises(ProgrammingError, match="permission denied"),
             tenant_scope(device.workspace),
