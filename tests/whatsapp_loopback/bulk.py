@@ -1,4 +1,4 @@
-"""`python -m tests.whatsapp_loopback.bulk`: many linked numbers at once, for rehearsals.
+"""`python -m tests.whatsapp_loopback bulk`: many linked numbers at once, for rehearsals.
 
 Links numbers with the real library at a running server: a session file `whatsapp-<n>.session` each, and
 `numbers.json`, the list of their numbers in the same order. Prints that list's path.
@@ -67,17 +67,13 @@ def link_many(port: int, into: Path, count: int, first: int = 1, processes: int 
     return numbers
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.whatsapp_loopback.bulk", description=__doc__)
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.whatsapp_loopback bulk", description=__doc__)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--into", type=Path, required=True, metavar="DIR")
     parser.add_argument("--port", type=int, required=True, help="of the server that is running")
     parser.add_argument("--first", type=int, default=1, metavar="N", help="number of the first file")
     parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     link_many(options.port, options.into, options.count, options.first, options.processes)
     print(options.into / "numbers.json")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -23,7 +23,7 @@ class Hub:
     def __init__(self, journal: Journal, ledger: Ledger | None, decrypt: bool, reported_prekeys: int) -> None:
         self.journal, self.ledger = journal, ledger
         self.decrypt, self.reported_prekeys = decrypt, reported_prekeys
-        self.devices: dict[tuple[str, int], Device] = {}
+        self._devices: dict[str, dict[int, Device]] = {}  # by phone, then by number
         self.online: dict[tuple[str, int], Connection] = {}
         self.unpaired: list[Connection] = []
         self.media = MediaStore()
@@ -45,10 +45,19 @@ class Hub:
 
     def device(self, jid: Jid) -> Device | None:
         """The client's device with this JID. Number 0 is a phone, and all phones are ours."""
-        return self.devices.get((jid.phone, jid.device)) if jid.device else None
+        return self._devices.get(jid.phone, {}).get(jid.device) if jid.device else None
 
-    def linked(self, phone: str) -> list[Device]:
-        return [device for device in self.devices.values() if device.phone == phone and not device.removed]
+    def add(self, device: Device) -> None:
+        self._devices.setdefault(device.phone, {})[device.number] = device
+
+    def numbers(self, phone: str) -> list[int]:
+        """Given to this phone's devices, removed ones too: none is given again."""
+        return list(self._devices.get(phone, {}))
+
+    def linked(self, phone: str | None = None) -> list[Device]:
+        """The devices that are not removed, of one phone or of all."""
+        phones = list(self._devices.values()) if phone is None else [self._devices.get(phone, {})]
+        return [device for devices in phones for device in devices.values() if not device.removed]
 
     def connections(self, phone: str) -> list[Connection]:
         """Of the phones that match a shell pattern."""

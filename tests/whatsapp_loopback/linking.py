@@ -88,8 +88,7 @@ class Linking:
         prekeys: int | None = None,
     ) -> dict[str, str]:
         """The phone signs for the client, which then confirms or reports an error."""
-        taken = [number for number_of, number in self._hub.devices if number_of == phone]
-        taken += [
+        taken = self._hub.numbers(phone) + [
             other.registration.device.number
             for other in self._hub.unpaired
             if other.registration and other.registration.device and other.registration.device.phone == phone
@@ -113,7 +112,7 @@ class Linking:
         """The client accepted: it exists from now on, and is told to log in."""
         device = connection.registration.device if connection.registration else None
         assert device, "it answers what we asked"
-        self._hub.devices[device.key] = device
+        self._hub.add(device)
         self._hub.journal.note("linked", device=str(device.jid))
         connection.send(Node("stream:error", {"code": "515"}))
 

@@ -34,7 +34,6 @@ class Messages:
             "device": device.number,
             "recipient": to.phone,
             "type": node.attrs.get("type"),
-            "devices": [],
             "extra": [child.tag for child in node.children if child.tag not in ("participants", "enc")],
         }
         if again is None:
@@ -45,11 +44,13 @@ class Messages:
         else:
             record["retry"] = again.attrs.get("count")
             copies = [(to, again)]
+        record["devices"] = [str(jid) for jid, _ in copies]
         unread = []
-        for jid, sealed in copies:
-            record["devices"].append(str(jid))
-            if sealed is not None and not self._hand_over(device, node, jid, sealed, record, rule):
-                unread.append(jid)
+        if rule.ack_error is None:
+            handed = [(jid, sealed) for jid, sealed in copies if sealed is not None]
+            unread = [jid for jid, sealed in handed if not self._hand_over(device, node, jid, sealed, record)]
+        else:
+            record["refused"] = rule.ack_error  # by the server: it goes no further
         self._hub.journal.messages.append(record)
         if rule.drop:
             self._hub.refuse = rule.then_refuse or self._hub.refuse
@@ -57,9 +58,7 @@ class Messages:
         else:
             self._hub.later(self._answer(connection, device, to, node.attrs["id"], rule, unread))
 
-    def _hand_over(
-        self, device: Device, node: Node, jid: Jid, sealed: Node, record: dict[str, Any], rule: Rule
-    ) -> bool:
+    def _hand_over(self, device: Device, node: Node, jid: Jid, sealed: Node, record: dict[str, Any]) -> bool:
         """Whether this device of the recipient's, or of the sender's own, has read its copy, now or before.
 
         The library sends a message once more, as it was, when the connection was cut before the acknowledgement.
@@ -84,7 +83,7 @@ class Messages:
             del self._read[next(iter(self._read))]
         self._look_at_media(seen)
         own_copy = "own_copy_for" in seen
-        if not own_copy and rule.ack_error is None and self._hub.ledger:
+        if not own_copy and self._hub.ledger:
             secret, text = seen.get("secret", ""), seen.get("text", "")
             self._hub.ledger.witness(device.phone, device.number, secret, text, record["id"])
         if not own_copy or "kind" not in record:

@@ -11,7 +11,7 @@ from .linking import Linking
 from .media import HOST
 from .messages import Messages
 from .people import People
-from .wire import SERVER, Node, now
+from .wire import SERVER, Jid, Node, now
 
 PAIRING_DATA = 19  # field of ClientPayload, there when the client has no session
 
@@ -29,9 +29,10 @@ class Stanzas:
 
     def _log_in(self, connection: Connection, phone: str, number: int) -> None:
         hub = self._hub
-        device = hub.devices.get((phone, number))
+        device = hub.device(Jid(phone, device=number))
         if device is None:  # linked when another server ran: taken at its word, and asked for its keys again
-            device = hub.devices[phone, number] = Device(phone, number)
+            device = Device(phone, number)
+            hub.add(device)
         failure = hub.login_failures.get(phone) or hub.login_failures.get("*")
         if device.removed:
             failure = {"reason": 401, "location": "loopback"}

@@ -11,21 +11,20 @@ from typing import Any
 
 import pytest
 
-from tests.whatsapp_loopback.bulk import link_many
 from tests.whatsapp_loopback.clients import ROOT, Clients
 from tests.whatsapp_loopback.control import Control
 from tests.whatsapp_loopback.patch import Prepared
 
 pytestmark = pytest.mark.faults
 
+COMMAND = [sys.executable, "-m", "tests.whatsapp_loopback"]
+
 
 @pytest.fixture
 def command(prepared: Prepared, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """What its first line says."""
     options = ["--work", str(prepared.work), "--ledger", str(tmp_path / "ledger.log"), "--people-reply", "ya"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.whatsapp_loopback", *options], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*COMMAND, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     yield json.loads(process.stdout.readline())
     process.terminate()
@@ -34,8 +33,10 @@ def command(prepared: Prepared, tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 def test_its_first_line_is_all_that_a_client_needs(command: dict[str, Any], prepared: Prepared, tmp_path: Path) -> None:
     assert command["env"] == prepared.env(command["port"], {})
-    numbers = link_many(command["port"], tmp_path / "sessions", 3)
-    assert numbers == json.loads((tmp_path / "sessions" / "numbers.json").read_text())
+    bulk = [*COMMAND, "bulk", "--port", str(command["port"]), "--count", "3", "--into", str(tmp_path / "sessions")]
+    subprocess.run(bulk, cwd=ROOT, check=True)
+    numbers = json.loads((tmp_path / "sessions" / "numbers.json").read_text())
+    assert len(set(numbers)) == 3
     assert not list((tmp_path / "sessions").glob("*-wal"))
 
     clients = Clients({**prepared.env(), **command["env"]})
