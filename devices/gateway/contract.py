@@ -73,8 +73,8 @@ class Close(Word):
 
 
 class Pair(Word):
-    """Link a new session and write it to path `session`: Qr again and again (Code too when `phone` is given),
-    then Paired and Online, or PairFailed. Close cancels it."""
+    """Link a new session and write it to path `session`, in place of what was there: Qr again and again (Code too
+    when `phone` is given), then Paired and Online, or PairFailed. Close cancels it."""
 
     device: int
     epoch: int

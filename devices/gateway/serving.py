@@ -19,6 +19,7 @@ from devices.gateway.link import Link
 SEND_TIMEOUT_S = 75.0  # as whatsmeow waits for an acknowledgement
 DRAIN_S = 8.0
 QUEUE_LIMIT = 100
+TIMED_OUT = "timed out waiting for message send response"
 
 
 class State(Enum):
@@ -94,7 +95,7 @@ class GatewayServer(Generic[D]):
         self._loop.call_later(self._sweep_period, self._sweep)
 
     def _timed_out(self, device: D) -> None:
-        self._give_up(device, "timed out waiting for message send response")
+        self._give_up(device, TIMED_OUT)
         self._next(device)
 
     def _start_draining(self) -> None:

@@ -36,7 +36,7 @@ def prepare_surroundings() -> None:
     """What has to be so before the library is loaded."""
     os.umask(0o077)  # session files and all that SQLite puts beside them are the owner's alone
     handler = process.log_to_stderr("gateway", os.fdopen(os.dup(2), "w", buffering=1))
-    handler.addFilter(noise.MaskForeign({"gateway", "whatsapp"}))
+    handler.addFilter(noise.Mask({"gateway", "whatsapp"}))
     noise.capture()
     # Nothing here makes previews of links: what would fetch them is neither loaded nor able to
     sys.modules["linkpreview"] = types.ModuleType("linkpreview")

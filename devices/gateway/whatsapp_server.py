@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from devices.gateway import contract, send_errors, session_lock, session_store
+from devices.gateway import contract, noise, send_errors, session_lock, session_store
 from devices.gateway import whatsapp_client as library
 from devices.gateway.contract import (
     Found,
@@ -42,7 +42,7 @@ from devices.gateway.contract import (
 from devices.gateway.gate import Gate
 from devices.gateway.media import Unsendable, prepare
 from devices.gateway.reachable import Network
-from devices.gateway.serving import Device, GatewayServer, State
+from devices.gateway.serving import TIMED_OUT, Device, GatewayServer, State
 from devices.gateway.session_store import SessionStore, StoreError
 from devices.gateway.whatsapp_client import Client
 
@@ -435,7 +435,7 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         """The library's entry returned by itself, after it had connected."""
         if not device.client or not device.client.entered.is_set():
             if device.state is State.PAIRING:
-                self._pairing_failed(device, _why_not(word.error))
+                self._pairing_failed(device, AWAY if _why_not(word.error) == AWAY else "refused")
             return  # else whoever started the client sees it
         if device.state is State.PAIRING and not device.phone:
             self._pairing_failed(device, "refused")
@@ -527,12 +527,16 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             acknowledged = client.send(command.to, message)
         except library.SendFailed as error:
             verdict = send_errors.verdict(str(error))
+            if verdict.why == send_errors.STRANGE:
+                log.warning("a send ended in words that are not in our table: %s", noise.mask(str(error)))
             if verdict.kind == "refused":
                 return Refused(*begun, verdict.why, verdict.code)
             return (NotSent if verdict.kind == "not sent" else Unknown)(*begun, verdict.why)
         except Exception as problem:
             log.error("a send failed inside the library: %s", type(problem).__name__)
             return Unknown(*begun, "the library failed")
+        if not acknowledged.id:
+            return Unknown(*begun, "acknowledged without an id")
         return Sent(*begun, acknowledged.id, acknowledged.chat, time.time())
 
     def _give_up(self, device: WhatsAppDevice, why: str) -> None:
@@ -541,15 +545,15 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             return
         if flight.take():  # no thread will send it any more
             device.in_flight = None
-            self._not_sent(flight.command, "not connected")
+            self._not_sent(flight.command, "not connected" if why != TIMED_OUT else "it took too long to prepare")
         else:
             device.wire_at = flight.wire_at
             super()._give_up(device, why)
 
     def _timed_out(self, device: WhatsAppDevice) -> None:
-        """The library's call goes on, and would keep the next ones waiting: the device gets a new client."""
+        """A call of the library goes on, and would keep the next ones waiting: the device gets a new client."""
         log.warning("a message was not answered in time; its client is replaced")
-        self._give_up(device, "timed out waiting for message send response")
+        self._give_up(device, TIMED_OUT)
         device.renewing = device.state is State.ONLINE
         self._let_client_go(device)
         self._connect_anew(device)
@@ -718,7 +722,7 @@ def why_not_linked(status: str, code_left_s: float) -> str:
 
 def _why_not(error: str) -> str:
     """Why the library could not connect, in our words."""
-    return "refused" if "status code" in error else AWAY
+    return "WhatsApp refuses the connection" if "status code" in error else AWAY
 
 
 def _lock_of(path: Path) -> Path:
