@@ -170,9 +170,7 @@ class Notes:
     @staticmethod
     def _note_evidence(found: Sequence[contract.Found]) -> set[int]:
         for one in found:
-            ids = {bytes.fromhex(tag): id for tag, id in one.ids.items() if id}
-            if ids:
-                outbox.note_evidence(one.device, ids)
+            outbox.note_evidence(one.device, {bytes.fromhex(tag): id for tag, id in one.ids.items()})
         return set()
 
     async def _write(self, write: Callable[[Any], set[int]], told: Sequence[Any]) -> None:
