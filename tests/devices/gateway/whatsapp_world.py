@@ -31,7 +31,6 @@ class WhatsAppWorld(World):
 
     IMPATIENT_S = 1.0  # the first message to a person takes a while: keys are looked up
     CODES_EXPIRE = False
-    WRITES_TO_ABSENT = False
 
     def __init__(self) -> None:
         super().__init__()
