@@ -332,7 +332,7 @@ class SimulatedWorld(World):
         self.phones.scan(code, phone)
 
     def delay_acks(self, seconds: float, *, times: int | None = None, to: str = "") -> None:
-        self.control.rule({"to": to} if to else None, delay_s=seconds, **_limited(times))
+        self.control.rule({"to": to} if to else {}, delay_s=seconds, **_limited(times))
 
     def lose_acks(self, *, times: int | None = None) -> None:
         self.control.rule(lost_ack=True, **_limited(times))
@@ -369,5 +369,5 @@ class SimulatedWorld(World):
         self.control.outdate(False)
 
 
-def _limited(times: int | None) -> dict[str, int]:
+def _limited(times: int | None) -> dict[str, Any]:
     return {} if times is None else {"times": times}
