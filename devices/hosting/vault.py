@@ -217,8 +217,8 @@ def renew_all(seal: Seal) -> tuple[int, int]:
     """Seal every copy with the first key; returns how many were, and how many none of the keys opens."""
     renewed = failed = 0
     for pk in list(SessionVault.objects.filter(sealed__isnull=False).order_by("pk").values_list("pk", flat=True)):
-        kept = SessionVault.objects.filter(pk=pk, sealed__isnull=False).first()
-        if kept is None:
+        kept = SessionVault.objects.filter(pk=pk).first()
+        if kept is None or kept.sealed is None:
             continue
         try:
             sealed = seal.renew(bytes(kept.sealed))
