@@ -43,6 +43,8 @@ REASONS = {
     "taken": "This number is already linked to another device here. Unlink it there first.",
     "cancelled": "Pairing was cancelled.",
     "interrupted": "Pairing was interrupted. Start again.",
+    "its copy cannot be opened": "No key opens the copy of its session: give the engine the key it was sealed with.",
+    "its session ends the gateway": "Its session ends the program that opens it. Reconnect it to try again, or unlink.",
     "gateway restarts": "Its gateway is being restarted.",
     "network is away": "WhatsApp can't be reached.",
     "session in use": "Another engine still holds its session.",
