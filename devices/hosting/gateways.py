@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 RESTART_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 HEARTBEAT_S = 5.0
 SILENCE_S = 30.0  # a gateway that says no word for so long stands still
+STEADY_S = 10.0  # a process that lived so long is started again at once, any other ever more rarely
 EARLY_S = 60.0  # a death so soon after a session was opened may be that session's work
 DEATHS_TO_SPLIT = 2
 DEATHS_TO_HOLD = 3
@@ -103,7 +104,7 @@ class GatewaySide(Protocol):
 
 
 class Gateways:
-    """By driver: ``programs``, the argv of its gateway; ``sizes``, devices a process; ``limits``, where there are any."""
+    """By driver: ``programs``, the argv of its gateway; ``sizes``, devices a process; ``limits``, if it has any."""
 
     def __init__(
         self,
@@ -227,7 +228,7 @@ class Gateways:
         if slot.process is not process:
             return
         now = asyncio.get_running_loop().time()
-        lasted = slot.up and now > slot.up_at + EARLY_S
+        lasted = slot.up and now > slot.up_at + STEADY_S
         early = slot.up and now < slot.opened_at + EARLY_S
         suspects = slot.suspects if early and not process.was_killed else set()
         slot.process, slot.stats, slot.silent, slot.up, slot.retiring = None, None, 0, False, False
@@ -237,7 +238,8 @@ class Gateways:
         logger.error("A gateway ended; its %d devices are opened again", len(slot.devices))
         self.side.on_lost(slot)
         slot.deaths = slot.deaths + 1 if suspects else 0
-        pause = RESTART_PAUSE_S if lasted or self._judge(slot, suspects) else slot.pause
+        parted = self._judge(slot, suspects)
+        pause = RESTART_PAUSE_S if lasted or parted else slot.pause
         slot.pause = min(2 * pause, LONGEST_PAUSE_S)
         self._spawn(self._restart(slot, pause))
 

@@ -50,7 +50,7 @@ def refreshed(session: Path) -> None:
 
 
 def remove_copies(folder: Path) -> None:
-    """Those that an engine left behind when it died."""
+    """Those on their way: nobody may be making one now."""
     for pattern in PASSING:
         for copy in folder.glob(pattern):
             copy.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from devices.hosting.copies import Copies
 from devices.hosting.gateways import Gateways, GatewaySlot, Limits
 from devices.hosting.leases import OwnedDevice
 from devices.hosting.pairings import PairingDesk
+from devices.hosting.ramp import Ramp
 from devices.hosting.sealing import Seal
 from devices.hosting.states import FATAL, Report, write
 from devices.hosting.threads import DatabaseThread
@@ -27,10 +28,9 @@ from devices.hosting.vault import Vault
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 0.1
-RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
-RAMP_S = 0.05
 COPIES_AT_ONCE = 4
 FAILED_PAUSE_S = 60.0
+LOOK_S = 0.05
 PATIENCE_S = 120.0  # longer than a gateway may take to answer
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
@@ -59,6 +59,7 @@ class Session:
     gateway: GatewaySlot
     state: str
     served: tuple[str, float] = ("", 0.0)  # the request done last, so that none is done twice
+    opening: bool = False  # its file is being brought, and its gateway told next
     leaving: bool = False  # it is being closed, for another host or another gateway to have it
     fatal: bool = False  # it ends every gateway that it is opened in: a person has to reconnect it
     fresh: bool = False  # opened with fresh keys, which the gateway has not confirmed yet
@@ -91,7 +92,7 @@ class Sessions:
         self.copies = Copies(self.vault)
         self.gateways = Gateways(programs, sizes, limits or {}, self)
         self.sessions: dict[int, Session] = {}
-        self._to_open: dict[int, None] = {}  # in order, each device once
+        self.ramp = Ramp()
         self._reports: list[Report] = []
         self._handed_over: set[int] = set()  # by `hand_over`, and not taken back yet
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -101,7 +102,8 @@ class Sessions:
     # ------------------------------------------------------------------ what the host asks
 
     async def run(self) -> None:
-        await asyncio.gather(self.gateways.run(), self._open_on_ramp(), self._flush_for_ever(), self._copy_for_ever())
+        self.vault.tidy()
+        await asyncio.gather(self.gateways.run(), self._open_for_ever(), self._flush_for_ever(), self._copy_for_ever())
 
     def keep(self, device: OwnedDevice) -> None:
         """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
@@ -117,7 +119,7 @@ class Sessions:
             slot.devices.add(device.id)
             known = self.sessions[device.id] = Session(device, slot, device.state)
         if known.stays_open:
-            self._to_open[device.id] = None
+            self.ramp.add([device.id])
 
     def _weigh(self, session: Session, weight: int) -> None:
         """Staff may have given the workspace another weight meanwhile."""
@@ -131,7 +133,7 @@ class Sessions:
         """Connect a device whose ban is over."""
         self.keep(device)
         self.sessions[device.id].state = device.state
-        self._to_open[device.id] = None
+        self.ramp.add([device.id])
 
     def drop(self, device_id: int) -> None:
         """Close a device that is no longer this host's."""
@@ -153,7 +155,7 @@ class Sessions:
         for session in leaving:
             session.leaving = True
             self._handed_over.add(session.device.id)
-            self._to_open.pop(session.device.id, None)
+            self.ramp.discard(session.device.id)
         self.sending.on_offline(device_ids)
         unknown = [device_id for device_id in device_ids if device_id not in self.sessions]
         closed = await asyncio.gather(*(self.copies.close(session.gateway, session.device) for session in leaving))
@@ -167,7 +169,7 @@ class Sessions:
             if session:
                 session.leaving = False
                 if session.stays_open:
-                    self._to_open[device_id] = None
+                    self.ramp.add([device_id])
 
     def serve(self, device: OwnedDevice) -> None:
         """Do what a person asked of the device; what its gateway can't be told yet is done at the next look."""
@@ -190,12 +192,12 @@ class Sessions:
             self.gateways.isolate(device.id, session.gateway)
             self._report(session, "connecting", served=True)
             return True
-        if session.gateway.process is None or device.id in self._to_open:
+        if not session.gateway.up or session.opening or device.id in self.ramp:
             return False
         if request == "reconnect":
             session.gateway.post([contract.Close(device.id)])
             self._report(session, "connecting", served=True)
-            self._to_open[device.id] = None
+            self.ramp.add([device.id])
         elif request == "unlink":
             session.gateway.post([contract.Unlink(device.id)])
         return True
@@ -261,7 +263,7 @@ class Sessions:
     # ------------------------------------------------------------------ gateways
 
     def on_up(self, slot: GatewaySlot) -> None:
-        self._to_open |= {device_id: None for device_id in slot.devices if self.sessions[device_id].stays_open}
+        self.ramp.add(device_id for device_id in slot.devices if self.sessions[device_id].stays_open)
 
     def on_lost(self, slot: GatewaySlot) -> None:
         self.sending.on_lost(list(slot.devices), "gateway died")
@@ -282,7 +284,7 @@ class Sessions:
         logger.error("Device %d ends every gateway that it is opened in: it stays closed", device)
         session = self.sessions[device]
         session.fatal = True
-        self._to_open.pop(device, None)
+        self.ramp.discard(device)
         self._report(session, "offline", FATAL)
 
     def on_worn(self, slot: GatewaySlot) -> None:
@@ -296,7 +298,7 @@ class Sessions:
         while slot.retiring and slot.devices:
             for device_id in sorted(slot.devices, key=self.sending.is_idle, reverse=True):
                 await self._move_from(slot, device_id)
-            await asyncio.sleep(RAMP_S)
+            await asyncio.sleep(LOOK_S)
         if slot.retiring:
             await self.gateways.remove(slot)
 
@@ -321,7 +323,7 @@ class Sessions:
                 target.devices.add(device.id)
                 session.gateway = target
                 if session.stays_open:
-                    self._to_open[device.id] = None
+                    self.ramp.add([device.id])
         elif session.state == "online":
             self.sending.on_online([(device.id, device.epoch, device.workspace, device.weight)])
 
@@ -330,7 +332,7 @@ class Sessions:
         while not condition():
             if asyncio.get_running_loop().time() > deadline:
                 return False
-            await asyncio.sleep(RAMP_S)
+            await asyncio.sleep(LOOK_S)
         return True
 
     def _linked(self, device: OwnedDevice, copy: str) -> None:
@@ -339,59 +341,43 @@ class Sessions:
         session = self.sessions.get(device.id)
         if session and session.device.epoch == device.epoch:
             session.device, session.state = device, "connecting"
-            self._to_open[device.id] = None
+            self.ramp.add([device.id])
 
-    async def _open_on_ramp(self) -> None:
-        """Opens sessions no faster than the driver's ramp, so that a restart is no storm of log-ins."""
-        loop = asyncio.get_running_loop()
-        budget = dict.fromkeys(RAMP, 0.0)
-        before = loop.time()
+    async def _open_for_ever(self) -> None:
         while True:
-            now = loop.time()
-            for driver, rate in RAMP.items():
-                budget[driver] = min(budget[driver] + rate * (now - before), max(1.0, 2 * rate * RAMP_S))
-            before = now
-            if batch := self._next_to_open(budget):
+            device_ids = await self.ramp.next(self._driver_of)
+            if batch := [session for device_id in device_ids if (session := self.sessions.get(device_id))]:
                 await self._open(batch)
-            await asyncio.sleep(RAMP_S)
 
-    def _next_to_open(self, budget: dict[str, float]) -> list[Session]:
-        batch = []
-        for device_id in list(self._to_open):
-            session = self.sessions.get(device_id)
-            if session is None:
-                del self._to_open[device_id]
-                continue
-            driver = session.device.driver
-            if session.gateway.up and budget[driver] >= 1:
-                del self._to_open[device_id]
-                budget[driver] -= 1
-                batch.append(session)
-        return batch
+    def _driver_of(self, device_id: int) -> str | None:
+        session = self.sessions.get(device_id)
+        return session.device.driver if session and session.gateway.up else None
 
     async def _open(self, batch: list[Session]) -> None:
         devices = {session.device.id: session.device for session in batch}
+        for session in batch:
+            session.opening = True
         try:
             brought = await self.vault.bring(list(devices.values()))
         except Exception:
             logger.exception("Sessions could not be brought to this disk; again in a second")
             await asyncio.sleep(1)
-            self._to_open |= dict.fromkeys(devices)
+            self.ramp.add(devices)
             return
+        finally:
+            for session in batch:
+                session.opening = False
         for session in batch:
             device = devices[session.device.id]
             if self.sessions.get(device.id) is not session or session.device.epoch != device.epoch or session.leaving:
                 continue
             if device.id in brought.failed:
                 self._report(session, "offline", brought.failed[device.id])
-                self._open_later(device.id, FAILED_PAUSE_S)
+                self.ramp.add_later(device.id, FAILED_PAUSE_S)
             elif device.id in brought.fresh:
                 session.fresh = brought.fresh[device.id]
                 path = str(self.vault.path(device))
                 session.gateway.open(contract.Open(device.id, device.epoch, path, device.phone, session.fresh))
-
-    def _open_later(self, device_id: int, pause: float) -> None:
-        asyncio.get_running_loop().call_later(pause, self._to_open.update, {device_id: None})
 
     # ------------------------------------------------------------------ copies
 
@@ -441,7 +427,7 @@ class Sessions:
             case contract.Offline(why=why):
                 self._report(session, "offline", why)
                 if why == IN_USE:  # the gateway does not try again by itself
-                    self._open_later(session.device.id, IN_USE_PAUSE_S)
+                    self.ramp.add_later(session.device.id, IN_USE_PAUSE_S)
             case contract.Unlinked(why=why):
                 session.device = replace(session.device, phone="")
                 self._report(session, "unlinked", why, served=True)

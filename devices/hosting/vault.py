@@ -49,7 +49,10 @@ class Vault:
         self.every_s = every_s
         self._due: dict[int, float] = {}  # loop time of each open device's next copy
         self._database = DatabaseThread("vault")
-        session_files.remove_copies(folder)
+
+    def tidy(self) -> None:
+        """Delete the copies that an engine left behind when it died."""
+        session_files.remove_copies(self.folder)
 
     def path(self, device: OwnedDevice) -> Path:
         return session_files.path_of(self.folder, device.driver, device.id)

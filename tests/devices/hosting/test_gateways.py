@@ -26,6 +26,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "RESTART_PAUSE_S", 0.1)
+    monkeypatch.setattr(gateways, "STEADY_S", 0.0)
     monkeypatch.setattr(gateways, "HEARTBEAT_S", 0.2)
     monkeypatch.setattr(gateways, "SILENCE_S", 15.0)
 
