@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -23,14 +24,23 @@ logger = logging.getLogger(__name__)
 NOTE_S = 0.2
 SEARCH_S = 5.0
 RECEIPTS_KEPT = 50_000
+STRANGERS_KEPT = 100  # of one device
+STRANGERS_KEPT_S = 120.0  # after a doubt: its session file is searched meanwhile
+INCOMING_AT_ONCE = 500
 OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
 
 
 class Notes:
-    """Receipts and replies, on a thread of their own: many at once must not hold up the sending."""
+    """Receipts and replies, on a thread of their own: many at once must not hold up the sending.
 
-    def __init__(self, pulse: Pulse) -> None:
+    ``in_flight`` tells whether a device has a message under way.
+    """
+
+    def __init__(self, pulse: Pulse, in_flight: Callable[[int], bool]) -> None:
         self.pulse = pulse
+        self._in_flight = in_flight
+        self._strangers: dict[int, list[ReceiptRow]] = {}  # by device: ids that no settled message has
+        self._doubted_at: dict[int, float] = {}
         self._receipts: list[ReceiptRow] = []
         self._ripe: list[ReceiptRow] = []
         self._incoming: deque[contract.Incoming] = deque()
@@ -38,6 +48,7 @@ class Notes:
         self._noted = 0  # of the incoming messages there ever were
         self._doubtful: set[int] = set()  # devices whose session files may know what became of a message
         self._questions = 0
+        self._loop = asyncio.get_running_loop()
         self._database = DatabaseThread("notes")
 
     async def run(self, sessions: Sessions) -> None:
@@ -57,12 +68,39 @@ class Notes:
     def found(self, found: contract.Found) -> None:
         self._found.append(found)
 
-    def doubt(self, devices: Iterable[int]) -> None:
+    def search(self, devices: Iterable[int]) -> None:
         """Something may be uncertain on these devices: search their session files.
 
         A file is open while its device is online; of one that is not, `on_online` speaks again.
         """
         self._doubtful.update(devices)
+
+    def doubt(self, devices: Iterable[int]) -> None:
+        """A message of each of these devices has just become uncertain; its receipt may have come before."""
+        now = self._loop.time()
+        for device in devices:
+            self._doubtful.add(device)
+            self._doubted_at[device] = now
+            self._hear_strangers(device)
+
+    def _hear_strangers(self, device: int) -> None:
+        self._ripe += self._strangers.pop(device, [])
+
+    def _keep_strangers(self, receipts: Iterable[ReceiptRow]) -> None:
+        """A receipt may come long before the library gives up waiting for the acknowledgement, which was lost."""
+        for receipt in receipts:
+            if self._may_be_ours(receipt.device):
+                kept = self._strangers.setdefault(receipt.device, [])
+                kept.append(receipt)
+                del kept[:-STRANGERS_KEPT]
+
+    def _may_be_ours(self, device: int) -> bool:
+        doubted_at = self._doubted_at.get(device, float("-inf"))
+        return self._in_flight(device) or doubted_at > self._loop.time() - STRANGERS_KEPT_S
+
+    def _forget_strangers(self) -> None:
+        self._doubted_at = {device: at for device, at in self._doubted_at.items() if self._may_be_ours(device)}
+        self._strangers = {device: kept for device, kept in self._strangers.items() if self._may_be_ours(device)}
 
     def take_receipts(self) -> list[ReceiptRow]:
         receipts, self._receipts = self._receipts, []
@@ -90,21 +128,24 @@ class Notes:
         while True:
             await asyncio.sleep(NOTE_S)
             found, self._found = self._found, []
-            for one in found:
-                ids = {bytes.fromhex(tag): id for tag, id in one.ids.items() if id}
-                if ids:
-                    await self._write(self._note_evidence, (one.device, ids))
+            if found:
+                await self._write(self._note_evidence, found)
+                for one in found:
+                    self._hear_strangers(one.device)
             receipts, self._ripe = self._ripe, []
             if receipts:
-                await self._write(outbox.settle_receipts, receipts)
+                await self._write(self._settle_receipts, receipts)
             while self._incoming:
-                await self._write(note_incoming, [self._incoming[0]])
-                self._incoming.popleft()
-                self._noted += 1
+                batch = list(islice(self._incoming, INCOMING_AT_ONCE))
+                await self._write(note_incoming, batch)
+                for _ in batch:
+                    self._incoming.popleft()
+                self._noted += len(batch)
 
     async def _search_for_ever(self, sessions: Sessions) -> None:
         while True:
             await asyncio.sleep(SEARCH_S)
+            self._forget_strangers()
             devices, self._doubtful = {device for device in self._doubtful if sessions.is_online(device)}, set()
             if not devices:
                 continue
@@ -120,13 +161,21 @@ class Notes:
                 self._questions += 1
                 sessions.post(device, contract.Evidence(device, self._questions, tags))
 
+    def _settle_receipts(self, receipts: Sequence[ReceiptRow]) -> set[int]:
+        """In the database's thread."""
+        settled = outbox.settle_receipts(receipts)
+        self._loop.call_soon_threadsafe(self._keep_strangers, settled.strangers)
+        return settled.campaigns
+
     @staticmethod
-    def _note_evidence(found: tuple[int, dict[bytes, str]]) -> set[int]:
-        outbox.note_evidence(*found)
+    def _note_evidence(found: Sequence[contract.Found]) -> set[int]:
+        for one in found:
+            outbox.note_evidence(one.device, {bytes.fromhex(tag): id for tag, id in one.ids.items()})
         return set()
 
     async def _write(self, write: Callable[[Any], set[int]], told: Sequence[Any]) -> None:
-        """Written once PostgreSQL answers, since a reply may ask to stop; what it refuses is lost (P15)."""
+        """Written once PostgreSQL answers, since a reply may ask to stop. What it refuses is looked for by halves, so
+        that it takes no others with it, and is lost (P15)."""
         while True:
             try:
                 for campaign in await self._database.run(write, told):
@@ -135,9 +184,13 @@ class Notes:
             except OUTAGE:
                 logger.exception("Receipts or replies could not be written; again in a second")
                 await asyncio.sleep(1)
-            except Exception:
-                logger.exception("%d receipts or replies cannot be written", len(told))
-                return
+            except Exception as error:
+                if len(told) == 1:  # what PostgreSQL says of it may quote it
+                    logger.error("A word of device %d cannot be written: %s", told[0].device, type(error).__name__)
+                    return
+                break
+        await self._write(write, told[: len(told) // 2])
+        await self._write(write, told[len(told) // 2 :])
 
     def close(self) -> None:
         self._database.close()

@@ -1,32 +1,32 @@
-"""The sender: a heap of device workers, each asked when it is due; claims, sends and settles in batches.
+"""The sender: asks for the device workers that are due, hands messages to their gateways, and hears what came of it.
 
-One event loop runs it; claims and settlements have a database thread each. A device worker is a small object in a
-heap, not a task: ten thousand cost tens of megabytes (DESIGN 6).
+One event loop runs it; claims and settlements have a database thread each.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
+import math
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
 from django.conf import settings
 
 from campaigns import compose, outbox
+from campaigns.checking import Checking
 from campaigns.compose import TextError
 from campaigns.engine import outcome, pacing
 from campaigns.engine.concurrency import BEAT_S, SLOW_S, Limit
 from campaigns.engine.lifecycle import UNCERTAIN
 from campaigns.engine.outcome import Verdict
-from campaigns.engine.turns import Turns
 from campaigns.notes import OUTAGE, Notes
-from campaigns.outbox import LOCKED_PAUSE_S, Ask, Claimed, Held, Settlement
+from campaigns.outbox import Ask, Claimed, Held, Settlement
 from campaigns.pulse import Pulse
+from campaigns.schedule import AHEAD_S, DeviceWorker, Flight, Schedule
+from campaigns.settling import SETTLE_S, Settling
 from devices.fault_points import fault_point
 from devices.gateway import contract
 from devices.hosting.leases import Lease
@@ -38,51 +38,12 @@ logger = logging.getLogger(__name__)
 
 CLAIM_AT_ONCE = 500
 CLAIM_S = 0.04
-SETTLE_AT_ONCE = 1_000
-SETTLE_S = 0.04
+POST_S = 0.005  # messages that leave within the same 5 ms are handed over together
 REST_S = 0.25
 ANSWER_WITHIN_S = 100.0
+LOCKED_PAUSE_S, LOCKED_PAUSES = 0.02, 5  # doubled each time: a receipt's lock is short, a cancelled campaign's is not
 SPOILED_PAUSE_S = 30.0
 SAID_AGAIN_S = 60.0
-MOVED_KEPT = 100
-
-
-class DeviceWorker:
-    """What serves one device. ``due`` is when it is asked next (loop time), None while it rests.
-
-    ``ready``: it is due, and waits for its workspace's turn. ``slow``: its last answer came late, or not yet.
-    """
-
-    __slots__ = (
-        "asking", "device", "due", "epoch", "flight", "online", "ready", "rung", "slow", "unanswered", "weight",
-        "workspace",
-    )  # fmt: skip
-
-    def __init__(self, device: int, epoch: int, workspace: int, weight: int) -> None:
-        self.device = device
-        self.epoch = epoch
-        self.workspace = workspace
-        self.weight = weight
-        self.due: float | None = None
-        self.ready = False
-        self.asking = False
-        self.rung = False
-        self.online = True
-        self.slow = False
-        self.flight: Flight | None = None
-        self.unanswered: set[bytes] = set()  # tags of claims whose answer was lost: they may be committed
-
-
-@dataclass(slots=True)
-class Flight:
-    """A claimed message until its settlement is written down."""
-
-    claimed: Claimed
-    text: str
-    began: float
-    slow: bool  # it took one of the slots for slow devices
-    holds_slot: bool = True
-    answered: bool = False
 
 
 class Sender:
@@ -95,89 +56,19 @@ class Sender:
         self.lease = lease
         self.limit = limit
         self.pulse = pulse
-        self.notes = Notes(pulse)
+        self.checking = Checking(lease, lambda: [worker.device for worker in self.workers.values() if worker.online])
         self.rng = rng
-        self.workers: dict[int, DeviceWorker] = {}
+        self.schedule = Schedule()
+        self.workers = self.schedule.workers
+        self.notes = Notes(pulse, self._has_flight)
+        self.settling = Settling(self.notes, self._closed)
         self.in_flight = 0  # of them that hold a slot
         self.slow_in_flight = 0
         self._flying: dict[int, DeviceWorker] = {}  # unanswered, the oldest first
-        self._heap: list[tuple[float, int, DeviceWorker]] = []
-        self._pushed = 0
-        self._ready: Turns[DeviceWorker] = Turns()
-        self._ready_slow: Turns[DeviceWorker] = Turns()
-        self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._claimed_at = 0.0
-        self._settlements: list[Settlement] = []
-        self._postponed: list[Settlement] = []
         self._stopping = False
         self._said_at = float("-inf")
         self._claims = DatabaseThread("claim")
-        self._settles = DatabaseThread("settle")
-
-    # ------------------------------------------------------------------ who may send, and when
-
-    def rouse(self, device_ids: Iterable[int]) -> None:
-        """There may be something due for these devices; those of other hosts are ignored."""
-        now = self._loop.time()
-        for device_id in device_ids:
-            worker = self.workers.get(device_id)
-            if worker is not None:
-                worker.rung = worker.asking
-                self._schedule(worker, now)
-
-    def _schedule(self, worker: DeviceWorker, at: float) -> None:
-        """Ask the worker at loop time ``at``, or earlier if it was due earlier."""
-        if not worker.online or worker.ready or worker.asking or worker.flight:
-            return
-        if worker.due is not None and worker.due <= at:
-            return
-        worker.due = at
-        self._pushed += 1
-        heapq.heappush(self._heap, (at, self._pushed, worker))
-        if len(self._heap) > 2 * len(self.workers) + MOVED_KEPT:
-            self._forget_moved()
-        if self._heap[0][2] is worker:
-            self._woken.set()
-
-    def _forget_moved(self) -> None:
-        """Whoever is roused leaves an entry behind until its time comes: at a daily cap one for each ring all day."""
-        entries = (entry for entry in self._heap if entry[2].due == entry[0])
-        self._heap = list({worker: (at, order, worker) for at, order, worker in entries}.values())
-        heapq.heapify(self._heap)
-
-    def _ripen(self) -> None:
-        """Who is due by now waits for the turn of its workspace."""
-        now = self._loop.time()
-        while self._heap and self._heap[0][0] <= now:
-            at, _, worker = heapq.heappop(self._heap)
-            if worker.due == at and self.workers.get(worker.device) is worker:  # else: moved, or no longer ours
-                worker.due = None
-                worker.ready = True
-                turns = self._ready_slow if worker.slow else self._ready
-                turns.add(worker.workspace, worker.weight, worker)
-
-    def _take_turns(self) -> list[DeviceWorker]:
-        """As many as there are slots for; slow devices get their share of them at most.
-
-        One half of the slots is claimed while the other half is under way, and where more wait than there is room
-        for, not by one or two: a claim of many costs little more than one of few.
-        """
-        most = min(CLAIM_AT_ONCE, self.limit.value // 2 + 1)
-        room = min(most, self.limit.value - self.in_flight)
-        if room < most // 2 and room < len(self._ready):
-            return []
-        slow = self._ready_slow.take(min(room, self.limit.slow - self.slow_in_flight), self._is_wanted)
-        due = slow + self._ready.take(room - len(slow), self._is_wanted)
-        for worker in due:
-            worker.asking = True
-        return due
-
-    def _is_wanted(self, worker: DeviceWorker) -> bool:
-        worker.ready = False
-        return worker.online and self.workers.get(worker.device) is worker
-
-    # ------------------------------------------------------------------ claim and send
 
     def start(self, sessions: Sessions, watchdog: Watchdog) -> None:
         """Where messages go, and who says whether anything may be started."""
@@ -187,22 +78,29 @@ class Sender:
     async def run(self) -> None:
         duties = (
             self._claim_for_ever(),
-            self._settle_for_ever(),
+            self.settling.run(),
             self._sweep_for_ever(),
             self._adjust_for_ever(),
             self.notes.run(self.sessions),
+            self.checking.run(self.sessions),
         )
         await asyncio.gather(*duties)
 
+    def rouse(self, device_ids: Iterable[int]) -> None:
+        """There may be something due for these devices; those of other hosts are ignored."""
+        self.schedule.rouse(device_ids)
+
+    # ------------------------------------------------------------------ claim
+
     async def _claim_for_ever(self) -> None:
         while True:
-            self._ripen()
+            self.schedule.ripen()
             due = self._take_turns() if self._may_claim() else []
             if due:
-                self._claimed_at = self._loop.time()
+                began = self._loop.time()
                 await self._claim(due)
-                if not self._ready:  # what comes due meanwhile is claimed together
-                    await asyncio.sleep(max(0.0, self._claimed_at + CLAIM_S - self._loop.time()))
+                if not self.schedule.ready:  # what comes due meanwhile is claimed together
+                    await asyncio.sleep(max(0.0, began + CLAIM_S - self._loop.time()))
             else:
                 await self._rest()
 
@@ -210,21 +108,32 @@ class Sender:
         free = self.in_flight < self.limit.value and not self._stopping and self.watchdog.may_start()
         return free and not self.sessions.congested
 
+    def _take_turns(self) -> list[DeviceWorker]:
+        """As many as there are slots for; slow devices get their share of them at most.
+
+        One half of the slots is claimed while the other half is under way, and where more wait than there is room
+        for, not by one or two: a claim of many costs little more than one of few.
+        """
+        most = min(CLAIM_AT_ONCE, self.limit.value // 2 + 1)
+        room = min(most, self.limit.value - self.in_flight)
+        if room < most // 2 and room < self.schedule.ready:
+            return []
+        return self.schedule.take(room, self.limit.slow - self.slow_in_flight)
+
     async def _rest(self) -> None:
-        """Until the first worker is due, somebody rings, or a slot is free; never longer than a quarter second."""
-        self._woken.clear()
-        wait = REST_S
-        if self._heap:
-            wait = min(wait, max(0.001, self._heap[0][0] - self._loop.time()))
-        alarm = self._loop.call_later(wait, self._woken.set)
-        await self._woken.wait()
+        """Until somebody has to be asked, somebody rings, or a slot is free; never longer than a quarter second."""
+        woken = self.schedule.woken
+        woken.clear()
+        wait = min(REST_S, max(0.001, self.schedule.next_look() - self._loop.time()))
+        alarm = self._loop.call_later(wait, woken.set)
+        await woken.wait()
         alarm.cancel()
 
     async def _claim(self, due: list[DeviceWorker]) -> None:
         asks = [Ask(worker.device, worker.epoch, pacing.draw(self.rng), secrets.token_bytes(32)) for worker in due]
         fault_point("before_intent")
         try:
-            answers = await self._claims.run(outbox.claim, self.lease, asks)
+            answers = await self._claims.run(outbox.claim, self.lease, asks, AHEAD_S)
         except OUTAGE:
             logger.exception("Nothing could be claimed; again in a second")
             for worker, ask in zip(due, asks, strict=True):
@@ -244,15 +153,14 @@ class Sender:
     def _answered(self, due: list[DeviceWorker], answers: Sequence[Claimed | Held]) -> None:
         now = self._loop.time()
         by_device = {answer.device: answer for answer in answers}
-        sends = []
+        flights = []
         for worker in due:
             worker.asking = False
             answer = by_device.get(worker.device)
             if isinstance(answer, Claimed):
-                sends.append((worker, answer))
+                flights.append(self._begin(worker, answer, now))
                 continue
-            # Without an answer the row is locked for a moment, or no longer ours: then the host drops the worker soon.
-            wait = LOCKED_PAUSE_S if answer is None else answer.wait
+            wait = self._pause(worker) if answer is None or answer.locked else answer.wait
             if answer and answer.tag in worker.unanswered:
                 self._give_back(worker, answer)
                 wait = LOCKED_PAUSE_S
@@ -260,8 +168,16 @@ class Sender:
                 wait = 0.0
             worker.rung = False
             if wait is not None:
-                self._schedule(worker, now + wait)
-        self._send(sends)
+                self.schedule.put(worker, now + wait)
+        self.limit.started(self.in_flight)
+        self._post_in_time(flights, now)
+
+    @staticmethod
+    def _pause(worker: DeviceWorker) -> float:
+        """Somebody has locked the row, or it is no longer ours: then the host drops the worker soon."""
+        pause = LOCKED_PAUSE_S * 2**worker.passed_over
+        worker.passed_over = min(worker.passed_over + 1, LOCKED_PAUSES)
+        return pause
 
     def _give_back(self, worker: DeviceWorker, held: Held) -> None:
         """This attempt was committed but its answer never came, so it was never handed to a gateway."""
@@ -269,24 +185,44 @@ class Sender:
         assert held.tag is not None
         lost = "the claim's answer was lost"
         attempt = (worker.device, worker.epoch, held.message, held.tag)
-        self._settlements.append(Settlement(*attempt, "waiting", lost, None, 0.0, retry_in=0.0, refund=True))
+        self.settling.add(Settlement(*attempt, "waiting", lost, None, 0.0, retry_in=0.0, refund=True))
 
-    def _send(self, claimed: list[tuple[DeviceWorker, Claimed]]) -> None:
+    def _begin(self, worker: DeviceWorker, claimed: Claimed, now: float) -> DeviceWorker:
+        worker.flight = Flight(claimed, now + claimed.wait, worker.slow)
+        worker.rung = False
+        worker.passed_over = 0
+        self._flying[worker.device] = worker
+        self.in_flight += 1
+        self.slow_in_flight += worker.slow
+        self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
+        return worker
+
+    # ------------------------------------------------------------------ send
+
+    def _post_in_time(self, claimed: list[DeviceWorker], now: float) -> None:
+        """Each message leaves when its device's gap ends, and not before."""
+        batches: dict[int, list[DeviceWorker]] = {}
+        for worker in claimed:
+            assert worker.flight is not None
+            batches.setdefault(math.ceil((worker.flight.began - now) / POST_S), []).append(worker)
+        for place, batch in batches.items():
+            if place <= 0:
+                self._post(batch)
+            else:
+                self._loop.call_at(now + place * POST_S, self._post, batch)
+
+    def _post(self, workers: list[DeviceWorker]) -> None:
         sends = []
-        now = self._loop.time()
-        for worker, message in claimed:
-            worker.flight = Flight(message, "", now, worker.slow)
-            worker.rung = False
-            self._flying[worker.device] = worker
-            self.in_flight += 1
-            self.slow_in_flight += worker.slow
-            self.pulse.touch(message.campaign, message.device, message.workspace)
-            if self._compose(worker, worker.flight):
-                text = worker.flight.text
+        for worker in workers:
+            flight = worker.flight
+            if flight is not None and not flight.answered and self._compose(worker, flight):
+                message = flight.claimed
+                flight.posted = True
                 sends.append(
-                    contract.Send(message.device, message.epoch, message.message, message.tag, message.phone, text)
+                    contract.Send(
+                        message.device, message.epoch, message.message, message.tag, message.phone, flight.text
+                    )
                 )
-        self.limit.started(self.in_flight)
         for send in self.sessions.send_all(sends):
             self._answer(self.workers[send.device], outcome.not_sent("not connected", 0, self.rng))
         if sends:
@@ -316,7 +252,7 @@ class Sender:
             return
         if flight.answered:  # given up, which is not written down yet
             if isinstance(word, contract.Sent):
-                self._settlements.append(_settlement(flight, outcome.sent(), word))
+                self.settling.add(_settlement(flight, outcome.sent(), word))
             return
         tries = flight.claimed.tries
         match word:
@@ -326,14 +262,17 @@ class Sender:
             case contract.NotSent(why=why):
                 self._answer(worker, outcome.not_sent(why, tries, self.rng), word)
             case contract.Refused(why=why, code=code):
-                self._answer(worker, outcome.refused(why, code, tries, self.rng), word)
+                verdict = outcome.refused(
+                    why, code, tries, self.rng, holds=flight.claimed.holds, refusals=flight.claimed.refusals
+                )
+                self._answer(worker, verdict, word)
             case contract.Unknown(why=why):
                 self._answer(worker, outcome.unknown(why), word)
 
     def _late(self, word: contract.Outcome) -> None:
         """An acknowledgement after we had given up: it still settles a message that is uncertain."""
         if isinstance(word, contract.Sent):
-            self._settlements.append(
+            self.settling.add(
                 Settlement(
                     word.device, 0, word.message, word.tag, "sent", "", None, 0.0,
                     word.wire_at, word.id, word.chat, word.at,
@@ -353,67 +292,32 @@ class Sender:
         if word is not None and not worker.slow:
             self.limit.answered(took)
         claimed = flight.claimed
-        self._settlements.append(_settlement(flight, verdict, word))
+        self.settling.add(_settlement(flight, verdict, word))
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
+
+    def _has_flight(self, device: int) -> bool:
+        worker = self.workers.get(device)
+        return worker is not None and worker.flight is not None
 
     def _free_slot(self, flight: Flight) -> None:
         flight.holds_slot = False
         self.in_flight -= 1
         self.slow_in_flight -= flight.slow
-        if self._ready:
-            self._woken.set()
+        if self.schedule.ready:
+            self.schedule.woken.set()
 
-    async def _settle_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(SETTLE_S)
-            receipts = self.notes.take_receipts()
-            settlements = self._postponed + self._settlements
-            self._postponed, self._settlements = [], []
-            for start in range(0, len(settlements), SETTLE_AT_ONCE):
-                await self._settle(settlements[start : start + SETTLE_AT_ONCE])
-            # Only now: a receipt finds its message by the id that the settlement before it wrote down. Too early, the
-            # id would be a stranger's, and might pass for that of another message of the same person.
-            self.notes.ripen(receipts, {settlement.device for settlement in self._postponed})
-
-    async def _settle(self, batch: list[Settlement]) -> None:
-        """Written until it works: what WhatsApp told us must not be lost. Repeating is safe."""
-        fault_point("before_settle")
-        while True:
-            try:
-                settled = await self._settles.run(outbox.settle, batch)
-                break
-            except OUTAGE:
-                logger.exception("Results could not be written; again in half a second")
-                await asyncio.sleep(0.5)
-            except Exception:
-                await self._settle_apart(batch)
-                return
-        fault_point("after_settle")
-        self._postponed += settled.postponed
-        self.notes.doubt(settlement.device for settlement in batch if settlement.state == UNCERTAIN)
-        postponed = {settlement.tag for settlement in settled.postponed}
+    def _closed(self, settled: Sequence[Settlement], waits: dict[int, float]) -> None:
+        """Written down: these devices may send again, each after its gap."""
         now = self._loop.time()
-        for settlement in batch:
+        for settlement in settled:
             worker = self.workers.get(settlement.device)
             flight = worker.flight if worker else None
-            if worker and flight and flight.claimed.tag == settlement.tag and settlement.tag not in postponed:
+            if worker and flight and flight.claimed.tag == settlement.tag:
                 worker.flight = None
                 # Not closed means not ours any more; the row would not answer a claim either.
-                self._schedule(worker, now + settled.waits.get(settlement.device, 1.0))
-        self._woken.set()
-
-    async def _settle_apart(self, batch: list[Settlement]) -> None:
-        """One result that cannot be written must not hold up all the others: look for it, and write what is safe."""
-        if len(batch) > 1:
-            await self._settle(batch[: len(batch) // 2])
-            await self._settle(batch[len(batch) // 2 :])
-            return
-        plain = batch[0]._replace(reason="what was said of it cannot be stored", text=None, wire_id=None, chat=None)
-        if plain == batch[0]:
-            logger.exception("The result of message %d cannot be written; its device stops", plain.message)
-            return
-        logger.exception("The result of message %d is written without its words", plain.message)
-        await self._settle([plain])
+                self.schedule.put(worker, now + waits.get(settlement.device, 1.0))
+        self.notes.doubt(settlement.device for settlement in settled if settlement.state == UNCERTAIN)
+        self.schedule.woken.set()
 
     async def _sweep_for_ever(self) -> None:
         """A gateway answers within 75 s; what it never answers is unknown. Late answers hold no slot meanwhile."""
@@ -434,14 +338,14 @@ class Sender:
         while True:
             await asyncio.sleep(BEAT_S)
             held_back = self.limit.held_back_s
-            self.limit.adjust(self.in_flight, len(self._ready))
+            self.limit.adjust(self.in_flight, self.schedule.ready)
             if self.limit.held_back_s > held_back and self._loop.time() > self._said_at + SAID_AGAIN_S:
                 self._said_at = self._loop.time()
                 logger.warning(
                     "The limit of %d concurrent sends holds sending back: %d devices wait. "
                     "MAX_CONCURRENT_WORKERS may be raised.",
                     self.limit.value,
-                    len(self._ready),
+                    self.schedule.ready,
                 )
 
     def meters(self) -> dict[str, float]:
@@ -454,7 +358,7 @@ class Sender:
             "max_limit": self.limit.most,
             "highest_limit": self.limit.highest,
             "held_back_s": round(self.limit.held_back_s, 2),
-            "waiting": len(self._ready) + len(self._ready_slow),
+            "waiting": self.schedule.ready + self.schedule.ready_slow,
             "slow": sum(worker.slow for worker in self.workers.values()),
             "latency_ms": round(self.limit.latency_s * 1000, 1),
         }
@@ -470,6 +374,9 @@ class Sender:
     def on_found(self, found: contract.Found) -> None:
         self.notes.found(found)
 
+    def on_numbers(self, numbers: contract.Numbers) -> None:
+        self.checking.on_numbers(numbers)
+
     def on_online(self, devices: Iterable[tuple[int, int, int, int]]) -> None:
         """(device, epoch, workspace, its weight): written down as online, so look for their due work."""
         online = []
@@ -481,7 +388,7 @@ class Sender:
             worker.weight = weight
             worker.online = True
             online.append(device_id)
-        self.notes.doubt(online)
+        self.notes.search(online)
         if settings.ENGINE_POLLING != "off":  # else nothing is looked for that no job speaks of
             self.rouse(online)
 
@@ -498,10 +405,10 @@ class Sender:
         return worker is None or not (worker.flight or worker.asking)
 
     def on_lost(self, devices: Iterable[int], why: str) -> None:
-        """Their gateway died: nobody will answer for what was in flight."""
+        """Their gateway died: nobody will answer for what it had in flight."""
         for device_id in devices:
             worker = self.workers.get(device_id)
-            if worker and worker.flight:
+            if worker and worker.flight and worker.flight.posted:
                 self._answer(worker, outcome.gateway_died(worker.flight.claimed.deaths))
 
     # ------------------------------------------------------------------ the end
@@ -518,8 +425,9 @@ class Sender:
 
     def close(self) -> None:
         self._claims.close()
-        self._settles.close()
+        self.settling.close()
         self.notes.close()
+        self.checking.close()
 
 
 def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None) -> Settlement:
@@ -542,6 +450,7 @@ def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None)
         refund=verdict.refund,
         counts=verdict.counts,
         died=verdict.died,
+        hold=verdict.hold,
     )
 
 

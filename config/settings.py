@@ -177,6 +177,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.finish",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.planning.climb_warm_up",
+        "campaigns.jobs.moving.move_people",
         "campaigns.jobs.imports.run_import",
         "campaigns.jobs.doubts.settle",
     }
@@ -194,6 +195,8 @@ FAULT = env.text("FAULT", "")  # see devices/fault_points.py: for rehearsals wit
 FAILOVER_AFTER_S = env.number("FAILOVER_AFTER_S", 300, 1)
 # When a campaign's own policy decides what becomes of messages nobody knows about.
 UNCERTAIN_AFTER_S = env.number("UNCERTAIN_AFTER_S", 86_400, 1)
+# How many numbers a device asks WhatsApp about in a minute, when people want to know who is there.
+CHECK_NUMBERS_PER_MINUTE = env.number("CHECK_NUMBERS_PER_MINUTE", 60, 1, 10_000)
 ENGINE_POLLING = env.choice("ENGINE_POLLING", ("auto", "off"), "auto")  # auto: every 5 s while Redis is away
 GATEWAY_DEVICES = {
     "simulator": env.number("SIMULATOR_DEVICES", 5_000, 1),

@@ -11,19 +11,25 @@ from campaigns.models.campaign import (
 )
 from campaigns.models.contact import Contact, ContactStatus, ContactTag, Suppression, SuppressionSource, Tag
 from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportRow, ImportState
+from campaigns.models.contact_move import ContactMove
 from campaigns.models.content import Content
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
+from campaigns.models.number_check import GOOD_FOR, CheckRun, NumberCheck
+from campaigns.models.reply import Reply, ReplyKind
 from campaigns.models.stream import Lane, Stream
 
 __all__ = [
+    "GOOD_FOR",
     "Assignment",
     "Attempt",
     "Campaign",
     "CampaignDevice",
     "CampaignState",
     "CampaignTag",
+    "CheckRun",
     "Contact",
     "ContactImport",
+    "ContactMove",
     "ContactStatus",
     "ContactTag",
     "Content",
@@ -35,6 +41,9 @@ __all__ = [
     "Lane",
     "Message",
     "MessageState",
+    "NumberCheck",
+    "Reply",
+    "ReplyKind",
     "Stream",
     "Suppression",
     "SuppressionSource",

@@ -6,13 +6,12 @@ people by number, then devices, streams and messages by id; so do pause, cancel,
 two can wait for each other.
 """
 
-from campaigns.outbox.claim import LOCKED_PAUSE_S, Ask, Claimed, Held, claim, devices_with_due_work
+from campaigns.outbox.claim import Ask, Claimed, Held, claim, devices_with_due_work
 from campaigns.outbox.evidence import Doubt, ReceiptRow, doubts_of, note_evidence, settle_receipts
 from campaigns.outbox.settle import Settled, Settlement, settle
 from campaigns.outbox.takeover import abandon
 
 __all__ = [
-    "LOCKED_PAUSE_S",
     "Ask",
     "Claimed",
     "Doubt",

@@ -11,13 +11,16 @@ from django.db.backends.utils import CursorWrapper
 from campaigns.outbox.statement import rows_of
 
 RECEIPT_SQL = """
-WITH told AS MATERIALIZED (
-    SELECT w.message_id, max(CASE t.kind WHEN 'read' THEN 2 ELSE 1 END) AS rank,
-           min(t.at) FILTER (WHERE t.kind = 'read') AS read_at, min(t.at) AS delivered_at
+WITH heard AS MATERIALIZED (
+    SELECT t.*, w.message_id
     FROM unnest(%(devices)s::bigint[], %(wire_ids)s::text[], %(kinds)s::text[], %(ats)s::float8[])
         AS t(device_id, wire_id, kind, at)
-    JOIN campaigns_wireid w USING (device_id, wire_id)
-    GROUP BY w.message_id
+    LEFT JOIN campaigns_wireid w USING (device_id, wire_id)
+),
+told AS MATERIALIZED (
+    SELECT message_id, max(CASE kind WHEN 'read' THEN 2 ELSE 1 END) AS rank,
+           min(at) FILTER (WHERE kind = 'read') AS read_at, min(at) AS delivered_at
+    FROM heard WHERE message_id IS NOT NULL GROUP BY message_id
 ),
 stream AS MATERIALIZED (
     SELECT s.id FROM campaigns_stream s
@@ -67,7 +70,9 @@ counted AS (
     ) n
     WHERE s.id = n.stream_id
 )
-SELECT DISTINCT campaign_id FROM moved WHERE campaign_id IS NOT NULL
+SELECT DISTINCT campaign_id, NULL::bigint, NULL::text FROM moved WHERE campaign_id IS NOT NULL
+UNION ALL
+SELECT NULL, device_id, wire_id FROM heard WHERE message_id IS NULL
 """
 
 # An id we never recorded, in the chat of somebody whose message is uncertain, after that attempt began: it is that
@@ -119,12 +124,13 @@ RETURNING message_id, wire_id
 """
 
 DOUBTS_SQL = """
-UPDATE campaigns_uncertain u SET asked_at = now()
-FROM campaigns_message m
-WHERE u.device_id = ANY(%s) AND m.id = u.message_id AND m.wire_id IS NULL
+SELECT u.device_id, u.tag
+FROM campaigns_uncertain u JOIN campaigns_message m ON m.id = u.message_id
+WHERE u.device_id = ANY(%s) AND m.wire_id IS NULL
   AND (u.asked_at IS NULL OR u.asked_at < now() - interval '1 hour')
-RETURNING u.device_id, u.tag
 """
+
+SEARCHED_SQL = "UPDATE campaigns_uncertain SET asked_at = now() WHERE device_id = %(device)s AND tag = ANY(%(all)s)"
 
 
 class ReceiptRow(NamedTuple):
@@ -137,6 +143,13 @@ class ReceiptRow(NamedTuple):
     at: float
 
 
+class Receipted(NamedTuple):
+    """``campaigns``: the ids of those touched. ``strangers``: receipts for ids that belong to no known message."""
+
+    campaigns: set[int]
+    strangers: list[ReceiptRow]
+
+
 class Doubt(NamedTuple):
     """An attempt of which nobody knows whether it was sent; its tag may stand in the device's session file."""
 
@@ -144,8 +157,8 @@ class Doubt(NamedTuple):
     tag: bytes
 
 
-def settle_receipts(receipts: Sequence[ReceiptRow]) -> set[int]:
-    """Move messages forward by their receipts, never back; returns the ids of the campaigns touched."""
+def settle_receipts(receipts: Sequence[ReceiptRow]) -> Receipted:
+    """Move messages forward by their receipts, never back."""
     values: dict[str, Any] = {
         "devices": [receipt.device for receipt in receipts],
         "wire_ids": [receipt.wire_id for receipt in receipts],
@@ -157,7 +170,12 @@ def settle_receipts(receipts: Sequence[ReceiptRow]) -> set[int]:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(ADOPT_SQL, values)
             _name(cursor)
-    return {row[0] for row in rows_of(RECEIPT_SQL, values)}
+    rows = rows_of(RECEIPT_SQL, values)
+    unknown = {(device, wire_id) for campaign, device, wire_id in rows if campaign is None}
+    return Receipted(
+        campaigns={campaign for campaign, _, _ in rows if campaign is not None},
+        strangers=[receipt for receipt in receipts if (receipt.device, receipt.wire_id) in unknown],
+    )
 
 
 def doubts_of(devices: Sequence[int]) -> list[Doubt]:
@@ -167,13 +185,17 @@ def doubts_of(devices: Sequence[int]) -> list[Doubt]:
         return [Doubt(device, bytes(tag)) for device, tag in cursor.fetchall()]
 
 
-def note_evidence(device: int, ids: Mapping[bytes, str]) -> int:
-    """The session file knows these attempts' tags by WhatsApp's ids: a receipt for one settles its message.
+def note_evidence(device: int, ids: Mapping[bytes, str | None]) -> int:
+    """The session file was searched for these attempts' tags, and knows some by WhatsApp's ids: a receipt for one of
+    these settles its message.
 
     Returns how many messages got their id. A tag that is absent proves nothing.
     """
-    values: dict[str, Any] = {"device": device, "tags": list(ids), "wire_ids": list(ids.values())}
+    found = {tag: id for tag, id in ids.items() if id}
+    values = {"device": device, "all": list(ids), "tags": list(found), "wire_ids": list(found.values())}
     with transaction.atomic(), connection.cursor() as cursor:
+        # Only now: a question whose answer is lost with its gateway is asked again when the file is open again.
+        cursor.execute(SEARCHED_SQL, values)
         cursor.execute(FOUND_SQL, values)
         return _name(cursor)
 

@@ -15,9 +15,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from config.rehearsal.installation import Installation, NeverHappened, new_installation
+from config.rehearsal.loopback import Loopback
 from config.rehearsal.measure import Meter
 
 if TYPE_CHECKING:
+    from config.rehearsal.ledger import Entry
     from config.rehearsal.world import Size
 
 READY_WITHIN_S = 300.0
@@ -39,6 +41,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--max-delay", type=float, default=0.0, help="seconds")
     parser.add_argument("--ack-ms", type=float, default=20.0)
     parser.add_argument("--engines", type=int, default=1)
+    parser.add_argument("--driver", choices=("simulator", "whatsapp"), default="simulator")
+    parser.add_argument(
+        "--loopback-command", metavar="COMMAND", help="what starts the stand-in for WhatsApp's servers, see loopback.py"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kill-engine", type=int, default=0, metavar="TIMES", help="kill -9 an engine this often")
     parser.add_argument("--fault", action="append", default=[], choices=FAULTS, help="happens during the run; repeat")
@@ -49,13 +55,17 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         parser.error("there must be devices, messages and engines, and the longest delay is at least the shortest")
     if asked.workspaces > asked.devices:
         parser.error("every workspace needs a device")
+    if (asked.driver == "whatsapp") != bool(asked.loopback_command):
+        parser.error("the driver whatsapp is rehearsed with --loopback-command, and no other one is")
+    if asked.loopback_command and asked.engines > 1:
+        parser.error("the session files of real devices lie on one engine's disk: --engines 1")
     return asked
 
 
 def main(argv: list[str]) -> int:
     asked = arguments(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started, like Ctrl-C
-    with new_installation() as installation:
+    with new_installation(asked.driver) as installation:
         try:
             result = Rehearsal(asked, installation).run()
         except NeverHappened as problem:
@@ -74,18 +84,26 @@ class Rehearsal:
         self.meter = Meter(installation.roots)
         self.rng = random.Random(asked.seed)  # noqa: S311 - chooses whom to kill
         self.facts: list[dict[str, Any]] = []
+        self.loopback = Loopback(asked.loopback_command, installation) if asked.loopback_command else None
+        self.ready_s = 0.0  # from the start of all processes until every device is online
+        self.idle_mb: list[float] = []  # of each gateway, before anything is sent
 
     def run(self) -> dict[str, Any]:
         from config.rehearsal.looking import all_planned
         from config.rehearsal.world import build
 
         self.say("seeding")
-        campaigns = build(self.size())
+        phones = self.start_network()
+        campaigns = build(self.size(), self.asked.driver, phones)
+        self.hand_over_sessions(phones)
         self.start_processes()
+        started = time.time()
         self.say("planning")
         plan_paused(campaigns)
         self.wait_for("the plans", all_planned)
         self.wait_for("the devices", self.installation.everybody_online)
+        self.ready_s = round(time.time() - started, 1)
+        self.idle_mb = self.meter.now_mb("gateway")
         self.meter.begin()
         launched = time.time()
         launch(campaigns)
@@ -100,12 +118,42 @@ class Rehearsal:
         asked = self.asked
         return Size(asked.workspaces, asked.devices, asked.messages, asked.min_delay, asked.max_delay)
 
+    def start_network(self) -> list[str]:
+        """The simulated one; or the stand-in for WhatsApp's servers, and the numbers that are linked there."""
+        if self.loopback is None:
+            self.installation.start_network("--ack-ms", str(self.asked.ack_ms), "--seed", str(self.asked.seed))
+            return []
+        self.loopback.start()
+        self.say("linking")
+        return self.loopback.link(self.asked.devices, self.installation.disk(0))
+
+    def hand_over_sessions(self, phones: list[str]) -> None:
+        """Each device finds its session under its own name."""
+        from devices.models import Device
+
+        disk = self.installation.disk(0)
+        of_phone = dict(Device.objects.values_list("phone", "pk"))
+        for place, phone in enumerate(phones, start=1):
+            (disk / f"whatsapp-{place}.session").rename(disk / f"linked-{of_phone[phone]}")
+        for pk in of_phone.values() if phones else ():
+            (disk / f"linked-{pk}").rename(disk / f"whatsapp-{pk}.session")
+
     def start_processes(self) -> None:
-        self.installation.start_network("--ack-ms", str(self.asked.ack_ms), "--seed", str(self.asked.seed))
         self.installation.start_office()
+        environment = self.loopback.environment if self.loopback else {}
         for number in range(self.asked.engines):
-            self.installation.start_engine(number)
+            self.installation.start_engine(number, **environment)
         self.installation.on_tick = self.check_processes
+
+    def entries(self) -> list[Entry]:
+        from config.rehearsal.ledger import read_ledger
+        from config.rehearsal.loopback import read_decrypted
+        from devices.models import Device
+
+        if self.loopback is None:
+            return read_ledger(self.installation.ledger)
+        of_phone = {phone[1:]: pk for phone, pk in Device.objects.values_list("phone", "pk") if phone}
+        return read_decrypted(self.installation.ledger, of_phone)
 
     def check_processes(self) -> None:
         """Whatever ended by itself ends the rehearsal: only a fault may end a process."""
@@ -152,13 +200,13 @@ class Rehearsal:
         self.facts.append({"fault": name, **fault(self.installation, self.rng)})
 
     def result(self, launched: float, seconds: float) -> dict[str, Any]:
-        from config.rehearsal.ledger import compare, read_ledger
+        from config.rehearsal.ledger import compare
         from config.rehearsal.looking import all_ended, heartbeats_since, limits
         from monitoring.invariants import audit
 
         self.wait_for("the campaigns' ends", all_ended)
         audited = audit()
-        verdict, delays, pace_errors = compare(read_ledger(self.installation.ledger), launched)
+        verdict, delays, pace_errors = compare(self.entries(), launched)
         self.wait_for("the hosts' next heartbeats", heartbeats_since(time.time()))
         sent = sum(audited["counts"][state] for state in ("sent", "delivered", "read"))
         cpu = self.meter.cpu_by_kind()
@@ -172,6 +220,8 @@ class Rehearsal:
             "rss_mb": {kind: round(self.meter.peak_mb.get(kind, 0.0)) for kind in KINDS},
             "due_to_wire_ms": delays,
             "pace_error_ms": pace_errors,
+            "ready_s": self.ready_s,
+            "idle_gateways_mb": [round(megabytes) for megabytes in self.idle_mb],
             "limits": limits(),
             "ledger": verdict,
             "audit": audited,

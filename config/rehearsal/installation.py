@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,12 +33,16 @@ class NeverHappened(Exception):
 
 
 class Program:
-    """One process of the installation. ``wanted_end``: somebody here ends it, so that its end is no news."""
+    """One process of the installation. ``wanted_end``: somebody here ends it, so that its end is no news.
 
-    def __init__(self, kind: str, argv: list[str], environment: dict[str, str]) -> None:
+    ``speaks``: it says something on its standard output, which is no log.
+    """
+
+    def __init__(self, kind: str, argv: list[str], environment: dict[str, str], speaks: bool = False) -> None:
         self.kind = kind
         self.argv = argv
         self.environment = environment
+        self.speaks = speaks
         self.wanted_end = False
         self.ended_at: float | None = None
         self.process: subprocess.Popen[bytes]
@@ -49,6 +54,11 @@ class Program:
     @property
     def running(self) -> bool:
         return self.process.poll() is None
+
+    def first_line(self) -> str:
+        """What it says first, waited for; nothing when it ends without a word."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().decode(errors="replace")
 
 
 class Installation:
@@ -73,16 +83,19 @@ class Installation:
 
     # ------------------------------------------------------------------ starting
 
-    def start(self, kind: str, argv: list[str], **environment: str) -> Program:
-        program = Program(kind, argv, environment)
+    def start(
+        self, kind: str, argv: list[str], environment: Mapping[str, str] | None = None, *, speaks: bool = False
+    ) -> Program:
+        program = Program(kind, argv, dict(environment or {}), speaks)
         self._spawn(program)
         self.programs.append(program)
         return program
 
     def _spawn(self, program: Program) -> None:
         environment = {**os.environ, **program.environment}
+        said = subprocess.PIPE if program.speaks else self.logs
         program.process = subprocess.Popen(
-            tethered(program.argv), cwd=PROJECT, env=environment, stdout=self.logs, stderr=self.logs
+            tethered(program.argv), cwd=PROJECT, env=environment, stdout=said, stderr=self.logs
         )
         program.wanted_end, program.ended_at = False, None
         self.roots[program.pid] = program.kind
@@ -104,10 +117,14 @@ class Installation:
     def start_clock(self) -> Program:
         return self.start("clock", [*MANAGE, "run_clock"])
 
+    def disk(self, number: int) -> Path:
+        """The folder of an engine's session files."""
+        return self.folder / f"sessions{number}"
+
     def start_engine(self, number: int, **environment: str) -> Program:
         """Each engine number has a disk of its own, and so its own host id."""
-        sessions = str(self.folder / f"sessions{number}")
-        return self.start("engine", [*MANAGE, "run_engine"], SESSIONS_DIR=sessions, **environment)
+        environment["SESSIONS_DIR"] = str(self.disk(number))
+        return self.start("engine", [*MANAGE, "run_engine"], environment)
 
     def start_server(self, server: OwnServer) -> None:
         server.start()
@@ -227,7 +244,7 @@ class Installation:
 
 
 @contextmanager
-def new_installation() -> Iterator[Installation]:
+def new_installation(driver: str = "simulator") -> Iterator[Installation]:
     """Servers, the environment for all processes and a migrated database; nothing of it is left behind.
 
     Django is set up in here, because its settings need the servers.
@@ -244,7 +261,8 @@ def new_installation() -> Iterator[Installation]:
             SIMULATOR_SOCKET=str(folder / "network"),
             SIMULATOR_CONTROL=str(folder / "phones"),
             STATIC_MANIFEST="0",
-            DRIVERS="simulator",
+            DRIVERS=driver,
+            VAULT_KEYS=urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             DJANGO_SETTINGS_MODULE="config.settings",
         )
         import django

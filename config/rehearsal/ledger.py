@@ -1,4 +1,4 @@
-"""Compares the database with the simulated network's ledger, the independent witness of what was really sent."""
+"""Compares the database with the network's ledger, the independent witness of what was really sent."""
 
 from __future__ import annotations
 

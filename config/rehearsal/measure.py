@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 TICK = os.sysconf("SC_CLK_TCK")
-FREE = ("simulator",)  # the simulated network is the world outside: its CPU is nobody's cost
+FREE = ("simulator", "loopback")  # the network is the world outside: its CPU is nobody's cost
 
 
 def children_of(pids: Iterable[int]) -> dict[int, list[int]]:
@@ -85,6 +85,10 @@ class Meter:
         self._begun = {pid: cpu_s(pid) for pid in self.processes()}
         self._spent.clear()
 
+    def now_mb(self, kind: str) -> list[float]:
+        """What each process of this kind takes at the moment."""
+        return [pss_mb(pid) for pid, of in self.processes().items() if of == kind]
+
     def sample(self, *, memory: bool = True) -> None:
         """Note every process's CPU so far, and the memory peaks."""
         memory_now: dict[str, float] = {}
@@ -96,7 +100,7 @@ class Meter:
             self.peak_mb[kind] = max(self.peak_mb.get(kind, 0.0), megabytes)
 
     def cpu_by_kind(self) -> dict[str, float]:
-        """CPU seconds since `begin`, but for the simulated network."""
+        """CPU seconds since `begin`, but for the network."""
         spent: dict[str, float] = {}
         for kind, seconds in self._spent.values():
             if kind not in FREE:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from django.db import connection
 from django.utils import timezone
 
 from accounts.models import Membership, Role, User, Workspace
 from campaigns.models import Campaign, CampaignDevice, Content
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Driver
 
 TEXT = "Hello {{ name }}, your order is ready. Reply STOP to hear no more."
 
@@ -25,14 +27,19 @@ class Size:
     max_delay: float
 
 
-def build(size: Size) -> list[Campaign]:
-    """Workspaces with linked devices and people, and one draft for each that goes to everybody on all its devices."""
+def build(size: Size, driver: str = Driver.SIMULATOR, phones: Sequence[str] = ()) -> list[Campaign]:
+    """Workspaces with linked devices and people, and one draft for each that goes to everybody on all its devices.
+
+    ``phones``: the devices' numbers, where they are given from outside.
+    """
     campaigns = []
+    numbers = iter(phones)
     for number, (devices, people) in enumerate(
         zip(even_shares(size.devices, size.workspaces), even_shares(size.messages, size.workspaces), strict=True)
     ):
         workspace = make_workspace(number, devices)
-        campaigns.append(make_campaign(workspace, make_devices(workspace, number, devices, size)))
+        given = list(islice(numbers, devices)) if phones else made_up_phones(number, devices)
+        campaigns.append(make_campaign(workspace, make_devices(workspace, given, size, driver)))
         make_people(workspace, number, people)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
@@ -58,19 +65,24 @@ def make_workspace(number: int, devices: int) -> Workspace:
     return workspace
 
 
-def make_devices(workspace: Workspace, number: int, count: int, size: Size) -> list[Device]:
+def made_up_phones(number: int, count: int) -> list[str]:
+    return [f"+6018{number:04d}{place:04d}" for place in range(count)]
+
+
+def make_devices(workspace: Workspace, phones: Sequence[str], size: Size, driver: str) -> list[Device]:
     return Device.objects.bulk_create(
         Device(
             workspace=workspace,
             name=f"Device {place + 1}",
-            phone=f"+6018{number:04d}{place:04d}",
+            driver=driver,
+            phone=phone,
             state=DeviceState.OFFLINE,
             state_at=timezone.now(),
             next_send_at=timezone.now(),
             min_delay=size.min_delay,
             max_delay=size.max_delay,
         )
-        for place in range(count)
+        for place, phone in enumerate(phones)
     )
 
 

@@ -41,11 +41,11 @@ WITH told AS (
     INSERT INTO devices_deviceevent (workspace_id, device_id, at, kind, detail)
     SELECT workspace_id, id, now(), state, reason FROM moved
 ), linked AS (  -- a new session: this disk has it, and no copy of an earlier one is of use
-    INSERT INTO devices_sessionvault (workspace_id, device_id, host, clean)
+    INSERT INTO devices_sessionvault (workspace_id, device_id, host, is_clean)
     SELECT moved.workspace_id, moved.id, %(host)s, false FROM moved JOIN told USING (id)
     WHERE told.phone IS NOT NULL AND moved.state <> 'unlinked'
     ON CONFLICT (device_id) DO UPDATE
-    SET host = EXCLUDED.host, clean = false, sealed = NULL, sealed_at = NULL
+    SET host = EXCLUDED.host, is_clean = false, sealed = NULL, sealed_at = NULL
 ), forgotten AS (  -- a session that was logged out is not kept
     DELETE FROM devices_sessionvault v USING moved WHERE v.device_id = moved.id AND moved.state = 'unlinked'
 )

@@ -97,6 +97,9 @@ class Vault:
             if copy and path is None:
                 return False
             return await self._database.run(keep, self.host, self.seal, device, path or self.path(device), clean)
+        except session_files.InUse:
+            logger.error("A session that should be closed is in use: there is no copy of it")
+            return False
         except Exception:
             logger.exception("A copy of a session could not be stored")
             return False
@@ -125,7 +128,7 @@ class Vault:
 # ---------------------------------------------------------------------------------------------------- statements
 
 FOUND_SQL = """
-SELECT device_id, clean, sealed FROM devices_sessionvault
+SELECT device_id, is_clean, sealed FROM devices_sessionvault
 WHERE (device_id = ANY(%(devices)s) AND host <> %(host)s) OR device_id = ANY(%(missing)s)
 """
 
@@ -138,9 +141,10 @@ WITH asked AS (
     WHERE d.epoch = asked.epoch AND d.owner_id = %(host)s
     ORDER BY d.id FOR SHARE OF d
 ), opened AS (
-    INSERT INTO devices_sessionvault AS v (workspace_id, device_id, host, clean)
+    INSERT INTO devices_sessionvault AS v (workspace_id, device_id, host, is_clean)
     SELECT workspace_id, id, %(host)s, false FROM ours
-    ON CONFLICT (device_id) DO UPDATE SET host = EXCLUDED.host, clean = false WHERE v.host <> EXCLUDED.host OR v.clean
+    ON CONFLICT (device_id) DO UPDATE SET host = EXCLUDED.host, is_clean = false
+    WHERE v.host <> EXCLUDED.host OR v.is_clean
 )
 SELECT ours.id, v.sealed IS NOT NULL FROM ours LEFT JOIN devices_sessionvault v ON v.device_id = ours.id
 """
@@ -151,10 +155,10 @@ WITH ours AS MATERIALIZED (
     WHERE id = %(device)s AND epoch = %(epoch)s AND owner_id = %(host)s AND phone IS NOT NULL
     FOR SHARE
 )
-INSERT INTO devices_sessionvault (workspace_id, device_id, host, sealed, sealed_at, clean)
+INSERT INTO devices_sessionvault (workspace_id, device_id, host, sealed, sealed_at, is_clean)
 SELECT workspace_id, id, %(host)s, %(sealed)s, now(), %(clean)s FROM ours
 ON CONFLICT (device_id) DO UPDATE
-SET host = EXCLUDED.host, sealed = EXCLUDED.sealed, sealed_at = EXCLUDED.sealed_at, clean = EXCLUDED.clean
+SET host = EXCLUDED.host, sealed = EXCLUDED.sealed, sealed_at = EXCLUDED.sealed_at, is_clean = EXCLUDED.is_clean
 """
 
 

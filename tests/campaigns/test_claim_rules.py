@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import Workspace
 from campaigns import outbox
 from campaigns.models import Campaign, Content, Lane, Message, Stream, Suppression
-from campaigns.outbox import Held, Settlement
+from campaigns.outbox import Claimed, Held, Settlement
 from devices.hosting.leases import Lease
 from devices.models import Device
 from tests.campaigns.outbox_cases import (
@@ -185,3 +185,17 @@ def test_a_message_in_flight_at_three_gateway_deaths_counts_them(workspace: Work
     message = Message.objects.get(campaign=campaign)
     assert (message.state, message.deaths) == ("uncertain", 1)
     assert_counters_are_true(Campaign.objects.get(pk=campaign.pk))
+
+
+def test_p10_a_message_claimed_ahead_of_its_gaps_end_leaves_at_its_end(workspace: Workspace, lease: Lease) -> None:
+    ends = timezone.now() + timedelta(seconds=30)
+    device = owned_device(workspace, lease, min_delay=10, max_delay=10, last_sent_at=timezone.now(), next_send_at=ends)
+    running_campaign(workspace, [device], 2)
+    [held] = outbox.claim(lease, ask(device), ahead=20)
+    assert isinstance(held, Held)
+    assert (held.reason, held.wait) == ("pace", pytest.approx((ends - timezone.now()).total_seconds(), abs=1))
+    [claimed] = outbox.claim(lease, ask(device), ahead=40)
+    assert isinstance(claimed, Claimed)
+    assert claimed.wait == pytest.approx((ends - timezone.now()).total_seconds(), abs=1)
+    device.refresh_from_db()
+    assert device.next_send_at == ends + timedelta(seconds=10), "the next gap begins where this one ends"

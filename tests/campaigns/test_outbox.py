@@ -235,7 +235,7 @@ def test_a_device_whose_due_stream_is_locked_is_asked_again_shortly_and_not_at_o
     device = owned_device(workspace, lease)
     campaign = running_campaign(workspace, [device], 1)
     with locked("campaigns_stream", Stream.objects.get(campaign=campaign).pk):
-        assert outbox.claim(lease, ask(device)) == [Held(device.pk, "idle", outbox.LOCKED_PAUSE_S)]
+        assert outbox.claim(lease, ask(device)) == [Held(device.pk, "idle", 0.0, locked=True)]
     claim_one(lease, device)
 
 

@@ -19,7 +19,8 @@ from campaigns.engine.concurrency import Limit
 from campaigns.models import Message, Stream, Uncertain
 from campaigns.outbox import Claimed, Held, Settlement
 from campaigns.pulse import Pulse
-from campaigns.sender import DeviceWorker, Flight, Sender
+from campaigns.schedule import DeviceWorker, Flight
+from campaigns.sender import Sender
 from devices.gateway import contract
 from devices.hosting import leases
 from devices.hosting.leases import Lease, LeaseTimes
@@ -62,7 +63,7 @@ async def sender_of(lease: Lease) -> AsyncIterator[Sender]:
 
 @asynccontextmanager
 async def writing(sender: Sender) -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(duty) for duty in (sender._settle_for_ever(), sender.notes._note_for_ever())]
+    tasks = [asyncio.ensure_future(duty) for duty in (sender.settling.run(), sender.notes._note_for_ever())]
     try:
         yield
     finally:
@@ -80,7 +81,7 @@ async def until(condition: Callable[[], bool]) -> None:
 def in_flight(sender: Sender, device: Device, claimed: Claimed) -> DeviceWorker:
     worker = DeviceWorker(device.pk, device.epoch, device.workspace_id, 1)
     sender.workers[device.pk] = worker
-    worker.flight = Flight(claimed, "Hello", asyncio.get_running_loop().time(), False)
+    worker.flight = Flight(claimed, asyncio.get_running_loop().time(), False, text="Hello", posted=True)
     sender.in_flight += 1
     return worker
 
@@ -102,12 +103,12 @@ async def test_ringing_again_and_again_for_a_device_that_waits_for_tomorrow_pile
         sender.workers[device.pk] = worker
         for _ in range(5_000):
             sender.rouse([device.pk])
-            sender._ripen()
+            sender.schedule.ripen()
             assert sender._take_turns() == [worker]
             sender._answered([worker], [Held(device.pk, "daily_cap", 40_000.0)])
-        assert len(sender._heap) < 200
+        assert len(sender.schedule) < 200
         sender.rouse([device.pk])
-        sender._ripen()
+        sender.schedule.ripen()
         assert sender._take_turns() == [worker]
 
 
@@ -175,3 +176,41 @@ async def test_a_session_file_is_searched_when_it_is_open_again(
             await room.until(found.exists, "its id is found")
     finally:
         world.close()
+
+
+@pytest.mark.parametrize("knows_chat", [True, False], ids=["chat known", "id from the session file"])
+async def test_a_receipt_that_came_before_its_message_was_given_up_settles_it(
+    own_lease: Lease, device: Device, knows_chat: bool
+) -> None:
+    """The acknowledgement was lost: the library waits for it long after the person has the message."""
+    running_campaign(device.workspace, [device], 1)
+    claimed = claim_one(own_lease, device)
+    async with sender_of(own_lease) as sender:
+        in_flight(sender, device, claimed)
+        chat = f"{claimed.phone[1:]}@s.whatsapp.net" if knows_chat else "777@lid"
+        sender.on_receipt(contract.Receipt(device.pk, ["3EB0LOST"], chat, "delivered", time.time()))
+        async with writing(sender):
+            await until(lambda: bool(sender.notes._strangers))
+            assert state_of(claimed) == "sending"
+            sender.on_outcome(contract.Unknown(device.pk, claimed.message, claimed.tag, None, "timed out"))
+            if not knows_chat:
+                await until(lambda: state_of(claimed) == "uncertain" and bool(sender.notes._strangers))
+                sender.on_found(contract.Found(device.pk, 1, {claimed.tag.hex(): "3EB0LOST"}))
+            await until(lambda: state_of(claimed) == "delivered")
+    assert is_clean(audit()), audit()["violations"]
+
+
+async def test_receipts_of_strangers_are_forgotten_once_nothing_is_in_doubt(own_lease: Lease, device: Device) -> None:
+    running_campaign(device.workspace, [device], 1)
+    claimed = claim_one(own_lease, device)
+    async with sender_of(own_lease) as sender:
+        in_flight(sender, device, claimed)
+        for number in range(300):
+            sender.on_receipt(contract.Receipt(device.pk, [f"stranger {number}"], "9@lid", "read", time.time()))
+        async with writing(sender):
+            await until(lambda: len(sender.notes._strangers.get(device.pk, [])) == notes.STRANGERS_KEPT)
+            sender.on_outcome(acknowledged(claimed))
+            await until(lambda: state_of(claimed) == "sent")
+            sender.on_receipt(contract.Receipt(device.pk, ["another stranger"], "9@lid", "read", time.time()))
+            sender.notes._forget_strangers()
+            assert not sender.notes._strangers

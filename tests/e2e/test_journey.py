@@ -18,6 +18,7 @@ from config.rehearsal.ledger import Entry, compare, read_ledger
 from devices.models import DeviceState
 from monitoring.invariants import audit, is_clean
 from tests.e2e.conftest import SignedUp
+from tests.e2e.steps import SLOW_MS, campaign_state, figure, go_as_fast_as_it_can, send_a_test, shown
 from tests.factories import make_device, make_workspace
 
 pytestmark = pytest.mark.browser
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.browser
 GUESTS = Path(__file__).parents[1] / "data" / "guests.csv"
 PEOPLE, BAD_ROWS = 500, 5
 PROMPT = ("--ack-ms", "20", "--jitter-ms", "0", "--reply-share", "0", "--stop-share", "0")
-SLOW_MS = 60_000
 STOPS_WITHIN_S = 2  # what is promised of pause and cancel
 RECEIPT_S = 3
 DEVICE_PAGE = re.compile(r"/devices/[0-9a-f-]{36}/$")
@@ -164,19 +164,6 @@ def pair_a_device(page: Page, name: str) -> None:
     expect(page.locator("#device-header .state")).to_have_text("Online", timeout=SLOW_MS)
 
 
-def go_as_fast_as_it_can(page: Page) -> None:
-    page.get_by_label("Shortest gap").fill("0")
-    page.get_by_label("Longest gap").fill("0")
-    page.get_by_role("button", name="Save the pace").click()
-    expect(page.get_by_text("Saved. The next message obeys it.")).to_be_visible()
-
-
-def send_a_test(page: Page) -> None:
-    page.get_by_label("To your own number").fill("+12125550199")
-    page.get_by_role("button", name="Send a test").click()
-    expect(page.locator("#test-messages .state").first).to_have_text(re.compile("Delivered|Read"), timeout=SLOW_MS)
-
-
 def import_the_guests(page: Page) -> None:
     page.get_by_label("CSV file").set_input_files(GUESTS)
     page.get_by_role("button", name="Upload and look at it").click()
@@ -222,17 +209,3 @@ def watch_it_end(page: Page) -> None:
     expect(campaign_state(page)).to_have_text("Completed", timeout=SLOW_MS)
     expect(page.locator(".funnel-number").nth(1)).to_have_text(str(PEOPLE), timeout=SLOW_MS)
     expect(page.locator("body")).to_have_attribute("data-same", "yes")
-
-
-def campaign_state(page: Page) -> Locator:
-    return page.locator(".campaign-head .state")
-
-
-def figure(page: Page, label: str) -> Locator:
-    box = page.locator(".figure", has=page.locator(".figure-label", has_text=re.compile(f"^{label}$")))
-    return box.locator(".figure-value")
-
-
-def shown(page: Page, label: str) -> int:
-    """The figure with this label, as the page shows it now."""
-    return int(figure(page, label).inner_text().replace(",", ""))

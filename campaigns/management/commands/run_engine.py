@@ -146,7 +146,10 @@ def seal_of_the_vault() -> Seal | None:
 def programs() -> dict[str, list[str]]:
     """How to start each driver's gateway, after the interpreter's name."""
     simulator = ["--socket", settings.SIMULATOR_SOCKET, "--send-timeout", str(settings.SIMULATOR_SEND_TIMEOUT)]
-    known = {"simulator": ["-m", "devices.gateway.simulator", *simulator]}
+    known = {
+        "simulator": ["-m", "devices.gateway.simulator", *simulator],
+        "whatsapp": ["-m", "devices.gateway.whatsapp"],
+    }
     return {driver: known[driver] for driver in settings.DRIVERS if driver in known}
 
 

@@ -38,6 +38,7 @@ class Listener:
         return True
 
     def on_found(self, found: contract.Found) -> None: ...
+    def on_numbers(self, numbers: contract.Numbers) -> None: ...
 
     def on_lost(self, devices: Iterable[int], why: str) -> None:
         self.lost.append((list(devices), why))

@@ -93,7 +93,7 @@ async def test_a_linked_device_is_opened_in_a_regular_gateway_when_its_own_proce
         device.refresh_from_db()
         assert (device.phone, device.request) == (phone, "")
         vault = SessionVault.objects.get(device=device)
-        assert (vault.host, vault.clean) == (lease.host, False)
+        assert (vault.host, vault.is_clean) == (lease.host, False)
         session = Path(world.folder / f"simulator-{device.pk}.session")
         assert session.stat().st_mode & 0o777 == 0o600
 

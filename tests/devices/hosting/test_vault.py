@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from devices.hosting import leases, session_files
 from devices.hosting.leases import Lease, LeaseTimes, OwnedDevice
 from devices.hosting.sealing import Seal
 from devices.hosting.states import Report, record
-from devices.hosting.vault import CANNOT_OPEN, bring, keep
+from devices.hosting.vault import CANNOT_OPEN, Vault, bring, keep
 from devices.models import Device, SessionVault
 from tests.factories import make_device, make_workspace
 
@@ -85,7 +86,7 @@ def test_a_file_that_nobody_has_copied_yet_is_used_and_its_disk_noted(here: Disk
     brought = bring("here", here.folder, seal, [owned])
     assert (brought.fresh, brought.failed, brought.without_copy) == ({owned.id: False}, {}, {owned.id})
     assert path.read_bytes() == b"as it is"
-    assert (row(device).host, row(device).clean, row(device).sealed) == ("here", False, None)
+    assert (row(device).host, row(device).is_clean, row(device).sealed) == ("here", False, None)
 
 
 def test_the_disk_that_has_the_session_uses_its_own_file_also_after_a_crash(
@@ -107,7 +108,7 @@ def test_another_disk_gets_the_copy_and_fresh_keys_until_they_are_confirmed(
     path = there.path(owned)
     assert path.read_bytes() == SECRET
     assert path.stat().st_mode & 0o777 == 0o600
-    assert (row(device).host, row(device).clean) == ("there", False)
+    assert (row(device).host, row(device).is_clean) == ("there", False)
     # The gateway died before it opened the session: its keys are still those of the copy.
     assert bring("there", there.folder, seal, [owned]).fresh == {owned.id: True}
     session_files.refreshed(path)
@@ -120,7 +121,7 @@ def test_what_was_handed_over_is_opened_as_it_is_and_clean_no_longer(
     here.copy(here.own(device), seal, SECRET, clean=True)
     owned = there.own(device)
     assert bring("there", there.folder, seal, [owned]).fresh == {owned.id: False}
-    assert (row(device).host, row(device).clean) == ("there", False)
+    assert (row(device).host, row(device).is_clean) == ("there", False)
 
 
 def test_the_host_that_handed_over_may_open_it_again_and_the_copy_is_clean_no_longer(
@@ -178,6 +179,35 @@ def test_a_session_that_lies_here_closed_is_copied_with_what_lies_beside_it(
     assert restored.with_name(restored.name + "-wal").read_bytes() == b"the latest"
 
 
+@pytest.mark.parametrize("lock", ["", ".lock"])
+async def test_a_session_that_a_process_has_open_is_not_taken_for_closed(
+    here: Disk, seal: Seal, device: Device, lock: str, look_from_the_loop: None
+) -> None:
+    owned = here.own(device)
+    path = here.write(owned, SECRET)
+    vault = Vault("here", here.folder, seal)
+    with path.with_name(path.name + lock).open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert not await vault.keep(owned, "", clean=True)
+    assert not SessionVault.objects.exists()
+    path.write_bytes(SECRET)
+    assert await vault.keep(owned, "", clean=True)
+    vault.close()
+    assert row(device).is_clean
+
+
+async def test_nothing_outside_the_folder_is_read_or_deleted_at_a_gateways_word(
+    here: Disk, seal: Seal, device: Device, tmp_path: Path, look_from_the_loop: None
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(SECRET)
+    vault = Vault("here", here.folder, seal)
+    assert not await vault.keep(here.own(device), str(elsewhere), clean=True)
+    vault.close()
+    assert elsewhere.exists()
+    assert not SessionVault.objects.exists()
+
+
 @pytest.mark.parametrize("seal_there", [None, Seal([Fernet.generate_key().decode()])])
 def test_a_copy_that_cannot_be_opened_is_kept_and_its_device_is_not_opened(
     here: Disk, there: Disk, seal: Seal, device: Device, seal_there: Seal | None, caplog: pytest.LogCaptureFixture
@@ -216,7 +246,7 @@ def test_a_new_link_begins_without_the_copy_of_an_earlier_one(here: Disk, seal: 
     owned = here.own(device)
     here.copy(owned, seal, SECRET)
     record("here", [Report(owned.id, owned.epoch, "connecting", phone="+60111222333", served=True)])
-    assert (row(device).host, row(device).sealed, row(device).clean) == ("here", None, False)
+    assert (row(device).host, row(device).sealed, row(device).is_clean) == ("here", None, False)
 
 
 def test_many_devices_are_brought_by_two_statements(here: Disk, seal: Seal, django_assert_num_queries: Any) -> None:
@@ -232,7 +262,7 @@ def test_many_devices_are_brought_by_two_statements(here: Disk, seal: Seal, djan
 
 def test_the_tenant_role_has_no_right_on_the_vault(here: Disk, seal: Seal, device: Device) -> None:
     here.copy(here.own(device), seal, SECRET)
-    for question in ("SELECT 1 FROM {}", "DELETE FROM {}", "UPDATE {} SET clean = true"):
+    for question in ("SELECT 1 FROM {}", "DELETE FROM {}", "UPDATE {} SET is_clean = true"):
         with (
             pytest.raises(ProgrammingError, match="permission denied"),
             tenant_scope(device.workspace),
