@@ -400,6 +400,10 @@ class Sender:
                 worker.due = None
                 worker.online = False
 
+    def is_idle(self, device: int) -> bool:
+        worker = self.workers.get(device)
+        return worker is None or not (worker.flight or worker.asking)
+
     def on_lost(self, devices: Iterable[int], why: str) -> None:
         """Their gateway died: nobody will answer for what it had in flight."""
         for device_id in devices:

@@ -67,6 +67,11 @@ def _drop(network: Network, phone: str, seconds: float = 0.0) -> dict[str, Any]:
     return {}
 
 
+def _poison(network: Network, phone: str, poisoned: bool = True) -> dict[str, Any]:
+    network.account(_number(phone)).poisoned = bool(poisoned)
+    return {}
+
+
 def _rule(network: Network, match: dict[str, str], effect: dict[str, Any]) -> dict[str, Any]:
     network.add_rule(match, effect)
     return {"rules": len(network.rules)}
@@ -106,6 +111,7 @@ _REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
     "ban": _ban,
     "unlink": _unlink,
     "drop": _drop,
+    "poison": _poison,
     "rule": _rule,
     "clear_rules": _clear_rules,
     "reply": _reply,
