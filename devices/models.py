@@ -201,7 +201,7 @@ class SessionVault(TenantModel):
     host = models.CharField(max_length=40, blank=True, help_text="Whose disk has the session file as it is now.")
     sealed = models.BinaryField(null=True, help_text="The session file, packed and encrypted.")
     sealed_at = models.DateTimeField(null=True, blank=True)
-    clean = models.BooleanField(
+    is_clean = models.BooleanField(
         default=False, help_text="Handed over: nobody has opened the session since this copy was taken."
     )
 

@@ -62,14 +62,19 @@ class Open(Word):
 
 
 class Close(Word):
-    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise."""
+    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise.
+
+    With a number in `copy`, a request as Snapshot's, the session file is copied once the client has stopped. Then it
+    is always answered: by SnapshotTaken, when the file has been let go.
+    """
 
     device: int
+    copy: int = 0
 
 
 class Pair(Word):
-    """Link a new session and write it to path `session`: Qr again and again (Code too when `phone` is given),
-    then Paired and Online, or PairFailed. Close cancels it."""
+    """Link a new session and write it to path `session`, in place of what was there: Qr again and again (Code too
+    when `phone` is given), then Paired and Online, or PairFailed. Close cancels it."""
 
     device: int
     epoch: int
@@ -250,9 +255,7 @@ class Receipt(Word):
     at: float
 
 
-IncomingKind = Literal[
-    "text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"
-]
+Kind = Literal["text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"]
 
 
 class Incoming(Word):
@@ -269,7 +272,7 @@ class Incoming(Word):
     text: str
     at: float
     quoted: str = ""
-    kind: IncomingKind = "text"
+    kind: Kind = "text"
 
 
 class Numbers(Word):
@@ -279,7 +282,10 @@ class Numbers(Word):
 
 
 class SnapshotTaken(Word):
-    """`path` of the copy, readable by the owner alone; empty when there is no session to copy."""
+    """`path` of the copy, a `*.snapshot` beside the session file; empty when there is no session to copy.
+
+    It is readable by the owner alone, and the engine's from then on, to read and to delete.
+    """
 
     device: int
     request: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 ENTERED_S = 0.5  # far longer than a call needs to get past the maps
@@ -59,23 +59,21 @@ class Gate:
         finally:
             self._alone_over()
 
-    async def _wait(self, queue: deque[asyncio.Future[None]], give_back: object) -> None:
+    async def _wait(self, queue: deque[asyncio.Future[None]], give_back: Callable[[], None]) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                give_back()  # type: ignore[operator]
+            if not turn.cancelled():  # the turn had come already
+                give_back()
             else:
-                queue.remove(turn)
                 self._let_in()
             raise
 
     def _call_over(self) -> None:
         self._entering -= 1
-        if not self._entering:
-            self._let_in()
+        self._let_in()
 
     def _alone_over(self) -> None:
         self._taken = False
@@ -83,13 +81,19 @@ class Gate:
         self._let_in()
 
     def _let_in(self) -> None:
-        if self._lone and not self._entering and not self._taken:
+        while self._lone and self._lone[0].cancelled():
+            self._lone.popleft()
+        if self._taken:
+            return
+        if not self._lone:
+            self._let_calls_in()
+        elif not self._entering:
             self._taken = True
             self._lone.popleft().set_result(None)
-        elif not self._lone and not self._taken:
-            self._let_calls_in()
 
     def _let_calls_in(self) -> None:
         while self._calls:
-            self._entering += 1
-            self._calls.popleft().set_result(None)
+            turn = self._calls.popleft()
+            if not turn.cancelled():
+                self._entering += 1
+                turn.set_result(None)

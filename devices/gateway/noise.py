@@ -9,26 +9,28 @@ import sys
 import threading
 
 LONGEST = 200
+_NUMBER = re.compile(r"\d(?:[ .-]?\d){4,}")
 _TO_MASK = (
-    (re.compile(r"<.*", re.DOTALL), "<…>"),  # what WhatsApp sent, as the library shows it
-    (re.compile(r"(\"|'|`).*?\1"), "…"),
-    (re.compile(r"[A-Za-z0-9+/=_-]{24,}"), "…"),  # keys and codes
-    (re.compile(r"\d(?:[ .-]?\d){4,}"), "…"),  # numbers of people
+    re.compile(r"<.*", re.DOTALL),  # what WhatsApp sent, as the library shows it
+    re.compile(r"(\"|'|`).*?\1"),
+    re.compile(r"[A-Za-z0-9+/=_-]{24,}"),  # keys and codes
+    _NUMBER,
 )
-_USELESS = ("Press Ctrl+C to exit", "Login event:")
+# "Error sending" is what the call itself answers, too
+_USELESS = ("Press Ctrl+C to exit", "Login event:", "SendMessage: Error sending message:")
 
 log = logging.getLogger("whatsapp")
 
 
 def mask(line: str) -> str:
     """The line without numbers of five digits and more, keys, quoted text and stanzas; at most LONGEST characters."""
-    for pattern, stand_in in _TO_MASK:
-        line = pattern.sub(stand_in, line)
+    for pattern in _TO_MASK:
+        line = pattern.sub("…", line)
     return line[:LONGEST]
 
 
-class MaskForeign(logging.Filter):
-    """Masks what other people's code logs; what ours logs holds no numbers to begin with."""
+class Mask(logging.Filter):
+    """Masks what other people's code logs, and the numbers in our own errors."""
 
     def __init__(self, ours: set[str]) -> None:
         super().__init__()
@@ -37,7 +39,11 @@ class MaskForeign(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name not in self._ours:
             record.msg, record.args = mask(record.getMessage()), ()
-            record.exc_info = record.exc_text = None
+            record.exc_info = None
+        elif record.exc_info:
+            story = logging.Formatter().formatException(record.exc_info)
+            record.msg, record.args = f"{record.getMessage()}: {_NUMBER.sub('…', story)}", ()
+            record.exc_info = None
         return True
 
 

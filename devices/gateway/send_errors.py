@@ -28,6 +28,7 @@ _NOT_SENT = (
     ("message recipient must be a user JID", "not a number"),
     ("can't send message to unknown server", "not a number"),
 )
+STRANGE = "the library's answer is not known to us"
 _UNKNOWN = (
     ("timed out waiting for message send response", "timed out waiting for message send response"),
     ("websocket disconnected before", "websocket disconnected before the acknowledgement"),
@@ -51,4 +52,4 @@ def verdict(error: str) -> Verdict:
     for beginning, why in _UNKNOWN:
         if error.startswith(beginning):
             return Verdict("unknown", why)
-    return Verdict("unknown", "the library's answer is not known to us")
+    return Verdict("unknown", STRANGE)

@@ -19,6 +19,7 @@ from devices.gateway.link import Link
 SEND_TIMEOUT_S = 75.0  # as whatsmeow waits for an acknowledgement
 DRAIN_S = 8.0
 QUEUE_LIMIT = 100
+TIMED_OUT = "timed out waiting for message send response"
 
 
 class State(Enum):
@@ -94,7 +95,7 @@ class GatewayServer(Generic[D]):
         self._loop.call_later(self._sweep_period, self._sweep)
 
     def _timed_out(self, device: D) -> None:
-        self._give_up(device, "timed out waiting for message send response")
+        self._give_up(device, TIMED_OUT)
         self._next(device)
 
     def _start_draining(self) -> None:
@@ -152,9 +153,12 @@ class GatewayServer(Generic[D]):
     def _close(self, command: contract.Close) -> None:
         device = self._devices.get(command.device)
         if device is not None:
-            self._forget(device, "session closed")
+            self._forget(device, "session closed", command.copy)
+        elif command.copy:
+            self.engine.send(contract.SnapshotTaken(command.device, command.copy, ""))
 
-    def _forget(self, device: D, why: str) -> None:
+    def _forget(self, device: D, why: str, copy: int = 0) -> None:
+        """With ``copy``, the request of a Close, a copy of the session file is left behind and told of."""
         raise NotImplementedError
 
     def _pair(self, command: contract.Pair) -> None:

@@ -226,14 +226,18 @@ class SimulatorGateway(GatewayServer[SimulatedDevice]):
         self._to_network(command)
 
     def _snapshot(self, command: contract.Snapshot) -> None:
-        path = ""
-        device = self._devices.get(command.device)
-        if device is not None and device.session.head is not None:
-            try:
-                path = str(device.session.snapshot())
-            except OSError as error:
-                log.error("snapshot failed: %s", error.strerror)
+        path = self._copy(self._devices.get(command.device))
         self.engine.send(contract.SnapshotTaken(command.device, command.request, path))
+
+    def _copy(self, device: SimulatedDevice | None) -> str:
+        """The path of a copy of the device's session; empty when there is nothing to copy."""
+        if device is None or device.session.head is None:
+            return ""
+        try:
+            return str(device.session.snapshot())
+        except OSError as error:
+            log.error("snapshot failed: %s", error.strerror)
+            return ""
 
     def _evidence(self, command: contract.Evidence) -> None:
         device = self._devices.get(command.device)
@@ -325,11 +329,15 @@ class SimulatorGateway(GatewayServer[SimulatedDevice]):
         if self._network is not None:
             self._network.send(command)
 
-    def _forget(self, device: SimulatedDevice, why: str) -> None:
+    def _forget(self, device: SimulatedDevice, why: str, copy: int = 0) -> None:
+        path = self._copy(device) if copy else ""
         self._interrupt(device, why)
         del self._devices[device.id]
         device.session.close()
+        self.cycles += 1
         self._to_network(contract.Close(device.id))
+        if copy:
+            self.engine.send(contract.SnapshotTaken(device.id, copy, path))
 
 
 async def _serve(engine_socket: socket.socket, arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import logging
 import os
 import socket
@@ -36,7 +37,7 @@ def prepare_surroundings() -> None:
     """What has to be so before the library is loaded."""
     os.umask(0o077)  # session files and all that SQLite puts beside them are the owner's alone
     handler = process.log_to_stderr("gateway", os.fdopen(os.dup(2), "w", buffering=1))
-    handler.addFilter(noise.MaskForeign({"gateway", "whatsapp"}))
+    handler.addFilter(noise.Mask({"gateway", "whatsapp"}))
     noise.capture()
     # Nothing here makes previews of links: what would fetch them is neither loaded nor able to
     sys.modules["linkpreview"] = types.ModuleType("linkpreview")
@@ -46,7 +47,8 @@ def prepare_surroundings() -> None:
 
 async def _serve(engine_socket: socket.socket, send_timeout: float | None) -> None:
     gc.disable()  # nothing of what is loaded now is ever garbage
-    from devices.gateway import media, whatsapp_server  # loads the library, which must find all prepared
+    media = importlib.import_module("devices.gateway.media")  # finds libmagic for the library, which is loaded next
+    whatsapp_server = importlib.import_module("devices.gateway.whatsapp_server")
 
     gc.freeze()
     gc.enable()

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from devices.gateway import contract, send_errors, session_lock, session_store
+from devices.gateway import contract, noise, send_errors, session_lock, session_store
 from devices.gateway import whatsapp_client as library
 from devices.gateway.contract import (
     Found,
@@ -42,7 +42,7 @@ from devices.gateway.contract import (
 from devices.gateway.gate import Gate
 from devices.gateway.media import Unsendable, prepare
 from devices.gateway.reachable import Network
-from devices.gateway.serving import Device, GatewayServer, State
+from devices.gateway.serving import TIMED_OUT, Device, GatewayServer, State
 from devices.gateway.session_store import SessionStore, StoreError
 from devices.gateway.whatsapp_client import Client
 
@@ -305,9 +305,10 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         device.retries += 1
         return min(FIRST_RETRY_S * 2 ** min(device.retries - 1, 10), LAST_RETRY_S) * _jitter()
 
-    def _forget(self, device: WhatsAppDevice, why: str) -> None:
+    def _forget(self, device: WhatsAppDevice, why: str, copy: int = 0) -> None:
         self._interrupt(device, why)
-        self._leave(device, delete=device.state is State.PAIRING)
+        last_word = SnapshotTaken(device.id, copy, "") if copy else None
+        self._leave(device, delete=device.state is State.PAIRING, last_word=last_word)
 
     def _leave(self, device: WhatsAppDevice, *, delete: bool, last_word: Word | None = None) -> None:
         """Close the session for good, in the background: nobody may have its file before the client has ended."""
@@ -339,6 +340,8 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             await asyncio.wait([device.ending])
         if device.lock >= 0 and delete:
             session_store.delete(device.path)
+        elif device.lock >= 0 and isinstance(last_word, SnapshotTaken):
+            last_word = SnapshotTaken(device.id, last_word.request, await self._copy(device))
         self._unlock(device)
         if last_word is not None:
             self.engine.send(last_word)
@@ -370,7 +373,7 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         if kind is library.Ended:
             client.error = word.error
             client.ended.set()
-        elif kind in (library.Entered, library.Scannable):
+        elif kind in (library.Entered, library.Scannable, library.LinkStatus):
             client.entered.set()
         if device is None or device.client is not client:
             return
@@ -432,7 +435,7 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         """The library's entry returned by itself, after it had connected."""
         if not device.client or not device.client.entered.is_set():
             if device.state is State.PAIRING:
-                self._pairing_failed(device, _why_not(word.error))
+                self._pairing_failed(device, AWAY if _why_not(word.error) == AWAY else "refused")
             return  # else whoever started the client sees it
         if device.state is State.PAIRING and not device.phone:
             self._pairing_failed(device, "refused")
@@ -524,12 +527,16 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             acknowledged = client.send(command.to, message)
         except library.SendFailed as error:
             verdict = send_errors.verdict(str(error))
+            if verdict.why == send_errors.STRANGE:
+                log.warning("a send ended in words that are not in our table: %s", noise.mask(str(error)))
             if verdict.kind == "refused":
                 return Refused(*begun, verdict.why, verdict.code)
             return (NotSent if verdict.kind == "not sent" else Unknown)(*begun, verdict.why)
         except Exception as problem:
             log.error("a send failed inside the library: %s", type(problem).__name__)
             return Unknown(*begun, "the library failed")
+        if not acknowledged.id:
+            return Unknown(*begun, "acknowledged without an id")
         return Sent(*begun, acknowledged.id, acknowledged.chat, time.time())
 
     def _give_up(self, device: WhatsAppDevice, why: str) -> None:
@@ -538,15 +545,15 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             return
         if flight.take():  # no thread will send it any more
             device.in_flight = None
-            self._not_sent(flight.command, "not connected")
+            self._not_sent(flight.command, "not connected" if why != TIMED_OUT else "it took too long to prepare")
         else:
             device.wire_at = flight.wire_at
             super()._give_up(device, why)
 
     def _timed_out(self, device: WhatsAppDevice) -> None:
-        """The library's call goes on, and would keep the next ones waiting: the device gets a new client."""
+        """A call of the library goes on, and would keep the next ones waiting: the device gets a new client."""
         log.warning("a message was not answered in time; its client is replaced")
-        self._give_up(device, "timed out waiting for message send response")
+        self._give_up(device, TIMED_OUT)
         device.renewing = device.state is State.ONLINE
         self._let_client_go(device)
         self._connect_anew(device)
@@ -677,13 +684,17 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         self._spawn(self._take_snapshot(command, self._devices.get(command.device)))
 
     async def _take_snapshot(self, command: contract.Snapshot, device: WhatsAppDevice | None) -> None:
-        path = ""
-        if device is not None and device.state is not State.PAIRING and await device.opened:
-            try:
-                path = await self._store.snapshot(device.path)
-            except StoreError as error:
-                log.error("a snapshot failed: %s", error)
+        linked = device is not None and device.state is not State.PAIRING and await device.opened
+        path = await self._copy(device) if device is not None and linked else ""
         self.engine.send(SnapshotTaken(command.device, command.request, path))
+
+    async def _copy(self, device: WhatsAppDevice) -> str:
+        """The path of a copy of the session file; empty when there is none to be had."""
+        try:
+            return await self._store.snapshot(device.path)
+        except StoreError as error:
+            log.error("a snapshot failed: %s", error)
+            return ""
 
     def _evidence(self, command: contract.Evidence) -> None:
         self._spawn(self._look_for_tags(command, self._devices.get(command.device)))
@@ -711,7 +722,7 @@ def why_not_linked(status: str, code_left_s: float) -> str:
 
 def _why_not(error: str) -> str:
     """Why the library could not connect, in our words."""
-    return "refused" if "status code" in error else AWAY
+    return "WhatsApp refuses the connection" if "status code" in error else AWAY
 
 
 def _lock_of(path: Path) -> Path:

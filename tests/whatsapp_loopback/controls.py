@@ -68,7 +68,7 @@ class Controls:
         """`sender` writes to the devices of `phone`; `quoted` is the id of the message it answers. Gives the ids."""
         return [
             self._people.write(device, sender, content.text_message(text, quoted, str(device.lid.bare)))
-            for device in self._listening(phone)
+            for device in self._devices(phone)
         ]
 
     def media(
@@ -87,20 +87,20 @@ class Controls:
         direct_path = self._hub.media.keep(sealed.sealed)
         url = f"https://{HOST}{direct_path}"
         message = content.media_message(kind, sealed, url, direct_path, mimetype, caption)
-        return [self._people.write(device, sender, message, media_type=kind) for device in self._listening(phone)]
+        return [self._people.write(device, sender, message, media_type=kind) for device in self._devices(phone)]
 
     def receipt(self, phone: str, sender: str, ids: list[str], kind: str | None = None) -> None:
-        for device in self._listening(phone):
+        for device in self._devices(phone):
             self._people.receipt(device, Jid.hidden(sender), ids, kind)
 
-    def _listening(self, phone: str) -> list[Device]:
-        return [connection.device for connection in self._hub.connections(phone) if connection.device]
+    def _devices(self, phone: str) -> list[Device]:
+        """Linked ones, online or not: what is sent to them waits."""
+        return [device for device in self._hub.linked() if fnmatchcase(device.phone, phone)]
 
     def logout(self, phone: str) -> None:
         """The user removes the phone's linked devices."""
-        for device in self._hub.linked():
-            if fnmatchcase(device.phone, phone):
-                device.removed = True
+        for device in self._devices(phone):
+            device.removed = True
         self.stream_error(phone, "401", "device_removed")
 
     def link_limit(self, phone: str, devices: int | None = None) -> None:

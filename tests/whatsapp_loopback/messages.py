@@ -18,6 +18,13 @@ from .wire import Jid, Node, now
 READ_KEPT = 100_000
 
 
+def _copies(node: Node) -> list[tuple[Jid, Node]]:
+    """Each device's, encrypted for it alone."""
+    participants = node.child("participants")
+    found = [(part.attrs["jid"], part.child("enc")) for part in (participants.children if participants else [])]
+    return [(jid, sealed) for jid, sealed in found if sealed]
+
+
 class Messages:
     def __init__(self, hub: Hub, people: People) -> None:
         self._hub, self._people = hub, people
@@ -27,6 +34,7 @@ class Messages:
         """Decrypted, recorded and witnessed now; acknowledged afterwards."""
         to, again = node.attrs["to"], node.child("enc")
         rule = self._hub.rules.find(device.phone, to.phone, use=again is None)
+        copies = [(to, again)] if again else _copies(node)
         record: dict[str, Any] = {
             "t": round(time.time(), 3),
             "id": node.attrs["id"],
@@ -34,22 +42,18 @@ class Messages:
             "device": device.number,
             "recipient": to.phone,
             "type": node.attrs.get("type"),
-            "devices": [],
+            "devices": [str(jid) for jid, _ in copies],
             "extra": [child.tag for child in node.children if child.tag not in ("participants", "enc")],
         }
-        if again is None:
-            self._hub.journal.counts["messages"] += 1
-            participants = node.child("participants")
-            parts = participants.children if participants else []
-            copies = [(part.attrs["jid"], part.child("enc")) for part in parts]
-        else:
+        if again:
             record["retry"] = again.attrs.get("count")
-            copies = [(to, again)]
+        else:
+            self._hub.journal.counts["messages"] += 1
         unread = []
-        for jid, sealed in copies:
-            record["devices"].append(str(jid))
-            if sealed is not None and not self._hand_over(device, node, jid, sealed, record, rule):
-                unread.append(jid)
+        if rule.ack_error is None:
+            unread = [jid for jid, sealed in copies if not self._hand_over(device, node, jid, sealed, record)]
+        else:
+            record["refused"] = rule.ack_error  # by the server: it goes no further
         self._hub.journal.messages.append(record)
         if rule.drop:
             self._hub.refuse = rule.then_refuse or self._hub.refuse
@@ -57,9 +61,7 @@ class Messages:
         else:
             self._hub.later(self._answer(connection, device, to, node.attrs["id"], rule, unread))
 
-    def _hand_over(
-        self, device: Device, node: Node, jid: Jid, sealed: Node, record: dict[str, Any], rule: Rule
-    ) -> bool:
+    def _hand_over(self, device: Device, node: Node, jid: Jid, sealed: Node, record: dict[str, Any]) -> bool:
         """Whether this device of the recipient's, or of the sender's own, has read its copy, now or before.
 
         The library sends a message once more, as it was, when the connection was cut before the acknowledgement.
@@ -84,7 +86,7 @@ class Messages:
             del self._read[next(iter(self._read))]
         self._look_at_media(seen)
         own_copy = "own_copy_for" in seen
-        if not own_copy and rule.ack_error is None and self._hub.ledger:
+        if not own_copy and self._hub.ledger:
             secret, text = seen.get("secret", ""), seen.get("text", "")
             self._hub.ledger.witness(device.phone, device.number, secret, text, record["id"])
         if not own_copy or "kind" not in record:

@@ -11,12 +11,24 @@ from tests.whatsapp_loopback.control import Control
 BUDI = "6281344444444"
 
 
-def test_a_cut_connection_comes_back_and_gets_what_it_missed(loopback: Control, client: Client, phone: str) -> None:
+def test_a_cut_connection_comes_back(loopback: Control, client: Client, phone: str) -> None:
     assert loopback.drop(phone=phone) == 1
 
     client.expect("disconnected")
     client.expect("connected")
     client.send(BUDI, "still here")
+
+
+def test_what_people_write_to_a_device_that_is_offline_waits_for_it(
+    loopback: Control, client: Client, phone: str
+) -> None:
+    loopback.refuse(status=503)
+    loopback.drop(phone=phone)
+
+    (message,) = loopback.text(phone=phone, sender=BUDI, text="call me")
+
+    loopback.refuse()
+    assert client.expect("message", id=message)["text"] == "call me"
 
 
 def test_a_removed_device_is_logged_out(loopback: Control, client: Client, phone: str) -> None:

@@ -77,6 +77,11 @@ def test_a_refused_message_reaches_nobody_and_is_not_in_the_ledger(
         client.send(BUDI, "no")
 
     assert phone not in ledger.read_text()
+    assert loopback.messages()[-1]["refused"] == 463
+    assert "text" not in loopback.messages()[-1]
+    loopback.rules(rules=[])
+    client.send(BUDI, "yes")
+    assert loopback.messages()[-1]["text"] == "yes"
 
 
 def test_receipts_come_as_the_rules_say(loopback: Control, client: Client) -> None:

@@ -304,8 +304,6 @@ async def test_a_persons_message_comes_in_with_chat_and_sender(world: World, eng
 
 
 async def test_what_came_while_offline_is_delivered_after_coming_online(world: World, engine: Engine) -> None:
-    if not world.WRITES_TO_ABSENT:
-        pytest.skip("the stand-in's people write to connected sessions only; test_whatsapp.py has another device write")
     phone, path = await world.online(engine)
     engine.post(Close(1))
     await asyncio.to_thread(wait_until, lambda: phone not in world.logged_in(), "logged out")
@@ -422,6 +420,26 @@ async def test_a_snapshot_of_the_session_opens_as_the_session(world: World, engi
     assert (await engine.see(Found)).ids == {send.tag.hex(): sent.id}
 
 
+async def test_a_closing_session_leaves_a_copy_with_all_it_did_and_is_free_when_that_is_said(
+    world: World, engine: Engine
+) -> None:
+    phone, path = await world.online(engine)
+    send = engine.sending()
+    engine.post(send)
+    sent = await engine.outcome(send.message)
+    engine.post(Close(1, 8), Close(99, 9))
+    copy = (await engine.see(SnapshotTaken, request=8)).path
+    assert (await engine.see(SnapshotTaken, request=9)).path == ""
+    assert Path(copy).stat().st_mode & 0o777 == 0o600
+    other = await world.start_gateway()
+    other.post(Open(1, 2, path))
+    await other.see(Online)
+    other.post(Close(1), Open(1, 3, copy), Evidence(1, 1, [send.tag]))
+    await other.see(Online, times=2)
+    assert phone in world.logged_in()
+    assert (await other.see(Found)).ids == {send.tag.hex(): sent.id}
+
+
 async def test_evidence_of_a_killed_gateways_send_is_the_id_its_receipts_name(world: World) -> None:
     first = await world.start_gateway()
     _, path = await world.online(first)
@@ -453,6 +471,12 @@ async def test_stats_count_outcomes(world: World, engine: Engine) -> None:
     assert (report.open, report.online, report.in_flight) == (1, 1, 0)
     assert (report.sent, report.not_sent, report.refused, report.unknown) == (2, 1, 0, 0)
     assert report.pid == engine.gateway.pid
+    assert report.threads >= 1
+    assert report.fds > report.open
+    assert report.cycles == 0
+    engine.post(Close(1), Stats(2))
+    after = await engine.see(StatsReport, request=2)
+    assert after.cycles == 1
 
 
 # ------------------------------------------------------------------------------------------ life and death
