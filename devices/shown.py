@@ -58,6 +58,8 @@ REASONS = {
     "logged out": "Unlinked here.",
     "deleted here, remove it on the phone too": "Unlinked here while not connected: remove it on the phone too.",
     "removed on the phone": "It was removed on the phone. Link it again to send.",
+    "WhatsApp has locked the account": "WhatsApp has locked the account. Open it on the phone, then link it again.",
+    "WhatsApp has banned the account": "WhatsApp has banned the account. The phone says what can be done.",
     "no session": "Its session is lost. Link it again to send.",
 }
 LEFT_ALONE = ("its session ends the gateway",)  # nobody tries to connect it again
