@@ -33,7 +33,7 @@ from devices.gateway.contract import (
     Banned,
     Code,
     Incoming,
-    Kind,
+    IncomingKind,
     NotSent,
     Numbers,
     Offline,
@@ -529,7 +529,7 @@ class Network:
     def _read(self, account: Account, id: str, chat: str) -> None:
         account.deliver(Receipt(0, [id], chat, "read", time.time()))
 
-    def write_to(self, account: Account, sender: str, text: str, quoted: str = "", kind: Kind = "text") -> None:
+    def write_to(self, account: Account, sender: str, text: str, quoted: str = "", kind: IncomingKind = "text") -> None:
         """A person writes to the account's phone, or sends it something else than a text."""
         id = "3A" + secrets.token_hex(9).upper()
         account.deliver(Incoming(0, chat_of(sender), sender, id, text, time.time(), quoted, kind))
