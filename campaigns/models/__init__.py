@@ -1,4 +1,4 @@
-"""The nouns of a campaign: contacts, their imports, content, campaigns, streams and messages."""
+"""The nouns of a campaign: contacts, their imports, content and its files, campaigns, streams and messages."""
 
 from campaigns.models.campaign import (
     Assignment,
@@ -12,6 +12,7 @@ from campaigns.models.campaign import (
 from campaigns.models.contact import Contact, ContactStatus, ContactTag, Suppression, SuppressionSource, Tag
 from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportRow, ImportState
 from campaigns.models.content import Content
+from campaigns.models.media import Media, MediaKind
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
 from campaigns.models.stream import Lane, Stream
 
@@ -33,6 +34,8 @@ __all__ = [
     "ImportRow",
     "ImportState",
     "Lane",
+    "Media",
+    "MediaKind",
     "Message",
     "MessageState",
     "Stream",
