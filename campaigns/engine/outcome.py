@@ -20,6 +20,7 @@ OFFLINE_REASONS = (
 # WhatsApp's temporary refusals; every other number is for good.
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
 OFFLINE_PAUSE_S = 5.0
+FILE_PAUSE_S = 3.0
 DEATHS = 3  # in flight when its gateway died, this often: the message itself may be what kills
 
 
@@ -68,6 +69,11 @@ def refused(why: str, code: int, tries: int, rng: Random) -> Verdict:
 
 def template_error(problem: str) -> Verdict:
     return Verdict(lifecycle.DEAD, f"template: {problem}", refund=True)
+
+
+def file_not_here() -> Verdict:
+    """The host is still fetching the message's file: no try was used up."""
+    return Verdict(lifecycle.WAITING, "its file is being fetched", FILE_PAUSE_S, refund=True)
 
 
 def _again(reason: str, tries: int, rng: Random, *, refund: bool) -> Verdict:
