@@ -1,16 +1,19 @@
-"""The bytes of files in Postgres, in and out: whole only once, on their way in, and otherwise in pieces."""
+"""The files of messages in Postgres: put in whole, taken out in pieces, and forgotten when nobody uses them."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from django.db import connection
 
 from accounts.models import User, Workspace
-from campaigns.media import CheckedFile
 from campaigns.models import Media
 from campaigns.outbox.statement import rows_of
+
+if TYPE_CHECKING:  # engines read files and check none: they need no library for pictures
+    from campaigns.media import CheckedFile
 
 PIECE = 1 << 20
 
@@ -22,6 +25,12 @@ VALUES (%(workspace)s, %(uuid)s, %(kind)s, %(mime)s, %(name)s, %(size)s, %(sha25
         %(by)s)
 ON CONFLICT (workspace_id, sha256, name) DO UPDATE SET chosen_at = now()
 RETURNING id
+"""
+
+FORGET_SQL = """
+DELETE FROM campaigns_media m
+WHERE m.chosen_at < now() - interval '1 day'
+  AND NOT EXISTS (SELECT FROM campaigns_content c WHERE c.workspace_id = m.workspace_id AND c.media_id = m.id)
 """
 
 
@@ -57,3 +66,10 @@ def pieces(media: int) -> Iterator[bytes]:
                 return
             yield bytes(row[0])
             offset += PIECE
+
+
+def forget_unused() -> int:
+    """Delete the files that no message has and nobody chose for a day; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET_SQL)
+        return int(cursor.rowcount)

@@ -1,4 +1,4 @@
-"""What people and the clock do with the files of messages: upload, choose, and forget what nobody uses."""
+"""What people do with the files of messages: upload one, and choose it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ from accounts.models import User, Workspace
 from campaigns.media import MIB, Readable, UnusableFile, check_file
 from campaigns.media_store import put
 from campaigns.models import Media
-
-FORGET_SQL = """
-DELETE FROM campaigns_media m
-WHERE m.chosen_at < now() - interval '1 day'
-  AND NOT EXISTS (SELECT FROM campaigns_content c WHERE c.workspace_id = m.workspace_id AND c.media_id = m.id)
-"""
 
 
 @transaction.atomic
@@ -46,10 +40,3 @@ def choose_media(workspace: Workspace, uuid: UUID) -> Media | None:
     """
     own = Media.objects.for_workspace(workspace).filter(uuid=uuid)
     return own.get() if own.update(chosen_at=Now()) else None
-
-
-def forget_unused_media() -> int:
-    """Delete the files that no message has and nobody chose for a day; returns how many. For the clock."""
-    with connection.cursor() as cursor:
-        cursor.execute(FORGET_SQL)
-        return int(cursor.rowcount)

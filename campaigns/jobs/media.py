@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from campaigns.actions.media import forget_unused_media
+from campaigns import media_store
 
 
 def forget_unused() -> None:
-    forget_unused_media()
+    media_store.forget_unused()

@@ -19,9 +19,8 @@ from PIL import Image
 
 from accounts.models import Workspace
 from campaigns import media as media_rules
-from campaigns.actions.media import forget_unused_media
 from campaigns.media import CheckedFile, UnusableFile, check_file
-from campaigns.media_store import PIECE, pieces
+from campaigns.media_store import PIECE, forget_unused, pieces
 from campaigns.models import Campaign, Media
 from tests.campaigns.campaign_cases import at, planned_campaign, words
 from tests.campaigns.form_cases import filled
@@ -203,7 +202,7 @@ def test_what_no_message_uses_is_forgotten_after_a_day(workspace: Workspace) -> 
     make_campaign(workspace, media=used)
     old = timezone.now() - timedelta(hours=25)
     Media.objects.filter(pk__in=[used.pk, unused.pk]).update(chosen_at=old)
-    assert forget_unused_media() == 1
+    assert forget_unused() == 1
     assert set(Media.objects.all()) == {used, fresh}
 
 
@@ -211,7 +210,7 @@ def test_choosing_a_file_keeps_it_from_being_forgotten(workspace: Workspace, as_
     media = make_media(workspace)
     Media.objects.update(chosen_at=timezone.now() - timedelta(hours=25))
     as_alice.post(reverse("campaigns:create"), filled(workspace, name="", media_uuid=media.uuid))
-    assert forget_unused_media() == 0
+    assert forget_unused() == 0
 
 
 # --- in the form ----------------------------------------------------------------------------------------------------
