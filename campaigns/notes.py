@@ -132,7 +132,8 @@ class Notes:
             if found:
                 await self._write(self._note_evidence, found)
                 for one in found:
-                    self._hear_strangers(one.device)
+                    if any(one.ids.values()):
+                        self._hear_strangers(one.device)
             receipts, self._ripe = self._ripe, []
             if receipts:
                 await self._write(self._settle_receipts, receipts)
