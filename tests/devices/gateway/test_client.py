@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from devices.gateway import client, link
 from devices.gateway.client import Gateway
@@ -30,7 +31,7 @@ while engine.recv(1 << 20):
 """
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def start() -> AsyncIterator[Callable[..., object]]:
     engines: list[Engine] = []
 
