@@ -129,9 +129,11 @@ async def test_a_text_that_cannot_be_encoded_is_not_sent_and_hurts_no_other(
 async def test_secrets_of_the_engine_stay_with_it(start: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAULT_KEYS", "a-secret-for-this-test")
     monkeypatch.setenv("DATABASE_URL", "postgres://secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://the-way-out:3128")
     engine = await start(sys.executable, "-c", DEAF)
     environment = Path(f"/proc/{engine.gateway.pid}/environ").read_bytes()
     assert b"PATH=" in environment
+    assert b"HTTPS_PROXY=http://the-way-out:3128" in environment
     assert b"secret" not in environment
 
 
