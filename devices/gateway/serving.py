@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from devices.gateway import contract, process
-from devices.gateway.contract import NotSent, Offline, Outcome, PairFailed, Refused, Send, Sent, Unknown, Wire
+from devices.gateway.contract import NotSent, Offline, Online, Outcome, PairFailed, Refused, Send, Sent, Unknown, Wire
 from devices.gateway.link import Link
 
 SEND_TIMEOUT_S = 75.0  # as whatsmeow waits for an acknowledgement
@@ -33,11 +34,12 @@ class State(Enum):
 class Device:
     """What a gateway knows of one device it opened."""
 
-    __slots__ = ("epoch", "id", "in_flight", "retries", "state", "told_offline", "waiting", "wire_at")
+    __slots__ = ("epoch", "id", "in_flight", "path", "retries", "state", "told_offline", "waiting", "wire_at")
 
-    def __init__(self, id: int, epoch: int, state: State) -> None:
+    def __init__(self, id: int, epoch: int, path: Path, state: State) -> None:
         self.id = id
         self.epoch = epoch
+        self.path = path  # of its session file
         self.state = state
         self.in_flight: Send | None = None
         self.wire_at = 0.0
@@ -148,6 +150,25 @@ class GatewayServer(Generic[D]):
         raise NotImplementedError
 
     def _open(self, command: contract.Open) -> None:
+        device = self._devices.get(command.device)
+        if device is not None:
+            if command.epoch < device.epoch:
+                return
+            if str(device.path) == command.session and device.state is not State.PAIRING:
+                device.epoch = command.epoch
+                if device.state is State.ONLINE:
+                    self.engine.send(Online(device.id))
+                else:
+                    self._reopen(device)
+                return
+            self._forget(device, "session closed")
+        self._open_anew(command)
+
+    def _reopen(self, device: D) -> None:
+        """The device is asked for again while it is not online."""
+        raise NotImplementedError
+
+    def _open_anew(self, command: contract.Open) -> None:
         raise NotImplementedError
 
     def _close(self, command: contract.Close) -> None:
@@ -162,6 +183,14 @@ class GatewayServer(Generic[D]):
         raise NotImplementedError
 
     def _pair(self, command: contract.Pair) -> None:
+        device = self._devices.get(command.device)
+        if device is not None:
+            if command.epoch < device.epoch:
+                return
+            self._forget(device, "session closed")
+        self._pair_anew(command)
+
+    def _pair_anew(self, command: contract.Pair) -> None:
         raise NotImplementedError
 
     def _unlink(self, command: contract.Unlink) -> None:

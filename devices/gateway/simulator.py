@@ -50,7 +50,7 @@ class SimulatedDevice(Device):
     __slots__ = ("links_as", "links_phone", "session")
 
     def __init__(self, id: int, epoch: int, session: SessionFile, state: State) -> None:
-        super().__init__(id, epoch, state)
+        super().__init__(id, epoch, session.path, state)
         self.session = session
         self.links_as = ""  # id of the session a pairing would make
         self.links_phone = ""
@@ -142,15 +142,7 @@ class SimulatorGateway(GatewayServer[SimulatedDevice]):
         self._on_the_wire(device, time.time())
         self._to_network(command)
 
-    def _open(self, command: Open) -> None:
-        device = self._devices.get(command.device)
-        if device is not None:
-            if command.epoch < device.epoch:
-                return
-            if str(device.session.path) == command.session and device.state is not State.PAIRING:
-                self._reopen(device, command)
-                return
-            self._forget(device, "session closed")
+    def _open_anew(self, command: Open) -> None:
         try:
             session = SessionFile.open(command.session, command.phone, command.fresh_keys)
         except InUse:
@@ -164,11 +156,8 @@ class SimulatorGateway(GatewayServer[SimulatedDevice]):
             self._devices[device.id] = device
             self._log_in(device)
 
-    def _reopen(self, device: SimulatedDevice, command: Open) -> None:
-        device.epoch = command.epoch
-        if device.state is State.ONLINE:
-            self.engine.send(Online(device.id))
-        elif device.state is not State.UNLINKING:
+    def _reopen(self, device: SimulatedDevice) -> None:
+        if device.state is not State.UNLINKING:
             device.state = State.CONNECTING
             device.told_offline = False
             self._log_in(device)
@@ -185,12 +174,7 @@ class SimulatorGateway(GatewayServer[SimulatedDevice]):
             if self._network_away:
                 self._tell_offline(device, "network is away")
 
-    def _pair(self, command: Pair) -> None:
-        device = self._devices.get(command.device)
-        if device is not None:
-            if command.epoch < device.epoch:
-                return
-            self._forget(device, "session closed")
+    def _pair_anew(self, command: Pair) -> None:
         if self._network_away:
             self.engine.send(PairFailed(command.device, "network is away"))
             return

@@ -67,12 +67,11 @@ log = logging.getLogger("gateway")
 
 
 class WhatsAppDevice(Device):
-    __slots__ = ("client", "code_until", "ending", "flight", "jid", "life", "links_phone", "lock", "opened", "path",
+    __slots__ = ("client", "code_until", "ending", "flight", "jid", "life", "links_phone", "lock", "opened",
                  "phone", "renewing", "why")  # fmt: skip
 
     def __init__(self, id: int, epoch: int, path: Path, state: State) -> None:
-        super().__init__(id, epoch, state)
-        self.path = path
+        super().__init__(id, epoch, path, state)
         self.lock = -1
         self.jid = ""
         self.phone = ""  # told by WhatsApp once a pairing is through
@@ -166,27 +165,17 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
 
     # ------------------------------------------------------------------------------------------ opening
 
-    def _open(self, command: Open) -> None:
-        device = self._devices.get(command.device)
-        path = Path(command.session)
-        if device is not None:
-            if command.epoch < device.epoch:
-                return
-            if device.path == path and device.state is not State.PAIRING:
-                self._reopen(device, command)
-                return
-            self._forget(device, "session closed")
-        device = self._devices[command.device] = WhatsAppDevice(command.device, command.epoch, path, State.CONNECTING)
+    def _open_anew(self, command: Open) -> None:
+        device = WhatsAppDevice(command.device, command.epoch, Path(command.session), State.CONNECTING)
+        self._devices[device.id] = device
         device.life = self._spawn(self._bring_up(device, command.fresh_keys))
 
-    def _reopen(self, device: WhatsAppDevice, command: Open) -> None:
-        device.epoch = command.epoch
-        if device.state is State.ONLINE:
-            self.engine.send(Online(device.id))
-        elif device.state is State.STOPPED or (device.state is State.CONNECTING and device.client is None):
-            if device.opened.done():  # else it is just being opened
-                device.told_offline = False
-                self._connect_anew(device)
+    def _reopen(self, device: WhatsAppDevice) -> None:
+        if not device.opened.done():
+            return  # it is just being opened
+        if device.state is State.STOPPED or (device.state is State.CONNECTING and device.client is None):
+            device.told_offline = False
+            self._connect_anew(device)
         elif device.state is State.CONNECTING and device.why:
             self.engine.send(Offline(device.id, device.why))
 
@@ -560,12 +549,7 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
 
     # ------------------------------------------------------------------------------------------ pairing
 
-    def _pair(self, command: Pair) -> None:
-        device = self._devices.get(command.device)
-        if device is not None:
-            if command.epoch < device.epoch:
-                return
-            self._forget(device, "session closed")
+    def _pair_anew(self, command: Pair) -> None:
         device = WhatsAppDevice(command.device, command.epoch, Path(command.session), State.PAIRING)
         device.links_phone = command.phone
         self._devices[device.id] = device

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from devices.gateway import client, link
 from devices.gateway.client import Gateway
@@ -30,7 +31,7 @@ while engine.recv(1 << 20):
 """
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def start() -> AsyncIterator[Callable[..., object]]:
     engines: list[Engine] = []
 
@@ -128,9 +129,11 @@ async def test_a_text_that_cannot_be_encoded_is_not_sent_and_hurts_no_other(
 async def test_secrets_of_the_engine_stay_with_it(start: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAULT_KEYS", "a-secret-for-this-test")
     monkeypatch.setenv("DATABASE_URL", "postgres://secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://the-way-out:3128")
     engine = await start(sys.executable, "-c", DEAF)
     environment = Path(f"/proc/{engine.gateway.pid}/environ").read_bytes()
     assert b"PATH=" in environment
+    assert b"HTTPS_PROXY=http://the-way-out:3128" in environment
     assert b"secret" not in environment
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from devices.gateway.contract import (
     Event,
@@ -29,7 +30,7 @@ from devices.gateway.network import STOP_WORDS, Dice, chat_of, number_of
 from tests.devices.gateway.world import OUTCOMES, SimulatedWorld, new_phone
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def worlds() -> AsyncIterator[list[SimulatedWorld]]:
     """Worlds a test makes for itself."""
     made: list[SimulatedWorld] = []
