@@ -275,7 +275,7 @@ class Gateways:
         elif now > slot.up_at + REPLACED_AFTER_S:
             limits = self.limits.get(slot.driver)
             if limits and slot.stats and limits.passed(slot.stats):
-                self._retire(slot)
+                self.retire(slot)
 
     def _acquit(self, slot: GatewaySlot) -> None:
         """Nothing died here: its devices go where there is room for all of them, and if there is none, they stay."""
@@ -286,9 +286,10 @@ class Gateways:
             if other is not slot and other.driver == slot.driver and self._has_room(other)
         )
         if room >= len(slot.devices):
-            self._retire(slot)
+            self.retire(slot)
 
-    def _retire(self, slot: GatewaySlot) -> None:
+    def retire(self, slot: GatewaySlot) -> None:
+        """Have the slot emptied and ended."""
         logger.info("A gateway is replaced; its %d devices are moved to others", len(slot.devices))
         slot.retiring = True
         self.side.on_worn(slot)

@@ -312,7 +312,8 @@ async def test_twenty_devices_of_five_workspaces_pair_at_once_each_with_its_own_
             for device in devices:
                 await host.until_state(device, "online")
             for device in devices:
-                shown = [pk for pk, payload in payloads.items() if any(payload in page for page in heard(device))]
+                pages = heard(device)
+                shown = [pk for pk, payload in payloads.items() if any(payload in page for page in pages)]
                 assert shown == [device.pk]
     found = {device.pk: device.phone for device in Device.objects.all()}
     assert found == {device.pk: device.pair_phone for device in devices}
