@@ -68,7 +68,8 @@ def workspace_role(needed: str) -> Callable[[View], View]:
                 raise PermissionDenied
             with tenant_scope(scoped.workspace), timezone.override(scoped.workspace.zone):
                 response = view(scoped, *args, **kwargs)
-            add_never_cache_headers(response)  # a shared computer keeps no workspace's pages
+            if "Cache-Control" not in response.headers:
+                add_never_cache_headers(response)  # a shared computer keeps no workspace's pages
             return response
 
         inner.needed_role = needed  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from campaigns.models import (
     ImportChunk,
     ImportReject,
     ImportRow,
+    Media,
     Message,
     Stream,
     Suppression,
@@ -141,6 +142,15 @@ class ContentAdmin(LookOnly):
     @admin.display(description="text")
     def beginning(self, content: Content) -> str:
         return content.text[:80]
+
+
+@admin.register(Media)
+class MediaAdmin(LookOnly):
+    list_display = ("name", "kind", "mime", "size", "workspace", "created_by", "created_at", "chosen_at")
+    list_filter = ("kind",)
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("name", "workspace__name", "=sha256")
+    exclude = ("data",)
 
 
 @admin.register(Campaign)

@@ -29,6 +29,7 @@ from liquid.expression import Expression
 from liquid.utils import ReadOnlyChainMap
 
 MAX_TEXT = 4096  # characters that leave for one person
+MAX_CAPTION = 1024  # of them beside a file
 MAX_SOURCE = 8192  # characters of the text as written
 MAX_NESTING = 10
 MAX_BLANKS = 100
@@ -96,15 +97,22 @@ def parse(text: str) -> Template:
     return Template(text, simple_parts(found.nodes), found)
 
 
-def render(template: Template, variables: Variables) -> str:
-    """The text for one person; raises `TextError` when it cannot be made, is too long, or is empty."""
+def render(template: Template, variables: Variables, *, caption: bool = False) -> str:
+    """The text for one person; raises `TextError` when it cannot be made, is too long, or is empty.
+
+    A ``caption`` stands beside a file: it is shorter, and may be empty.
+    """
     if template.parts is not None:
         text = "".join([p if type(p) is str else words(variables.get(p.key)) for p in template.parts])  # type: ignore[union-attr]
     else:
         text = interpret(template, variables)
-    if len(text) > MAX_TEXT:
-        raise TextError(f"The text would have {len(text):,} characters for this person; at most {MAX_TEXT:,} are sent.")
-    if not text or text.isspace():
+    most = MAX_CAPTION if caption else MAX_TEXT
+    if len(text) > most:
+        beside = " beside a file" if caption else ""
+        raise TextError(
+            f"The text would have {len(text):,} characters for this person; at most {most:,} are sent{beside}."
+        )
+    if not caption and (not text or text.isspace()):
         raise TextError("The text would be empty for this person.")
     return text
 

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
 from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
-from campaigns.models import Campaign, Message, Reply
+from campaigns.models import Campaign, Content, Media, Message, Reply
 from campaigns.shown import LISTS, Shown, reason_in_words, shown_message
 from devices.models import Device
 
@@ -30,6 +30,11 @@ class Recipient:
     state: Shown
     text: str
     note: str
+
+    @property
+    def media(self) -> Media | None:
+        """The file that went along, or will."""
+        return content_of(self.message).media
 
     @property
     def tries(self) -> list[tuple[datetime, str]]:
@@ -104,9 +109,16 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
 
 def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
     related = messages.select_related("contact", "content", "campaign__content", "stream__device")
-    rows, following = page_of(related.prefetch_related("earlier_attempts", "replies"), after)
+    also = ("earlier_attempts", "replies", "content__media", "campaign__content__media")
+    rows, following = page_of(related.prefetch_related(*also), after)
     parsed: dict[int, Template] = {}
     return [recipient(message, parsed) for message in rows], following
+
+
+def content_of(message: Message) -> Content:
+    """Who is unsent gets the campaign's newest; an attempt noted which one it took."""
+    unsent = message.state in CLAIMABLE
+    return message.campaign.content if unsent and message.campaign else message.content
 
 
 def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
@@ -116,12 +128,10 @@ def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
     if message.contact is None:
         return Recipient(message, shown_message(message), "", "")
     try:
-        # Who is unsent gets the campaign's newest text; an attempt noted which one it took.
-        unsent = message.state in CLAIMABLE
-        content = message.campaign.content if unsent and message.campaign else message.content
+        content = content_of(message)
         if content.pk not in parsed:
             parsed[content.pk] = parse(content.text)
-        text = render(parsed[content.pk], variables_of(message.contact))
+        text = render(parsed[content.pk], variables_of(message.contact), caption=content.media is not None)
     except TextError as error:
         return Recipient(message, shown_message(message), "", str(error))
     note = "As it would read now." if message.state in CLAIMABLE else "Made again from the text; not recorded."

@@ -55,7 +55,7 @@ class Flight:
     claimed: Claimed
     began: float  # when it leaves or left, in loop time
     slow: bool  # it took one of the slots for slow devices
-    text: str = ""
+    text: str | None = None  # once it is put into words
     posted: bool = False  # handed to the gateway
     holds_slot: bool = True
     answered: bool = False

@@ -11,6 +11,7 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from campaigns.engine import outcome, pacing
 from campaigns.engine.concurrency import BEAT_S, SLOW_S, Limit
 from campaigns.engine.lifecycle import UNCERTAIN
 from campaigns.engine.outcome import Verdict
+from campaigns.media_files import FileGone, MediaFiles
 from campaigns.notes import OUTAGE, Notes
 from campaigns.outbox import Ask, Claimed, Held, Settlement
 from campaigns.pulse import Pulse
@@ -41,6 +43,7 @@ CLAIM_S = 0.04
 POST_S = 0.005  # messages that leave within the same 5 ms are handed over together
 REST_S = 0.25
 ANSWER_WITHIN_S = 100.0
+FILE_WITHIN_S = 1.0  # so long a claimed message waits for its file
 LOCKED_PAUSE_S, LOCKED_PAUSES = 0.02, 5  # doubled each time: a receipt's lock is short, a cancelled campaign's is not
 SPOILED_PAUSE_S = 30.0
 SAID_AGAIN_S = 60.0
@@ -60,7 +63,7 @@ class Sender:
         self.rng = rng
         self.schedule = Schedule()
         self.workers = self.schedule.workers
-        self.notes = Notes(pulse, self._has_flight)
+        self.notes = Notes(pulse, self._is_unsettled)
         self.settling = Settling(self.notes, self._closed)
         self.in_flight = 0  # of them that hold a slot
         self.slow_in_flight = 0
@@ -69,6 +72,8 @@ class Sender:
         self._stopping = False
         self._said_at = float("-inf")
         self._claims = DatabaseThread("claim")
+        self._files = MediaFiles(Path(settings.SESSIONS_DIR) / "media", settings.MEDIA_CACHE_BYTES)
+        self._fetching: set[asyncio.Task[None]] = set()
 
     def start(self, sessions: Sessions, watchdog: Watchdog) -> None:
         """Where messages go, and who says whether anything may be started."""
@@ -153,7 +158,7 @@ class Sender:
     def _answered(self, due: list[DeviceWorker], answers: Sequence[Claimed | Held]) -> None:
         now = self._loop.time()
         by_device = {answer.device: answer for answer in answers}
-        flights = []
+        flights: list[DeviceWorker] = []
         for worker in due:
             worker.asking = False
             answer = by_device.get(worker.device)
@@ -215,12 +220,17 @@ class Sender:
         sends = []
         for worker in workers:
             flight = worker.flight
-            if flight is not None and not flight.answered and self._compose(worker, flight):
-                message = flight.claimed
+            if flight is None or flight.answered:
+                continue
+            message = flight.claimed
+            file = None if message.media is None else self._files.at_hand(message.media)
+            if file is None and message.media is not None:
+                self._post_with_its_file(worker, flight, message.media)
+            elif (text := self._compose(worker, flight)) is not None:
                 flight.posted = True
                 sends.append(
                     contract.Send(
-                        message.device, message.epoch, message.message, message.tag, message.phone, flight.text
+                        message.device, message.epoch, message.message, message.tag, message.phone, text, file
                     )
                 )
         for send in self.sessions.send_all(sends):
@@ -228,11 +238,36 @@ class Sender:
         if sends:
             fault_point("after_wire")
 
-    def _compose(self, worker: DeviceWorker, flight: Flight) -> bool:
-        """Put the message into words; false when it must not leave, with its verdict given."""
+    def _post_with_its_file(self, worker: DeviceWorker, flight: Flight, media: int) -> None:
+        task = self._loop.create_task(self._bring_file(worker, flight, media))
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+
+    async def _bring_file(self, worker: DeviceWorker, flight: Flight, media: int) -> None:
+        """The message leaves when its file is on this host; what takes long is claimed anew, by all the rules (P9)."""
+        verdict = None
+        try:
+            async with asyncio.timeout(FILE_WITHIN_S):
+                await self._files.bring(media)
+        except FileGone:
+            verdict = outcome.template_error("Its file is gone.")
+        except TimeoutError:
+            verdict = outcome.file_not_here()
+        except Exception:
+            logger.exception("The file of message %d could not be fetched", flight.claimed.message)
+            verdict = outcome.file_not_here()
+        if worker.flight is not flight:
+            return
+        if verdict is None:
+            self._post([worker])
+        else:
+            self._answer(worker, verdict)
+
+    def _compose(self, worker: DeviceWorker, flight: Flight) -> str | None:
+        """The message's words; None when it must not leave, with its verdict given."""
         if not self.watchdog.may_start():  # it stood still after the claim: others may own the device by now
             self._answer(worker, outcome.not_sent("lease ran out", 0, self.rng))
-            return False
+            return None
         try:
             flight.text = render(flight.claimed)
         except TextError as error:
@@ -240,7 +275,7 @@ class Sender:
         except Exception:  # one poisonous message must not end the engine, again and again
             logger.exception("Message %d could not be composed", flight.claimed.message)
             self._answer(worker, outcome.template_error("it could not be composed"))
-        return not flight.answered
+        return flight.text
 
     # ------------------------------------------------------------------ what came of it
 
@@ -295,9 +330,9 @@ class Sender:
         self.settling.add(_settlement(flight, verdict, word))
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
 
-    def _has_flight(self, device: int) -> bool:
+    def _is_unsettled(self, device: int) -> bool:
         worker = self.workers.get(device)
-        return worker is not None and worker.flight is not None
+        return worker is None or not worker.online or worker.flight is not None
 
     def _free_slot(self, flight: Flight) -> None:
         flight.holds_slot = False
@@ -425,6 +460,7 @@ class Sender:
 
     def close(self) -> None:
         self._claims.close()
+        self._files.close()
         self.settling.close()
         self.notes.close()
         self.checking.close()
@@ -440,7 +476,7 @@ def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None)
         tag=claimed.tag,
         state=verdict.state,
         reason=verdict.reason[:200],
-        text=flight.text or None,
+        text=flight.text,
         delay=claimed.delay,
         wire_at=word.wire_at if word else None,
         wire_id=sent.id if sent else None,
@@ -462,4 +498,4 @@ def _template(content: int, text: str) -> compose.Template:
 def render(message: Claimed) -> str:
     """The message's words for this person. Raises `TextError`."""
     variables = compose.variables_for(message.name, message.phone, message.fields)
-    return compose.render(_template(message.content, message.text), variables)
+    return compose.render(_template(message.content, message.text), variables, caption=message.media is not None)

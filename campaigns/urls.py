@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from campaigns.views import campaigns, direct, drafts, moves, moving
+from campaigns.views import campaigns, direct, drafts, files, moves, moving
 
 app_name = "campaigns"
 
@@ -16,6 +16,8 @@ urlpatterns = [
     path("campaigns/new/", drafts.create, name="create"),
     path("campaigns/preview/", drafts.preview, name="preview"),
     path("campaigns/audience/", drafts.audience_count, name="audience"),
+    path("campaigns/files/", files.upload, name="file_upload"),
+    path("campaigns/files/<uuid:uuid>/", files.show, name="file"),
     path("campaigns/<uuid:uuid>/", campaigns.campaign_page, name="campaign"),
     path("campaigns/<uuid:uuid>/edit/", drafts.edit, name="edit"),
     path("campaigns/<uuid:uuid>/delete/", drafts.delete, name="delete"),

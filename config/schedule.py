@@ -11,7 +11,7 @@ from rq.cron import CronJob
 from rq.job import Job
 
 from accounts.jobs import forget_old_tries
-from campaigns.jobs import doubts, planning
+from campaigns.jobs import doubts, media, planning
 from devices.jobs import JOB_TTL, forget_queues
 
 
@@ -37,4 +37,5 @@ TIMETABLE = (
     every(300, planning.climb_warm_up),
     every(300, forget_queues),
     every(3600, forget_old_tries),
+    every(3600, media.forget_unused),
 )

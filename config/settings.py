@@ -180,10 +180,13 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.moving.move_people",
         "campaigns.jobs.imports.run_import",
         "campaigns.jobs.doubts.settle",
+        "campaigns.jobs.media.forget_unused",
     }
 )
 
 IMPORT_MAX_BYTES = env.number("IMPORT_MAX_MB", 256, 1) << 20
+MEDIA_QUOTA_BYTES = env.number("MEDIA_QUOTA_MB", 500, 1) << 20  # what the files of a workspace's messages may take
+MEDIA_CACHE_BYTES = env.number("MEDIA_CACHE_MB", 500, 1) << 20  # of them on the disk of each host
 
 # ---- The engine
 

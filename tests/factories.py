@@ -8,9 +8,11 @@ from io import BytesIO
 from typing import Any
 
 from django.utils import timezone
+from PIL import Image
 
 from accounts.models import Membership, Role, User, Workspace
 from campaigns.actions.imports import Readable, layout_of, start_import, upload_file
+from campaigns.actions.media import keep_file
 from campaigns.imports.mapping import guess_columns, has_header
 from campaigns.models import (
     Campaign,
@@ -20,6 +22,7 @@ from campaigns.models import (
     ContactImport,
     ContactTag,
     Content,
+    Media,
     Tag,
 )
 from devices.models import Device, DeviceState, Host
@@ -88,9 +91,14 @@ def make_contact(workspace: Workspace, *, tags: tuple[str, ...] = (), **fields: 
 
 
 def make_campaign(
-    workspace: Workspace, *, text: str = "Hello {{ name }}", devices: tuple[Device, ...] = (), **fields: Any
+    workspace: Workspace,
+    *,
+    text: str = "Hello {{ name }}",
+    media: Media | None = None,
+    devices: tuple[Device, ...] = (),
+    **fields: Any,
 ) -> Campaign:
-    content = Content.objects.create(workspace=workspace, text=text)
+    content = Content.objects.create(workspace=workspace, text=text, media=media)
     campaign = Campaign.objects.create(
         workspace=workspace,
         content=content,
@@ -99,6 +107,19 @@ def make_campaign(
     for device in devices:
         CampaignDevice.objects.create(workspace=workspace, campaign=campaign, device=device)
     return campaign
+
+
+def make_picture(size: tuple[int, int] = (60, 40), colour: str = "teal", format: str = "JPEG") -> bytes:
+    picture = BytesIO()
+    Image.new("RGB", size, colour).save(picture, format)
+    return picture.getvalue()
+
+
+def make_media(workspace: Workspace, data: bytes | None = None, name: str = "") -> Media:
+    """As if somebody had uploaded it; without data a picture of its own."""
+    number = next(_numbers)
+    data = data or make_picture((20 + number % 1000, 20))
+    return keep_file(workspace, workspace.owner, name or f"picture {number}.jpg", len(data), BytesIO(data))
 
 
 def make_import(workspace: Workspace, file: bytes | Readable, **options: Any) -> ContactImport:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from accounts.models import Workspace
-from tests.factories import make_campaign, make_contact, make_device, make_import
+from tests.factories import make_campaign, make_contact, make_device, make_import, make_media
 
 MATRIX = {
     # config
@@ -70,6 +70,8 @@ MATRIX = {
     "campaigns:create": "manager",
     "campaigns:preview": "viewer",
     "campaigns:audience": "viewer",
+    "campaigns:file_upload": "manager",
+    "campaigns:file": "viewer",
     "campaigns:campaign": "viewer",
     "campaigns:edit": "manager",
     "campaigns:delete": "manager",
@@ -115,6 +117,7 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "devices": make_device,
     "campaigns": make_campaign,
     "contacts": make_contact,
+    "files": make_media,
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
 }
 # What stands for parameters that are no ids of a workspace's nouns.

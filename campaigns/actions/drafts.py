@@ -15,7 +15,7 @@ from accounts.models import User, Workspace
 from campaigns.actions.campaigns import rouse_campaign
 from campaigns.actions.planning import expiry_of
 from campaigns.audience import audience_of, reachable
-from campaigns.compose import TextError, parse
+from campaigns.compose import MAX_CAPTION, TextError, parse
 from campaigns.live import push_campaigns
 from campaigns.models import (
     Assignment,
@@ -25,6 +25,8 @@ from campaigns.models import (
     CampaignTag,
     Content,
     Failover,
+    Media,
+    MediaKind,
     Stream,
     Tag,
     UncertainPolicy,
@@ -58,13 +60,14 @@ class Plan:
     assignment: str = Assignment.STICKY
     device_cap: int | None = None
     safety: Safety = Safety()
+    media: Media | None = None
 
 
 @transaction.atomic
 def create_campaign(workspace: Workspace, by: User | None, plan: Plan) -> Campaign:
     campaign = Campaign.objects.create(
         workspace=workspace,
-        content=Content.objects.create(workspace=workspace, text=plan.text, created_by=by),
+        content=Content.objects.create(workspace=workspace, text=plan.text, media=plan.media, created_by=by),
         created_by=by,
         **_columns(plan),
     )
@@ -78,7 +81,7 @@ def edit_campaign(campaign: Campaign, by: User | None, plan: Plan) -> bool:
     """Replace the plan of a draft. False: it is none any more."""
     if not Campaign.objects.filter(pk=campaign.pk, state=CampaignState.DRAFT).update(**_columns(plan)):
         return False
-    _set_text(campaign, by, plan.text)
+    _set_content(campaign, by, plan.text, plan.media)
     campaign.refresh_from_db()
     campaign.tag_links.all().delete()
     campaign.device_links.all().delete()
@@ -108,13 +111,13 @@ def _link(campaign: Campaign, plan: Plan) -> None:
 
 
 @transaction.atomic
-def change_text(campaign: Campaign, text: str, by: User | None) -> bool:
-    """Another text for everyone who has not been written to: a claim takes the campaign's newest.
+def change_text(campaign: Campaign, text: str, by: User | None, media: Media | None = None) -> bool:
+    """Another text, with this file or none, for everyone not written to yet: a claim takes the campaign's newest.
 
-    False: nobody can be written to any more, or the text is the same.
+    False: nobody can be written to any more, or nothing is different.
     """
     found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=OPEN_STATES).first()
-    if found is None or not _set_text(found, by, text):
+    if found is None or not _set_content(found, by, text, media):
         return False
     unsent = Stream.objects.filter(campaign=found).totals()
     record(found.workspace, by, "campaign.text_changed", found.target, people=unsent["n_pending"] + unsent["n_waiting"])
@@ -160,10 +163,10 @@ def leave_out_absent(campaign: Campaign, wanted: bool, by: User | None) -> bool:
     return True
 
 
-def _set_text(campaign: Campaign, by: User | None, text: str) -> bool:
-    if campaign.content.text == text:
+def _set_content(campaign: Campaign, by: User | None, text: str, media: Media | None) -> bool:
+    if campaign.content.text == text and campaign.content.media == media:
         return False
-    campaign.content = Content.objects.create(workspace_id=campaign.workspace_id, text=text, created_by=by)
+    campaign.content = Content.objects.create(workspace_id=campaign.workspace_id, text=text, media=media, created_by=by)
     Campaign.objects.filter(pk=campaign.pk).update(content=campaign.content)
     return True
 
@@ -179,15 +182,29 @@ def delete_draft(campaign: Campaign, by: User | None) -> bool:
     return True
 
 
+def no_caption(text: str, media: Media | None) -> str:
+    """Why this text cannot go with this file, as a sentence; empty when it can."""
+    if media is None or not text.strip():
+        return ""
+    if media.kind == MediaKind.AUDIO:
+        return "WhatsApp shows no text with audio. Leave the text empty, or send it as a campaign of its own."
+    if "{" not in text and len(text) > MAX_CAPTION:
+        return f"The text has {len(text):,} characters; beside a file at most {MAX_CAPTION:,} are sent."
+    return ""
+
+
 def what_is_missing(campaign: Campaign) -> list[str]:
     """Why a draft cannot be started yet, each as a sentence; empty when it can."""
     missing = []
+    content = campaign.content
     try:
-        parse(campaign.content.text)
+        parse(content.text)
     except TextError as error:
         missing.append(f"The text cannot be used. {error}")
-    if not campaign.content.text.strip():
+    if not content.text.strip() and content.media_id is None:
         missing.append("The text is empty.")
+    if problem := no_caption(content.text, content.media):
+        missing.append(problem)
     if not reachable(audience_of(campaign)).exists():
         missing.append("Nobody is in the audience.")
     if not Device.objects.filter(campaign_links__campaign=campaign).linked().exists():

@@ -36,6 +36,7 @@ HOUR = 3_600.0
 # last.
 HOLDS = {429: (HOUR / 4, 6 * HOUR), 463: (6 * HOUR, 24 * HOUR), 475: (6 * HOUR, 24 * HOUR)}
 OFFLINE_PAUSE_S = 5.0
+FILE_PAUSE_S = 3.0
 DEATHS = 3  # in flight when its gateway died, this often: the message itself may be what kills
 
 
@@ -96,6 +97,11 @@ def refused(why: str, code: int, tries: int, rng: Random, *, holds: int = 0, ref
 
 def template_error(problem: str) -> Verdict:
     return Verdict(lifecycle.DEAD, f"template: {problem}", refund=True)
+
+
+def file_not_here() -> Verdict:
+    """The host is still fetching the message's file: no try was used up."""
+    return Verdict(lifecycle.WAITING, "its file is being fetched", FILE_PAUSE_S, refund=True)
 
 
 def _again(reason: str, tries: int, rng: Random, *, refund: bool) -> Verdict:

@@ -1,4 +1,4 @@
-"""The nouns of a campaign: contacts, their imports, content, campaigns, streams and messages."""
+"""The nouns of a campaign: contacts, their imports, content and its files, campaigns, streams and messages."""
 
 from campaigns.models.campaign import (
     Assignment,
@@ -13,6 +13,7 @@ from campaigns.models.contact import Contact, ContactStatus, ContactTag, Suppres
 from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportRow, ImportState
 from campaigns.models.contact_move import ContactMove
 from campaigns.models.content import Content
+from campaigns.models.media import Media, MediaKind
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
 from campaigns.models.number_check import GOOD_FOR, CheckRun, NumberCheck
 from campaigns.models.reply import Reply, ReplyKind
@@ -39,6 +40,8 @@ __all__ = [
     "ImportRow",
     "ImportState",
     "Lane",
+    "Media",
+    "MediaKind",
     "Message",
     "MessageState",
     "NumberCheck",

@@ -38,6 +38,7 @@ class Claimed(NamedTuple):
     phone: str
     content: int
     text: str
+    media: int | None
     name: str
     fields: dict[str, str]
     tries: int
@@ -216,8 +217,8 @@ opened AS (
 )
 SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END,
        greatest(0, extract(epoch FROM m.next_send_at - now()))::float8, m.message_id, m.new_tag,
-       m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, coalesce(m.name, ''),
-       coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths, m.refusals, m.holds
+       m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, content.media_id,
+       coalesce(m.name, ''), coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths, m.refusals, m.holds
 FROM moved m JOIN campaigns_content content ON content.id = m.content_id
 UNION ALL
 SELECT h.device_id,
@@ -228,11 +229,11 @@ SELECT h.device_id,
            WHERE s.device_id = h.device_id AND s.running AND (s.expires_at IS NULL OR s.expires_at > now())
              AND (h.opens_at IS NULL OR s.lane = 0))) - now())
            WHEN 'spread' THEN h.place ELSE 0 END::float8,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM head h WHERE h.verdict NOT IN ('send', 'opted_out', 'suppressed')
 UNION ALL
 SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8, j.open_message, j.open_tag,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM judged j WHERE j.held IS NOT NULL
 """
 

@@ -9,9 +9,12 @@ from django.utils.safestring import SafeString
 
 from accounts.models import Workspace
 from campaigns.bubble import drawn
+from campaigns.models import Media
 from campaigns.shown import duration
 from devices.models import Device
 from devices.shown import Shown, shown
+
+FILE_ICONS = {"image": "image", "video": "video", "audio": "music", "document": "file-text"}
 
 register = template.Library()
 register.filter("drawn", drawn)
@@ -22,6 +25,11 @@ register.filter("duration", duration)
 def device_state(device: Device) -> Shown:
     """``device`` comes from ``with_shown_state()``."""
     return shown(device)
+
+
+@register.filter
+def file_icon(media: Media) -> str:
+    return FILE_ICONS[media.kind]
 
 
 @register.filter

@@ -123,7 +123,11 @@ def contact_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def render_contact(
     request: WorkspaceRequest, contact: Contact, form: ReasonForm | None = None, status: int = 200
 ) -> HttpResponse:
-    history = contact.messages.select_related("campaign", "stream__device").order_by("-pk")[: MESSAGES + 1]
+    history = (
+        contact.messages.select_related("campaign", "stream__device", "content")
+        .prefetch_related("content__media")
+        .order_by("-pk")[: MESSAGES + 1]
+    )
     replies = contact.replies.select_related("device", "message__campaign").order_by("-pk")[: MESSAGES + 1]
     context = {
         "contact": contact,

@@ -7,16 +7,24 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.drafts import change_safety, change_text, create_campaign, delete_draft, edit_campaign
+from campaigns.actions.drafts import (
+    change_safety,
+    change_text,
+    create_campaign,
+    delete_draft,
+    edit_campaign,
+    no_caption,
+)
 from campaigns.audience import audience, field_words, person_at, size_of, variables_of
 from campaigns.compose import TextError, parse, variables_in
 from campaigns.compose import render as render_text
 from campaigns.forms.campaigns import LONGEST_H, CampaignForm, RunningForm, selectable_devices
 from campaigns.live import figures, streams_of
-from campaigns.models import Assignment, Campaign, CampaignState, Contact, Failover, Tag
+from campaigns.models import Assignment, Campaign, CampaignState, Contact, Failover, Media, Tag
 from campaigns.plans import course_of, warnings
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.views.answers import say
@@ -28,11 +36,16 @@ OWN_WORDS = [("name", "Name"), ("first_name", "First name"), ("phone", "Phone nu
 
 @workspace_role("manager")
 def create(request: WorkspaceRequest) -> HttpResponse:
-    form = CampaignForm(request.workspace, request.POST or None, initial=first_choices(request))
+    form = CampaignForm(request.workspace, request.user, *posted(request), initial=first_choices(request))
     if request.method == "POST" and form.is_valid():
         campaign = create_campaign(request.workspace, request.user, form.plan())
         return redirect("campaigns:campaign", campaign.uuid)
     return form_page(request, form)
+
+
+def posted(request: WorkspaceRequest) -> tuple[QueryDict | None, MultiValueDict | None]:
+    """What was filled in, and the files among it; nothing before a form is sent."""
+    return (request.POST, request.FILES) if request.method == "POST" else (None, None)
 
 
 def first_choices(request: WorkspaceRequest) -> dict[str, list[int]]:
@@ -47,7 +60,7 @@ def edit(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     campaign = the_campaign(request, uuid)
     if campaign.state != CampaignState.DRAFT:
         return say(request, "Only a draft can be edited. Of a running campaign the text can be changed.", campaign)
-    form = CampaignForm(request.workspace, request.POST or None, campaign=campaign)
+    form = CampaignForm(request.workspace, request.user, *posted(request), campaign=campaign)
     if request.method == "POST" and form.is_valid():
         if edit_campaign(campaign, request.user, form.plan()):
             return redirect("campaigns:campaign", campaign.uuid)
@@ -70,11 +83,11 @@ def form_page(request: WorkspaceRequest, form: CampaignForm, campaign: Campaign 
 def text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """What can be changed after the start: the text for those not written to yet, and what happens if it goes wrong."""
     campaign = the_campaign(request, uuid)
-    form = RunningForm(request.POST or None, campaign=campaign)
+    form = RunningForm(request.user, *posted(request), campaign=campaign)
     if request.method == "POST" and form.is_valid():
         said = []
-        if change_text(campaign, form.cleaned_data["text"], request.user):
-            said.append("Everyone not written to yet gets the new text.")
+        if change_text(campaign, form.cleaned_data["text"], request.user, form.chosen):
+            said.append("Everyone not written to yet gets the new message.")
         if change_safety(campaign, form.safety(), request.user):
             said.append("What happens when something goes wrong is as you chose.")
         return say(request, " ".join(said) or "Nothing was changed.", campaign)
@@ -106,13 +119,16 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     count = size_of(people).reachable
     number = min(max(int_of(request.POST.get("number", "")), 1), max(count, 1))
     contact = person_at(people, number)
-    context: dict[str, object] = {"contact": contact, "number": number, "people": count}
+    media = media_asked(request, request.POST.get("media_uuid", ""))
+    context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
     source = request.POST.get("text", "").replace("\r\n", "\n").strip()
     try:
         template = parse(source)
         known = {word for pair in OWN_WORDS + field_words(request.workspace) for word in pair}
         context["unknown"] = sorted(variables_in(source) - known)
-        context["text"] = render_text(template, variables_of(contact) if contact else {}) if source else ""
+        variables = variables_of(contact) if contact else {}
+        context["text"] = render_text(template, variables, caption=media is not None) if source else ""
+        context["error"] = no_caption(source, media)
     except TextError as error:
         context["error"] = error
     return render(request, "campaigns/_preview.html", context)
@@ -155,6 +171,13 @@ def campaign_so_far(asked: QueryDict) -> Campaign:
 
 def audience_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:
     return audience(request.workspace, asked.get("audience") == "everyone", ids_of(asked.getlist("tags")))
+
+
+def media_asked(request: WorkspaceRequest, uuid: str) -> Media | None:
+    try:
+        return Media.objects.for_workspace(request.workspace).filter(uuid=UUID(uuid)).first()
+    except ValueError:
+        return None
 
 
 def ids_of(values: list[str]) -> list[int]:

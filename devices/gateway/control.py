@@ -69,7 +69,7 @@ class SimulatorControl:
         self._ask("outdate", outdated=outdated)
 
     def state(self) -> dict[str, Any]:
-        """`gateways`, `ledger_lines`, `rules`, `sessions` and `pairings` of this moment."""
+        """`gateways`, `ledger_lines`, `rules`, `sessions` and `pairings` of this moment, and the last `files` sent."""
         return self._ask("state")
 
     def _ask(self, do: str, **request: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import io
 import logging
 import shutil
 import subprocess
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,10 @@ log = logging.getLogger("gateway")
 
 
 def _load_libmagic() -> Any:
-    """python-magic over the system's libmagic, or else over the one of its own wheel; None when there is neither."""
+    """python-magic over the system's libmagic, or else over the one of its own wheel; None when there is neither.
+
+    The library imports it, too, and would not start without: then it gets an empty one.
+    """
     for wheel in ("", "pylibmagic"):
         try:
             if wheel:
@@ -37,6 +42,7 @@ def _load_libmagic() -> Any:
             return importlib.import_module("magic")
         except ImportError:
             continue
+    sys.modules["magic"] = types.ModuleType("magic")
     return None
 
 

@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from devices.gateway.contract import (
     Banned,
     Code,
     Incoming,
-    Kind,
+    IncomingKind,
     NotSent,
     Numbers,
     Offline,
@@ -57,6 +58,7 @@ from devices.gateway.phones import Refusal, serve_phones
 from devices.gateway.session_file import message_id
 
 MAILBOX = 1000
+FILES_SHOWN = 1000
 CODES_PER_PAIRING = 5
 REFUSALS = (405, 420, 479)  # of messages; what refuses the number itself comes by a rule
 STOP_WORDS = ("STOP", "Stop", "BERHENTI", "stop please", "Unsubscribe")
@@ -306,6 +308,7 @@ class Network:
         self._unlinked: set[str] = set()
         self._pairings: dict[str, Pairing] = {}
         self._dice = Dice(behaviour.seed)
+        self._files: deque[dict[str, str]] = deque(maxlen=FILES_SHOWN)
         self._agenda = Agenda()
         self._handlers: dict[type, Callable[[Connection, Any], None]] = {
             contract.Send: self._receive,
@@ -466,6 +469,8 @@ class Network:
         if rule.not_sent or not self._registered(send.to):
             why = rule.not_sent or "no LID found for the number"
             event = NotSent(send.device, send.message, send.tag, None, why)
+        elif send.media is not None and not self._take_in(send, send.media):
+            event = NotSent(send.device, send.message, send.tag, None, "the file cannot be read")
         elif rule.refuse or luck[1] < behaviour.refuse_share:
             code = rule.refuse or REFUSALS[int(luck[2] * len(REFUSALS))]
             why = f"server returned error {code}"
@@ -477,6 +482,16 @@ class Network:
             self._agenda.after(delay, self._accept, session, event, send.to, luck, lost)
             return
         self._agenda.after(delay, self._answer, session, event)
+
+    def _take_in(self, send: Send, media: contract.Media) -> bool:
+        """The file arrives with its message: what it was is remembered for whoever plays the phones."""
+        try:
+            digest = digest_of(media.path)
+        except OSError:
+            return False
+        told = {"kind": media.kind, "mime": media.mime, "name": media.name, "sha256": digest}
+        self._files.append({"tag": send.tag.hex(), "to": send.to, "caption": send.text, **told})
+        return True
 
     def _rule(self, phone: str, send: Send) -> Rule:
         for rule in self.rules:
@@ -529,7 +544,7 @@ class Network:
     def _read(self, account: Account, id: str, chat: str) -> None:
         account.deliver(Receipt(0, [id], chat, "read", time.time()))
 
-    def write_to(self, account: Account, sender: str, text: str, quoted: str = "", kind: Kind = "text") -> None:
+    def write_to(self, account: Account, sender: str, text: str, quoted: str = "", kind: IncomingKind = "text") -> None:
         """A person writes to the account's phone, or sends it something else than a text."""
         id = "3A" + secrets.token_hex(9).upper()
         account.deliver(Incoming(0, chat_of(sender), sender, id, text, time.time(), quoted, kind))
@@ -573,10 +588,18 @@ class Network:
             "gateways": len(self.connections),
             "ledger_lines": self.ledger.lines,
             "rules": len(self.rules),
+            "files": list(self._files),
             "outdated": self.outdated,
             "sessions": [{"device": login.device, "phone": login.account.phone} for login in logins],
             "pairings": [{"device": device, "payload": payload} for device, payload in showing.items()],
         }
+
+
+@lru_cache(maxsize=256)
+def digest_of(path: str) -> str:
+    """sha256 of a file whose name stands for its content. Raises OSError; then it is read anew the next time."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def chat_of(to: str) -> str:

@@ -41,7 +41,7 @@ from campaigns.models import (
     WireId,
 )
 from devices.models import Device, DeviceEvent
-from tests.factories import make_campaign, make_contact, make_device, make_host, make_member, make_workspace
+from tests.factories import make_campaign, make_contact, make_device, make_host, make_media, make_member, make_workspace
 
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]
 CROSS_REFERENCES: list[tuple[type[models.Model], Any]] = [
@@ -86,7 +86,7 @@ def fill(workspace: Workspace, number: int) -> None:
     device = make_device(workspace)
     DeviceEvent.objects.create(workspace=workspace, device=device, kind="paired")
     contact = make_contact(workspace, tags=(f"vip{number}",), consent_import=upload)
-    campaign = make_campaign(workspace, devices=(device,))
+    campaign = make_campaign(workspace, devices=(device,), media=make_media(workspace))
     CampaignTag.objects.create(workspace=workspace, campaign=campaign, tag=Tag.objects.get(workspace=workspace))
     stream = Stream.objects.create(workspace=workspace, campaign=campaign, device=device, lane=Lane.CAMPAIGN)
     message = Message.objects.create(
@@ -120,7 +120,7 @@ def fill(workspace: Workspace, number: int) -> None:
     Reply.objects.create(
         workspace=workspace, device=device, contact=contact, message=message, wire_id=f"IN{number}", at=began
     )
-    ContactMove.objects.create(workspace=workspace, source=device, target=device, expected=1)
+    ContactMove.objects.create(workspace=workspace, source=device, target=device, expected=1, finished_at=began)
     CheckRun.objects.create(workspace=workspace, tag=Tag.objects.get(workspace=workspace), total=1)
     NumberCheck.objects.create(workspace=workspace, phone=contact.phone, on_whatsapp=True)
     WireId.objects.create(workspace=workspace, device_id=device.pk, wire_id=f"WIRE{number}", message_id=message.pk)

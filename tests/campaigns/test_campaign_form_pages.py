@@ -17,7 +17,7 @@ from campaigns.actions.campaigns import launch_campaign
 from campaigns.models import Campaign, CampaignState, Content, Tag
 from tests.campaigns.campaign_cases import at, planned_campaign, words
 from tests.campaigns.form_cases import SAFE, filled
-from tests.factories import make_campaign, make_contact, make_device, make_workspace
+from tests.factories import make_campaign, make_contact, make_device, make_media, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -183,13 +183,14 @@ def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, as_
         uncertain_policy="resend",
         expire_after_h="48",
         text="Hi\r\n{{ name }}",
+        media_uuid=make_media(workspace).uuid,
     )
     as_alice.post(reverse("campaigns:create"), data)
     before = Campaign.objects.values().get()
     content = Content.objects.get()
     campaign = Campaign.objects.get()
     form = as_alice.get(at("edit", campaign)).context["form"]
-    again = {name: form[name].value() for name in form.fields}
+    again = {name: form[name].value() for name in form.fields if name != "file"}
     assert as_alice.post(at("edit", campaign), again).status_code == 302
     assert Campaign.objects.values().get() == before
     assert Content.objects.get() == content
@@ -288,7 +289,7 @@ def test_what_happens_when_it_goes_wrong_can_be_changed_while_it_runs(workspace:
     wanted = {"text": campaign.content.text, "failover": "other", "uncertain_policy": "resend", "expire_after_h": "5"}
     answer = words(as_alice.post(at("text", campaign), wanted, follow=True))
     assert "What happens when something goes wrong is as you chose." in answer
-    assert "gets the new text" not in answer
+    assert "gets the new message" not in answer
     campaign.refresh_from_db()
     assert (campaign.failover, campaign.uncertain_policy, campaign.expire_after_h) == ("other", "resend", 5)
     again = as_alice.post(at("text", campaign), wanted, follow=True)

@@ -138,7 +138,7 @@ def test_the_text_of_a_running_campaign_is_changed_for_the_unsent(workspace: Wor
     refused = as_alice.post(at("text", campaign), {"text": "{% for %}"})
     assert refused.status_code == 422
     answer = words(as_alice.post(at("text", campaign), {**SAFE, "text": "New {{ name }}"}, follow=True))
-    assert "Everyone not written to yet gets the new text." in answer
+    assert "Everyone not written to yet gets the new message." in answer
     assert "As it would read now." in words(as_alice.get(at("recipients", campaign)))
     assert "New Person" in words(as_alice.get(at("recipients", campaign)))
 

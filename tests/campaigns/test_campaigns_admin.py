@@ -26,7 +26,7 @@ from campaigns.models import (
     WireId,
 )
 from tests.campaigns.campaign_cases import planned_campaign
-from tests.factories import make_contact, make_user, make_workspace
+from tests.factories import make_contact, make_media, make_user, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +42,7 @@ def staff() -> Client:
 def a_row_of_everything() -> None:
     workspace = make_workspace()
     make_contact(workspace, tags=("vip",))
-    campaign = planned_campaign(workspace)
+    campaign = planned_campaign(workspace, media=make_media(workspace))
     campaign.tag_links.create(workspace=workspace, tag=Tag.objects.get())
     message = Message.objects.first()
     assert message is not None

@@ -25,7 +25,7 @@ from campaigns.actions.planning import plan_chunk
 from campaigns.audience import audience_of, missing_values, size_of
 from campaigns.models import Campaign, CampaignState, Message, Stream, Tag
 from tests.campaigns.campaign_cases import planned_campaign
-from tests.factories import make_campaign, make_contact, make_device, make_workspace
+from tests.factories import make_campaign, make_contact, make_device, make_media, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +49,7 @@ def plan(workspace: Workspace, **chosen: object) -> Plan:
         "assignment": "round_robin",
         "device_cap": 500,
         "safety": Safety("ask", "resend", 48),
+        "media": make_media(workspace),
     }
     return Plan(**{**values, **chosen})  # type: ignore[arg-type]
 
@@ -57,6 +58,7 @@ def as_plan(campaign: Campaign) -> dict[str, object]:
     return {
         "name": campaign.name,
         "text": campaign.content.text,
+        "media": campaign.content.media,
         "everyone": campaign.everyone,
         "tags": [link.tag for link in campaign.tag_links.all()],
         "devices": [link.device for link in campaign.device_links.all()],

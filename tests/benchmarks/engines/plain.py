@@ -68,7 +68,7 @@ class Run:
         numbers = tuple(make_device(workspace) for _ in range(devices))
         with connection.cursor() as cursor:
             cursor.execute(PEOPLE_SQL, [workspace.pk, messages])
-        running = {"state": CampaignState.RUNNING, "launched_at": timezone.now()}
+        running: dict[str, Any] = {"state": CampaignState.RUNNING, "launched_at": timezone.now()}
         campaign = make_campaign(workspace, text=TEXT, devices=numbers, **running)
         while not plan_chunk(campaign.pk):
             pass

@@ -13,6 +13,7 @@ import pytest
 from devices.gateway.contract import (
     Event,
     Incoming,
+    Media,
     NotSent,
     Online,
     Open,
@@ -63,6 +64,36 @@ async def test_a_message_is_in_the_ledger_before_it_is_acknowledged(worlds: list
         assert rest == [str(send.device), "1", send.tag.hex(), hashlib.sha256(send.text.encode()).hexdigest()]
         sent = await engine.outcome(send.message)
         assert sent.wire_at <= float(at) <= sent.at
+
+
+async def test_a_file_arrives_with_its_caption_and_without_it_nothing_does(worlds: list[SimulatedWorld]) -> None:
+    world = SimulatedWorld()
+    worlds.append(world)
+    world.start_network()
+    engine = await world.start_gateway()
+    await world.online(engine)
+    path = world.folder / "file"
+    send = engine.sending(text="The menu")
+    send.media = Media("document", str(path), "application/pdf", "menu.pdf")
+    engine.post(send)
+    answer = await engine.outcome(send.message)
+    assert (type(answer), answer.why) == (NotSent, "the file cannot be read")
+    path.write_bytes(b"%PDF-1.7")
+    again = engine.sending(text="The menu")
+    again.media = send.media
+    engine.post(again)
+    assert isinstance(await engine.outcome(again.message), Sent)
+    assert world.ledger_tags() == [again.tag.hex()]
+    [file] = world.control.state()["files"]
+    assert file == {
+        "tag": again.tag.hex(),
+        "to": again.to,
+        "caption": "The menu",
+        "kind": "document",
+        "mime": "application/pdf",
+        "name": "menu.pdf",
+        "sha256": hashlib.sha256(b"%PDF-1.7").hexdigest(),
+    }
 
 
 async def test_without_a_writable_ledger_nothing_is_acknowledged(worlds: list[SimulatedWorld]) -> None:

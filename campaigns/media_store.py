@@ -1,0 +1,75 @@
+"""The files of messages in Postgres: put in whole, taken out in pieces, and forgotten when nobody uses them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from accounts.models import User, Workspace
+from campaigns.models import Media
+from campaigns.outbox.statement import rows_of
+
+if TYPE_CHECKING:  # engines read files and check none: they need no library for pictures
+    from campaigns.media import CheckedFile
+
+PIECE = 1 << 20
+
+# By the outbox's way of binding: Django's would write the bytes out in hex, several times over in memory.
+PUT_SQL = """
+INSERT INTO campaigns_media
+    (workspace_id, uuid, kind, mime, name, size, sha256, width, height, data, created_by_id)
+VALUES (%(workspace)s, %(uuid)s, %(kind)s, %(mime)s, %(name)s, %(size)s, %(sha256)s, %(width)s, %(height)s, %(data)s,
+        %(by)s)
+ON CONFLICT (workspace_id, sha256, name) DO UPDATE SET chosen_at = now()
+RETURNING id
+"""
+
+FORGET_SQL = """
+DELETE FROM campaigns_media m
+WHERE m.chosen_at < now() - interval '1 day'
+  AND NOT EXISTS (SELECT FROM campaigns_content c WHERE c.workspace_id = m.workspace_id AND c.media_id = m.id)
+"""
+
+
+def put(workspace: Workspace, by: User | None, file: CheckedFile) -> Media:
+    """The row of this file; one that is there already counts as chosen now."""
+    values = {
+        "workspace": workspace.pk,
+        "uuid": uuid.uuid4(),
+        "kind": str(file.type.kind),
+        "mime": file.type.mime,
+        "name": file.name,
+        "size": len(file.data),
+        "sha256": file.sha256,
+        "width": file.width,
+        "height": file.height,
+        "data": file.data,
+        "by": by.pk if by else None,
+    }
+    [[found]] = rows_of(PUT_SQL, values)
+    return Media.objects.get(pk=found)
+
+
+def pieces(media: int) -> Iterator[bytes]:
+    """The file of this id from its beginning; nothing where it is gone."""
+    with connection.cursor() as cursor:
+        offset = 1
+        while True:
+            cursor.execute(
+                "SELECT substring(data FROM %s FOR %s) FROM campaigns_media WHERE id = %s", [offset, PIECE, media]
+            )
+            row = cursor.fetchone()
+            if row is None or not row[0]:
+                return
+            yield bytes(row[0])
+            offset += PIECE
+
+
+def forget_unused() -> int:
+    """Delete the files that no message has and nobody chose for a day; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET_SQL)
+        return int(cursor.rowcount)
