@@ -28,7 +28,8 @@ DEATHS_TO_SPLIT = 2
 DEATHS_TO_HOLD = 3
 MOST_ON_TRIAL = 10  # halving 150 devices takes 8; more than that, and it is not one session's work
 REPLACED_AFTER_S = 600.0  # a process that is younger is not replaced: the next one would be no better
-FDS_SHARE = 0.8
+_FDS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+MOST_FDS = sys.maxsize if _FDS == resource.RLIM_INFINITY else int(0.8 * _FDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Limits:
 
     mb: int = 75 + 4 * 150
     cycles: int = 1_000
-    fds: int = int(FDS_SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    fds: int = MOST_FDS
 
     def passed(self, stats: contract.StatsReport) -> bool:
         return stats.rss_mb > self.mb or stats.cycles > self.cycles or stats.fds > self.fds

@@ -95,6 +95,13 @@ class Hosted:
     def pairing(self, device: Device) -> Pairing | None:
         return self.sessions.desk.pairings.get(device.pk)
 
+    def process(self, device: Device) -> Gateway:
+        """The one that the device is being linked in."""
+        pairing = self.pairing(device)
+        assert pairing is not None
+        assert pairing.gateway is not None
+        return pairing.gateway
+
     async def code(self, device: Device) -> str:
         """The one on the device's page now, to scan or to type."""
 
