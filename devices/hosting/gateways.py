@@ -28,7 +28,8 @@ DEATHS_TO_SPLIT = 2
 DEATHS_TO_HOLD = 3
 MOST_ON_TRIAL = 10  # halving 150 devices takes 8; more than that, and it is not one session's work
 REPLACED_AFTER_S = 600.0  # a process that is younger is not replaced: the next one would be no better
-FDS_SHARE = 0.8
+_FDS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+MOST_FDS = sys.maxsize if _FDS == resource.RLIM_INFINITY else int(0.8 * _FDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Limits:
 
     mb: int = 75 + 4 * 150
     cycles: int = 1_000
-    fds: int = int(FDS_SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    fds: int = MOST_FDS
 
     def passed(self, stats: contract.StatsReport) -> bool:
         return stats.rss_mb > self.mb or stats.cycles > self.cycles or stats.fds > self.fds
@@ -275,7 +276,7 @@ class Gateways:
         elif now > slot.up_at + REPLACED_AFTER_S:
             limits = self.limits.get(slot.driver)
             if limits and slot.stats and limits.passed(slot.stats):
-                self._retire(slot)
+                self.retire(slot)
 
     def _acquit(self, slot: GatewaySlot) -> None:
         """Nothing died here: its devices go where there is room for all of them, and if there is none, they stay."""
@@ -286,9 +287,10 @@ class Gateways:
             if other is not slot and other.driver == slot.driver and self._has_room(other)
         )
         if room >= len(slot.devices):
-            self._retire(slot)
+            self.retire(slot)
 
-    def _retire(self, slot: GatewaySlot) -> None:
+    def retire(self, slot: GatewaySlot) -> None:
+        """Have the slot emptied and ended."""
         logger.info("A gateway is replaced; its %d devices are moved to others", len(slot.devices))
         slot.retiring = True
         self.side.on_worn(slot)

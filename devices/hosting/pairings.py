@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 SILENCE_S = 240.0  # a pairing that says nothing for so long is ended
 ANSWER_S = 20.0  # for what a linked session is asked
 STOP_S = 5.0
+CLOSE_S = 8.0
 
 E = TypeVar("E")
 # Called with a device that is linked now, whose session file is free, and the path of a copy of it ("" for none).
@@ -138,12 +139,15 @@ class PairingDesk:
             self._show(pairing)
 
     async def close(self) -> None:
-        """Take up nothing more, end every pairing, and wait until that is written down."""
+        """Take up nothing more, end every pairing, and wait until that is written down; but no longer than CLOSE_S."""
         self._closed = True
         for device_id in self.pairings:
             self.end(device_id, "interrupted")
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        until = asyncio.get_running_loop().time() + CLOSE_S
+        while self._tasks and (left := until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+        for task in self._tasks:
+            task.cancel()
 
     # ------------------------------------------------------------------ one pairing, from first to last
 

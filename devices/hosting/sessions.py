@@ -432,6 +432,7 @@ class Sessions:
                 if why == IN_USE:  # the gateway does not try again by itself
                     self.ramp.add_later(session.device.id, IN_USE_PAUSE_S)
             case contract.Unlinked(why=why):
+                session_files.remove(self.vault.path(session.device))  # also of one that was not open
                 session.device = replace(session.device, phone="")
                 self._report(session, "unlinked", why, served=True)
             case contract.Replaced():

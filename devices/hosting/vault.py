@@ -44,7 +44,7 @@ class Vault:
 
     def __init__(self, host: str, folder: Path, seal: Seal | None, every_s: float = COPY_EVERY_S) -> None:
         self.host = host
-        self.folder = folder
+        self.folder = folder.absolute()  # gateways name their copies so
         self.seal = seal
         self.every_s = every_s
         self._due: dict[int, float] = {}  # loop time of each open device's next copy

@@ -230,3 +230,21 @@ async def test_a_busy_workspace_slows_no_other_one(world: SimulatedWorld, lease:
         Stream.objects.filter(campaign=busy).update(running=False)
     assert first <= 10
     assert beside <= alone / 0.9, (alone, beside)
+
+
+async def test_a_gateway_is_replaced_while_its_devices_send_and_nothing_is_lost_or_uncertain(
+    world: SimulatedWorld, lease: Lease
+) -> None:
+    campaigns = [running_campaign(lease, people=40) for _ in range(4)]
+    async with engine_room(world, lease) as room:
+        await room.until(lambda: all("sent" in states(campaign) for campaign in campaigns), "all are sending")
+        [worn] = room.sessions.gateways.slots
+        process = worn.process
+        assert process is not None
+        room.sessions.gateways.retire(worn)
+        await room.until(lambda: not process.alive, "the worn process has ended")
+        assert any("pending" in states(campaign) for campaign in campaigns), "it was over before"
+        await room.until(lambda: all(all_left(campaign) for campaign in campaigns), "everything is sent")
+        assert len(room.sessions.gateways.slots) == 1
+    assert not Attempt.objects.exists()  # nobody needed a second one
+    assert is_clean(audit()), audit()

@@ -17,7 +17,7 @@ from devices.hosting.leases import Lease
 from devices.hosting.pairings import Pairing
 from devices.hosting.sessions import Sessions
 from devices.models import Device
-from tests.devices.gateway.world import SimulatedWorld, new_phone
+from tests.devices.gateway.world import World, new_phone
 from tests.factories import make_device, make_workspace
 
 PATIENCE_S = 15.0
@@ -30,8 +30,11 @@ class Listener:
         self.online: set[int] = set()
         self.weights: dict[int, int] = {}
         self.lost: list[tuple[list[int], str]] = []
+        self.outcomes: list[contract.Outcome] = []
 
-    def on_outcome(self, outcome: contract.Outcome) -> None: ...
+    def on_outcome(self, outcome: contract.Outcome) -> None:
+        self.outcomes.append(outcome)
+
     def on_receipt(self, receipt: contract.Receipt) -> None: ...
     def on_incoming(self, incoming: contract.Incoming) -> None: ...
     def is_idle(self, device: int) -> bool:
@@ -59,6 +62,7 @@ class Hosted:
         self.online = listener.online
         self.weights = listener.weights
         self.lost = listener.lost
+        self.outcomes = listener.outcomes
 
     @property
     def gateway(self) -> Gateway:
@@ -91,6 +95,13 @@ class Hosted:
     def pairing(self, device: Device) -> Pairing | None:
         return self.sessions.desk.pairings.get(device.pk)
 
+    def process(self, device: Device) -> Gateway:
+        """The one that the device is being linked in."""
+        pairing = self.pairing(device)
+        assert pairing is not None
+        assert pairing.gateway is not None
+        return pairing.gateway
+
     async def code(self, device: Device) -> str:
         """The one on the device's page now, to scan or to type."""
 
@@ -104,19 +115,18 @@ class Hosted:
 
 @asynccontextmanager
 async def hosted(
-    world: SimulatedWorld,
+    world: World,
     lease: Lease,
     disk: Path | None = None,
     size: int = 100,
     program: Sequence[str] = (),
+    driver: str = "simulator",
     **options: Any,
 ) -> AsyncIterator[Hosted]:
     """``disk``: the host's own, where several share the world; ``program`` in place of the simulated gateway."""
     listener = Listener()
     program = program or ["-m", "devices.gateway.simulator", "--socket", str(world.folder / "network")]
-    sessions = Sessions(
-        lease.host, disk or world.folder, {"simulator": program}, {"simulator": size}, listener, **options
-    )
+    sessions = Sessions(lease.host, disk or world.folder, {driver: program}, {driver: size}, listener, **options)
     running = asyncio.ensure_future(sessions.run())
     host = Hosted(lease, sessions, listener)
     try:

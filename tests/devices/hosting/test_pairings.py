@@ -82,13 +82,11 @@ async def test_a_linked_device_is_opened_in_a_regular_gateway_when_its_own_proce
     async with hosted(world, lease) as host:
         host.ask(device, "pair")
         payload = await host.code(device)
-        pairing = host.pairing(device)
-        assert pairing is not None
-        assert pairing.gateway is not None
-        assert pairing.gateway.pid != host.gateway.pid
+        process = host.process(device)
+        assert process.pid != host.gateway.pid
         phone = world.control.scan(payload)["phone"]
         await host.until_state(device, "online")
-        assert not pairing.gateway.alive
+        assert not process.alive
         await host.until(lambda: host.online == {device.pk}, "it is sent with")
         device.refresh_from_db()
         assert (device.phone, device.request) == (phone, "")
@@ -137,12 +135,10 @@ async def test_cancelling_ends_the_process_and_its_code(world: SimulatedWorld, l
     async with hosted(world, lease) as host:
         host.ask(device, "pair")
         payload = await host.code(device)
-        pairing = host.pairing(device)
+        process = host.process(device)
         host.ask(device, "cancel")
         await until_ended(host, device, "cancelled")
-        assert pairing is not None
-        assert pairing.gateway is not None
-        assert not Path(f"/proc/{pairing.gateway.pid}").exists()
+        assert not Path(f"/proc/{process.pid}").exists()
         with pytest.raises(ControlRefused):
             world.control.scan(payload)
         host.ask(device, "pair")
@@ -157,10 +153,8 @@ async def test_a_pairing_cancelled_while_the_phone_scans_ends_linked_and_open(
     async with hosted(world, lease) as host:
         host.ask(device, "pair")
         payload = await host.code(device)
-        pairing = host.pairing(device)
-        assert pairing is not None
-        assert pairing.gateway is not None
-        pairing.gateway.hold(True)  # the phone's news are on their way while the person cancels
+        process = host.process(device)
+        process.hold(True)  # the phone's news are on their way while the person cancels
         phone = world.control.scan(payload)["phone"]
         await host.until(lambda: is_logged_in(world, phone), "the phone has scanned")
         host.ask(device, "cancel")
@@ -190,13 +184,11 @@ async def test_a_pairing_that_falls_silent_is_ended(
     device = unlinked(lease)
     async with hosted(world, lease) as host:
         host.ask(device, "pair")
-        pairing = host.pairing(device)
-        assert pairing is not None
-        await host.until(lambda: pairing.gateway is not None, "its process runs")
-        assert pairing.gateway is not None
-        os.kill(pairing.gateway.pid, signal.SIGSTOP)
+        await host.until(lambda: bool((pairing := host.pairing(device)) and pairing.gateway), "its process runs")
+        process = host.process(device)
+        os.kill(process.pid, signal.SIGSTOP)
         await until_ended(host, device, "no answer")
-        assert not Path(f"/proc/{pairing.gateway.pid}").exists()
+        assert not Path(f"/proc/{process.pid}").exists()
 
 
 async def test_a_pairing_whose_process_dies_is_interrupted(world: SimulatedWorld, lease: Lease) -> None:
@@ -204,10 +196,8 @@ async def test_a_pairing_whose_process_dies_is_interrupted(world: SimulatedWorld
     async with hosted(world, lease) as host:
         host.ask(device, "pair")
         await host.code(device)
-        pairing = host.pairing(device)
-        assert pairing is not None
-        assert pairing.gateway is not None
-        os.kill(pairing.gateway.pid, signal.SIGKILL)
+        process = host.process(device)
+        os.kill(process.pid, signal.SIGKILL)
         await until_ended(host, device, "interrupted")
 
 
@@ -255,6 +245,21 @@ async def test_a_host_that_stops_ends_its_pairings_with_a_reason(world: Simulate
     for one in (device, queued):
         one.refresh_from_db()
         assert (one.state, one.state_reason, one.request) == ("new", "interrupted", "")
+
+
+async def test_a_host_that_is_to_retire_ends_its_pairings_and_may_link_again_later(
+    world: SimulatedWorld, lease: Lease
+) -> None:
+    device = unlinked(lease)
+    async with hosted(world, lease) as host:
+        host.ask(device, "pair")
+        await host.code(device)
+        host.sessions.interrupt_pairings("whatsapp")
+        host.sessions.interrupt_pairings("simulator")
+        await until_ended(host, device, "interrupted")
+        host.ask(device, "pair")
+        world.control.scan(await host.code(device))
+        await host.until_state(device, "online")
 
 
 async def test_a_device_that_is_another_hosts_now_is_linked_by_nobody_here(world: SimulatedWorld, lease: Lease) -> None:
@@ -312,7 +317,8 @@ async def test_twenty_devices_of_five_workspaces_pair_at_once_each_with_its_own_
             for device in devices:
                 await host.until_state(device, "online")
             for device in devices:
-                shown = [pk for pk, payload in payloads.items() if any(payload in page for page in heard(device))]
+                pages = heard(device)
+                shown = [pk for pk, payload in payloads.items() if any(payload in page for page in pages)]
                 assert shown == [device.pk]
     found = {device.pk: device.phone for device in Device.objects.all()}
     assert found == {device.pk: device.pair_phone for device in devices}
