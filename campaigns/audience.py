@@ -20,14 +20,15 @@ SUPPRESSED = Exists(Suppression.objects.filter(workspace=OuterRef("workspace"), 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """``people`` get a row each; of them, ``opted_out`` will be skipped."""
+    """``people`` get a row each; of them, ``opted_out`` and ``left_out`` (not on WhatsApp) will be skipped."""
 
     people: int
     opted_out: int
+    left_out: int = 0
 
     @property
     def reachable(self) -> int:
-        return self.people - self.opted_out
+        return self.people - self.opted_out - self.left_out
 
 
 def audience(workspace: Workspace, everyone: bool, tags: Collection[int]) -> ContactQuerySet:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from campaigns.models import Campaign, CampaignState, Failover, Stream
 from campaigns.querysets.campaigns import StreamQuerySet
 from devices.models import Device, DeviceEvent, DeviceState, Host
-from devices.shown import shown
+from devices.shown import is_connected, shown
 
 # No engine can help here: a person must act, or WhatsApp must think again.
 GONE = (DeviceState.NEW, DeviceState.UNLINKED, DeviceState.REPLACED, DeviceState.BANNED, DeviceState.OUTDATED)
@@ -69,7 +69,7 @@ def unable_since(device: Device) -> datetime | None:
     """
     if device.state in GONE:
         return device.state_at
-    if device.shown_state == DeviceState.ONLINE:
+    if is_connected(device):  # held, too: others that take over from a number WhatsApp slows down would only evade it
         return None
     since = _away_since(device)
     # After a start every device is away until its turn to connect has come: that is no reason to move anything.

@@ -24,9 +24,9 @@ from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
-from devices.models import Device, DeviceState
+from devices.models import Device
 from devices.shown import Shown as ShownDevice
-from devices.shown import may_send_at
+from devices.shown import is_connected, may_send_at
 from devices.shown import shown as shown_device
 
 WINDOW = 300  # seconds a rate looks back
@@ -244,7 +244,7 @@ def device_rows(campaign: Campaign, streams: Sequence[Stream]) -> list[DeviceRow
 def device_row(campaign: Campaign, stream: Stream, device: Device) -> DeviceRow:
     own = figures([stream])
     open_ends = campaign.state == CampaignState.RUNNING and own["remaining"] > 0
-    online = device.shown_state == DeviceState.ONLINE
+    online = is_connected(device)
     sends = open_ends and online and stream.next_due is not None
     at = seconds_of_day(timezone.now().astimezone(device.workspace.zone).time())
     return DeviceRow(

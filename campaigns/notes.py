@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -25,6 +26,7 @@ SEARCH_S = 5.0
 RECEIPTS_KEPT = 50_000
 STRANGERS_KEPT = 100  # of one device
 STRANGERS_KEPT_S = 120.0  # after a doubt: its session file is searched meanwhile
+INCOMING_AT_ONCE = 500
 OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
 
 
@@ -126,18 +128,19 @@ class Notes:
         while True:
             await asyncio.sleep(NOTE_S)
             found, self._found = self._found, []
-            for one in found:
-                ids = {bytes.fromhex(tag): id for tag, id in one.ids.items() if id}
-                if ids:
-                    await self._write(self._note_evidence, (one.device, ids))
+            if found:
+                await self._write(self._note_evidence, found)
+                for one in found:
                     self._hear_strangers(one.device)
             receipts, self._ripe = self._ripe, []
             if receipts:
                 await self._write(self._settle_receipts, receipts)
             while self._incoming:
-                await self._write(note_incoming, [self._incoming[0]])
-                self._incoming.popleft()
-                self._noted += 1
+                batch = list(islice(self._incoming, INCOMING_AT_ONCE))
+                await self._write(note_incoming, batch)
+                for _ in batch:
+                    self._incoming.popleft()
+                self._noted += len(batch)
 
     async def _search_for_ever(self, sessions: Sessions) -> None:
         while True:
@@ -165,12 +168,14 @@ class Notes:
         return settled.campaigns
 
     @staticmethod
-    def _note_evidence(found: tuple[int, dict[bytes, str]]) -> set[int]:
-        outbox.note_evidence(*found)
+    def _note_evidence(found: Sequence[contract.Found]) -> set[int]:
+        for one in found:
+            outbox.note_evidence(one.device, {bytes.fromhex(tag): id for tag, id in one.ids.items()})
         return set()
 
     async def _write(self, write: Callable[[Any], set[int]], told: Sequence[Any]) -> None:
-        """Written once PostgreSQL answers, since a reply may ask to stop; what it refuses is lost (P15)."""
+        """Written once PostgreSQL answers, since a reply may ask to stop. What it refuses is looked for by halves, so
+        that it takes no others with it, and is lost (P15)."""
         while True:
             try:
                 for campaign in await self._database.run(write, told):
@@ -179,9 +184,13 @@ class Notes:
             except OUTAGE:
                 logger.exception("Receipts or replies could not be written; again in a second")
                 await asyncio.sleep(1)
-            except Exception:
-                logger.exception("%d receipts or replies cannot be written", len(told))
-                return
+            except Exception as error:
+                if len(told) == 1:  # what PostgreSQL says of it may quote it
+                    logger.error("A word of device %d cannot be written: %s", told[0].device, type(error).__name__)
+                    return
+                break
+        await self._write(write, told[: len(told) // 2])
+        await self._write(write, told[len(told) // 2 :])
 
     def close(self) -> None:
         self._database.close()

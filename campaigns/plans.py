@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time
 
 from django.db.models import Count
 from django.utils import timezone
 
-from campaigns.audience import Size, audience_of, size_of
+from campaigns.audience import Size, audience_of, reachable, size_of
 from campaigns.engine.forecast import HOUR, Pace, done_within, seconds_for_all, shares
 from campaigns.models import Assignment, Campaign, Failover, Tag
+from campaigns.numbers import on_whatsapp
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import counted, duration
-from devices.models import Device, DeviceState
+from devices.models import Device
+from devices.shown import is_connected
 from devices.warm_up import caps_ahead
 
 
@@ -35,6 +37,7 @@ class PlanShown:
     devices: list[Device]
     course: Course
     warnings: list[str]
+    absent: int  # of those who can be reached: known not to be on WhatsApp
 
     @property
     def has_hours(self) -> bool:
@@ -48,11 +51,14 @@ class PlanShown:
 def plan_of(campaign: Campaign) -> PlanShown:
     people = audience_of(campaign)
     size = size_of(people)
+    absent = on_whatsapp(reachable(people), False).count()
+    if campaign.leave_out_absent:
+        size = replace(size, left_out=absent)
     chosen = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
     devices = list(chosen.with_shown_state().order_by("name"))
     tags = [link.tag for link in campaign.tag_links.select_related("tag").order_by("tag__name")]
     course = course_of(campaign, people, size, devices)
-    return PlanShown(size, tags, devices, course, warnings(campaign, devices, course))
+    return PlanShown(size, tags, devices, course, warnings(campaign, devices, course), absent)
 
 
 def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: Sequence[Device]) -> Course:
@@ -62,7 +68,9 @@ def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: 
     known = people_who_know(people, devices) if campaign.assignment == Assignment.STICKY else [0] * len(devices)
     counts = shares(size.reachable, known, campaign.device_cap)
     # Whoever has opted out has a place until the device's turn comes to skip them.
-    no_room = 0 if campaign.device_cap is None else max(0, size.people - campaign.device_cap * len(devices))
+    no_room = (
+        0 if campaign.device_cap is None else max(0, size.people - size.left_out - campaign.device_cap * len(devices))
+    )
     paces = [pace_of(device).slowed(campaign.min_delay) for device in devices]
     start = (campaign.start_at or timezone.now()).astimezone(devices[0].workspace.zone)
     at = seconds_of_day(start.time())
@@ -92,7 +100,11 @@ def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> l
             f"{duration(course.lasts)}, and what has not left {counted(campaign.expire_after_h or 0, 'hour')} after "
             "the start expires."
         )
-    away = sum(device.shown_state != DeviceState.ONLINE for device in devices)
+    held = sum(device.shown_state == "held" for device in devices)
+    if held:
+        them = f"WhatsApp holds {held} of {counted(len(devices), 'number')} back for a while"
+        found.append(f"{them}: {'its' if held == 1 else 'their'} people wait.")
+    away = sum(not is_connected(device) for device in devices)
     if away and campaign.failover == Failover.WAIT:
         them = f"{away} of {counted(len(devices), 'number')} {'is' if away == 1 else 'are'} not online"
         found.append(f"{them}: {'its' if away == 1 else 'their'} people wait.")

@@ -12,11 +12,12 @@ from django.db.models import QuerySet
 from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
 from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
-from campaigns.models import Campaign, Content, Media, Message
+from campaigns.models import Campaign, Content, Media, Message, Reply
 from campaigns.shown import LISTS, Shown, reason_in_words, shown_message
 from devices.models import Device
 
 PAGE = 50
+REPLIES = 5  # of one person's in a list; the others stand on their own page
 FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
 ERASED = "erased-"
 
@@ -39,6 +40,11 @@ class Recipient:
     def tries(self) -> list[tuple[datetime, str]]:
         earlier = sorted(self.message.earlier_attempts.all(), key=lambda attempt: attempt.number)
         return [(attempt.started_at, reason_in_words(attempt.outcome)) for attempt in earlier]
+
+    @property
+    def replies(self) -> list[Reply]:
+        """What they answered, in order."""
+        return sorted(self.message.replies.all(), key=lambda reply: reply.pk)[:REPLIES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
 
 def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
     related = messages.select_related("contact", "content", "campaign__content", "stream__device")
-    also = ("earlier_attempts", "content__media", "campaign__content__media")
+    also = ("earlier_attempts", "replies", "content__media", "campaign__content__media")
     rows, following = page_of(related.prefetch_related(*also), after)
     parsed: dict[int, Template] = {}
     return [recipient(message, parsed) for message in rows], following

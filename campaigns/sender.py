@@ -17,6 +17,7 @@ from random import Random
 from django.conf import settings
 
 from campaigns import compose, outbox
+from campaigns.checking import Checking
 from campaigns.compose import TextError
 from campaigns.engine import outcome, pacing
 from campaigns.engine.concurrency import BEAT_S, SLOW_S, Limit
@@ -58,6 +59,7 @@ class Sender:
         self.lease = lease
         self.limit = limit
         self.pulse = pulse
+        self.checking = Checking(lease, lambda: [worker.device for worker in self.workers.values() if worker.online])
         self.rng = rng
         self.schedule = Schedule()
         self.workers = self.schedule.workers
@@ -85,6 +87,7 @@ class Sender:
             self._sweep_for_ever(),
             self._adjust_for_ever(),
             self.notes.run(self.sessions),
+            self.checking.run(self.sessions),
         )
         await asyncio.gather(*duties)
 
@@ -294,7 +297,10 @@ class Sender:
             case contract.NotSent(why=why):
                 self._answer(worker, outcome.not_sent(why, tries, self.rng), word)
             case contract.Refused(why=why, code=code):
-                self._answer(worker, outcome.refused(why, code, tries, self.rng), word)
+                verdict = outcome.refused(
+                    why, code, tries, self.rng, holds=flight.claimed.holds, refusals=flight.claimed.refusals
+                )
+                self._answer(worker, verdict, word)
             case contract.Unknown(why=why):
                 self._answer(worker, outcome.unknown(why), word)
 
@@ -403,6 +409,9 @@ class Sender:
     def on_found(self, found: contract.Found) -> None:
         self.notes.found(found)
 
+    def on_numbers(self, numbers: contract.Numbers) -> None:
+        self.checking.on_numbers(numbers)
+
     def on_online(self, devices: Iterable[tuple[int, int, int, int]]) -> None:
         """(device, epoch, workspace, its weight): written down as online, so look for their due work."""
         online = []
@@ -450,6 +459,7 @@ class Sender:
         self._files.close()
         self.settling.close()
         self.notes.close()
+        self.checking.close()
 
 
 def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None) -> Settlement:
@@ -472,6 +482,7 @@ def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None)
         refund=verdict.refund,
         counts=verdict.counts,
         died=verdict.died,
+        hold=verdict.hold,
     )
 
 

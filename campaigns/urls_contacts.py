@@ -2,11 +2,14 @@
 
 from django.urls import path
 
-from campaigns.views import contacts, imports
+from campaigns.views import checks, contacts, imports
 
 urlpatterns = [
     path("contacts/", contacts.contact_list, name="contacts"),
     path("contacts/new/", contacts.contact_add, name="contact_add"),
+    path("contacts/check/", checks.check_region, name="check_numbers"),
+    path("contacts/check/start/", checks.check_start, name="check_start"),
+    path("contacts/check/stop/", checks.check_stop, name="check_stop"),
     path("contacts/<uuid:uuid>/", contacts.contact_page, name="contact"),
     path("contacts/<uuid:uuid>/opt-out/", contacts.contact_opt_out, name="contact_opt_out"),
     path("contacts/<uuid:uuid>/opt-in/", contacts.contact_opt_in, name="contact_opt_in"),

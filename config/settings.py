@@ -177,6 +177,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.finish",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.planning.climb_warm_up",
+        "campaigns.jobs.moving.move_people",
         "campaigns.jobs.imports.run_import",
         "campaigns.jobs.doubts.settle",
         "campaigns.jobs.media.forget_unused",
@@ -197,11 +198,15 @@ FAULT = env.text("FAULT", "")  # see devices/fault_points.py: for rehearsals wit
 FAILOVER_AFTER_S = env.number("FAILOVER_AFTER_S", 300, 1)
 # When a campaign's own policy decides what becomes of messages nobody knows about.
 UNCERTAIN_AFTER_S = env.number("UNCERTAIN_AFTER_S", 86_400, 1)
+# How many numbers a device asks WhatsApp about in a minute, when people want to know who is there.
+CHECK_NUMBERS_PER_MINUTE = env.number("CHECK_NUMBERS_PER_MINUTE", 60, 1, 10_000)
 ENGINE_POLLING = env.choice("ENGINE_POLLING", ("auto", "off"), "auto")  # auto: every 5 s while Redis is away
 GATEWAY_DEVICES = {
     "simulator": env.number("SIMULATOR_DEVICES", 5_000, 1),
     "whatsapp": env.number("GATEWAY_SIZE", 150, 1),
 }
+VAULT_EVERY_S = env.real("VAULT_EVERY_S", 21_600, 1, 30 * 86_400)  # between two copies of a session
+PAIRINGS_AT_ONCE = env.number("PAIRINGS_AT_ONCE", 10, 1, 100)  # each is a gateway process of its own for minutes
 LEASE_TIMES = {
     "ttl": env.real("LEASE_TTL", 30),
     "renew": env.real("LEASE_RENEW", 10),

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import audit
-from accounts.models import User, Workspace
+from accounts.models import AuditEntry, User, Workspace
 from accounts.tenancy import beyond_workspace
 from devices import live
 from devices.jobs import hurry, rouse
 from devices.models import Device, DeviceEvent, DeviceState, Host, Request
 from devices.warm_up import LADDER
 
+PAIRING_ASKED = "pairing asked"
+PAIRINGS_AN_HOUR = 20  # of a workspace: WhatsApp looks askance at who begins links all day long
+
 
 class Refused(Exception):
     """The action cannot be done now; the text is a sentence for the person who asked."""
+
+
+class TooMany(Refused):
+    """Asked too often; ``retry_after_s`` says when it may be asked again."""
+
+    def __init__(self, sentence: str, retry_after_s: int) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
 
 
 @transaction.atomic
@@ -35,11 +46,15 @@ def add_device(workspace: Workspace, by: User, name: str, driver: str, **pace: A
 
 
 @transaction.atomic
-def pair_device(device: Device, by: User) -> bool:
+def pair_device(device: Device, by: User, *, phone: str | None = None, by_code: bool = False) -> bool:
     """Ask a living host to link the device; without one the request waits until a host runs.
 
-    False when the device is linked already, or a request is open, or somebody else was faster.
+    ``phone`` (E.164) is the only number that may be linked; ``by_code``: by a code typed on that phone, not by scanning
+    one. False when the device is linked already, or a request is open, or somebody else was faster. Raises `TooMany`.
     """
+    if by_code and not phone:
+        raise ValueError("A typed code is made for one number.")
+    _take_turn(device.workspace)
     asked = Device.objects.filter(
         pk=device.pk, epoch=device.epoch, phone__isnull=True, open_message__isnull=True, request=Request.NOTHING
     )
@@ -51,11 +66,28 @@ def pair_device(device: Device, by: User) -> bool:
         with beyond_workspace():
             host = hosts.by_load().first()
         assignment = {"owner": host, "epoch": device.epoch + 1} if host else {}
-    if not asked.update(request=Request.PAIR, requested_at=Now(), **assignment):
+    way = {"pair_phone": phone, "pair_by_code": by_code}
+    if not asked.update(request=Request.PAIR, requested_at=Now(), **way, **assignment):
         return False
-    _note(device, by, "pairing asked", acknowledged="outside WhatsApp's terms; recipients agreed")
+    _note(device, by, PAIRING_ASKED, acknowledged="outside WhatsApp's terms; recipients agreed", by_code=by_code)
     _ring(device)
     return True
+
+
+def _take_turn(workspace: Workspace) -> None:
+    """Counted in the audit ledger, which outlives a removed device; one after the other, so that none slips by."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('pairing', %s))", [workspace.pk])
+    hour = timedelta(hours=1)
+    begun = AuditEntry.objects.for_workspace(workspace).filter(action=f"device.{PAIRING_ASKED.replace(' ', '_')}")
+    recent: list[datetime] = list(
+        begun.filter(at__gt=timezone.now() - hour).order_by("-at").values_list("at", flat=True)[:PAIRINGS_AN_HOUR]
+    )
+    if len(recent) == PAIRINGS_AN_HOUR:
+        wait = max(1, round((recent[-1] + hour - timezone.now()).total_seconds()))
+        minutes = -(-wait // 60)
+        again = f"Try again in {minutes} minute{'' if minutes == 1 else 's'}."
+        raise TooMany(f"{PAIRINGS_AN_HOUR} pairings were begun here within the hour. {again}", wait)
 
 
 @transaction.atomic
@@ -83,6 +115,18 @@ def reconnect_device(device: Device, by: User) -> bool:
         return False
     _note(device, by, "reconnect asked")
     _ring(device)
+    return True
+
+
+@transaction.atomic
+def lift_hold(device: Device, by: User) -> bool:
+    """Send again before WhatsApp's refusal of the number has run out; another refusal holds it for longer."""
+    held = Device.objects.filter(pk=device.pk, held_until__gt=Now())
+    if not held.update(held_until=Now()):
+        return False
+    _note(device, by, "hold ended", reason=device.held_reason)
+    rouse("campaign", [(device.owner_id, device.pk)])
+    live.push_devices([device.pk])
     return True
 
 

@@ -7,8 +7,16 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
+from accounts.phones import BadPhone, to_e164
 from devices.models import Device, Driver
 from devices.shown import SHOWN_STATES
+
+# As people choose them, the one that most are there for first.
+DRIVERS = {
+    Driver.WHATSAPP: "WhatsApp: a real number, linked to its phone",
+    Driver.SIMULATOR: "Simulator: a phone played on this machine; nothing leaves it",
+}
+BY_QR, BY_CODE = "qr", "code"
 
 
 def clock() -> forms.TimeInput:
@@ -26,16 +34,44 @@ class AddDeviceForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        drivers = getattr(settings, "DRIVERS", [Driver.SIMULATOR.value])
-        field = forms.ChoiceField(choices=[(driver, Driver(driver).label) for driver in drivers], initial=drivers[0])
-        if len(drivers) == 1:
-            field.widget = forms.HiddenInput()
-        self.fields["driver"] = field
-        self.only_simulator = drivers == [Driver.SIMULATOR]
+        drivers = [(driver.value, words) for driver, words in DRIVERS.items() if driver in settings.DRIVERS]
+        widget = forms.RadioSelect() if len(drivers) > 1 else forms.HiddenInput()
+        self.fields["driver"] = forms.ChoiceField(
+            label="What kind of number is it?", choices=drivers, initial=drivers[0][0], widget=widget
+        )
+        self.only_simulator = [driver for driver, _ in drivers] == [Driver.SIMULATOR]
 
 
 class PairForm(forms.Form):
+    """How the number is linked, and which number it must be: needed for a typed code, free for a scanned one."""
+
+    way = forms.ChoiceField(
+        required=False, choices=[(BY_QR, "Scan a QR code"), (BY_CODE, "Type a code on the phone")], initial=BY_QR
+    )
+    phone = forms.CharField(required=False, max_length=40)
     agreed = forms.BooleanField(error_messages={"required": "Tick this to go on."})
+
+    def __init__(self, *args: Any, country: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.country = country
+
+    def clean_way(self) -> str:
+        return self.cleaned_data["way"] or BY_QR
+
+    def clean_phone(self) -> str | None:
+        typed = self.cleaned_data["phone"].strip()
+        if not typed:
+            return None
+        try:
+            return to_e164(typed, self.country)
+        except BadPhone as problem:
+            raise forms.ValidationError(f"{problem}.") from None
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if data.get("way") == BY_CODE and not data.get("phone") and "phone" not in self.errors:
+            self.add_error("phone", "Type the number: the code is made for it alone.")
+        return data
 
 
 class RenameForm(forms.ModelForm):

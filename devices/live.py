@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
+from typing import Any
 
 import segno
 from django.utils.safestring import SafeString, mark_safe
@@ -36,19 +37,31 @@ def push_code(device_id: int, payload: str, expires_s: float) -> None:
 
     Whoever scans it speaks for the device: it goes to its workspace's pages and nowhere else, no table and no log.
     """
-    device = Device.objects.filter(pk=device_id).select_related("workspace").with_shown_state().first()
-    if device is None:
-        return
-    push(
-        device.workspace,
-        pairing_topic(device),
-        "devices/_pairing.html",
-        device=device,
-        code=qr_svg(payload),
-        expires_s=round(expires_s, 1),
-        # Only the simulated network takes a code from a browser; a real one is scanned with a phone.
-        payload=payload if device.driver == Driver.SIMULATOR else "",
+    # Only the simulated network takes a code from a browser; a real one is scanned with a phone.
+    _push_pairing(
+        device_id,
+        lambda device: {
+            "code": qr_svg(payload),
+            "expires_s": round(expires_s, 1),
+            "payload": payload if device.driver == Driver.SIMULATOR else "",
+        },
     )
+
+
+def push_typed_code(device_id: int, code: str) -> None:
+    """Show the code to type on the phone; it is as secret as one to scan."""
+    _push_pairing(device_id, lambda device: {"typed_code": code})
+
+
+def push_place(device_id: int, place: int) -> None:
+    """Show at which place the device waits for its turn to be linked; 1 is next."""
+    _push_pairing(device_id, lambda device: {"place": place})
+
+
+def _push_pairing(device_id: int, shown: Callable[[Device], dict[str, Any]]) -> None:
+    device = Device.objects.filter(pk=device_id).select_related("workspace").with_shown_state().first()
+    if device is not None:
+        push(device.workspace, pairing_topic(device), "devices/_pairing.html", device=device, **shown(device))
 
 
 def pairing_topic(device: Device) -> str:

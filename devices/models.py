@@ -110,6 +110,14 @@ class Device(TenantModel):
     state_at = models.DateTimeField(db_default=Now())
     banned_until = models.DateTimeField(null=True, blank=True)
 
+    held_until = models.DateTimeField(
+        null=True, blank=True, help_text="Nothing leaves before: WhatsApp refused the number. Stays when it is over."
+    )
+    held_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    holds = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="In a row, without a day between one's end and the next."
+    )
+
     next_send_at = models.DateTimeField(db_default=Now())
     hour_start = models.DateTimeField(null=True, blank=True)
     hour_used = models.PositiveIntegerField(default=0)
@@ -193,7 +201,7 @@ class SessionVault(TenantModel):
     host = models.CharField(max_length=40, blank=True, help_text="Whose disk has the session file as it is now.")
     sealed = models.BinaryField(null=True, help_text="The session file, packed and encrypted.")
     sealed_at = models.DateTimeField(null=True, blank=True)
-    clean = models.BooleanField(
+    is_clean = models.BooleanField(
         default=False, help_text="Handed over: nobody has opened the session since this copy was taken."
     )
 

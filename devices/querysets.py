@@ -52,10 +52,15 @@ class DeviceQuerySet(TenantQuerySet):
         )
 
     def with_shown_state(self) -> Self:
-        """Adds ``host_alive`` and ``shown_state``: "no_engine" where a state needs a host and none vouches for it."""
+        """Adds ``host_alive`` and ``shown_state``.
+
+        That is the state, or "no_engine" where a state needs a host and none vouches for it, or "held" where WhatsApp
+        refused the number of a device that is online.
+        """
         return self.with_live_host().annotate(
             shown_state=models.Case(
                 models.When(host_alive=False, state__in=HOSTED_STATES, then=models.Value("no_engine")),
+                models.When(state="online", held_until__gt=Now(), then=models.Value("held")),
                 default=models.F("state"),
                 output_field=models.CharField(),
             )

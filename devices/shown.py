@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
 from django.utils import timezone
 
-from devices.models import Device, DeviceEvent, DeviceState
+from devices.models import Device, DeviceState
 from devices.warm_up import cap_today
 
 
@@ -21,9 +22,10 @@ class Shown(NamedTuple):
 # Green done, blue running, amber waiting for something named, red needs a person, grey ended by choice.
 SHOWN_STATES = {
     "new": Shown("Not linked yet", "amber", "Link it with a phone."),
-    "pairing": Shown("Pairing", "blue", "Waiting for a phone to scan the code."),
+    "pairing": Shown("Pairing", "blue", "Waiting for a phone to take the code."),
     "connecting": Shown("Connecting", "blue", "Its engine is logging it in."),
     "online": Shown("Online", "green", ""),
+    "held": Shown("Held", "amber", "WhatsApp refused the number for a while."),
     "offline": Shown("Offline", "amber", "Its engine keeps trying to connect."),
     "unlinked": Shown("Unlinked", "red", "Link it again to send."),
     "replaced": Shown("Opened elsewhere", "red", "Another session took over. Reconnect to take it back."),
@@ -32,16 +34,39 @@ SHOWN_STATES = {
     "no_engine": Shown("No engine", "red", "No running engine serves this device; messages wait."),
 }
 
-# The gateways' words, as sentences.
+# The gateways' words, as sentences: how a pairing came to nothing, and why a device is not online.
 REASONS = {
-    "expired": "No phone scanned the code in time.",
+    "expired": "No phone completed the link in time. "
+    "If the phone asked for a passkey, this account can't be linked here.",
+    "queued": "Other numbers are being linked; its turn comes by itself.",
+    "no answer": "WhatsApp fell silent. If the phone asked for a passkey, this account can't be linked here.",
+    "gateway restarts": "Its gateway is being restarted.",
     "network is away": "WhatsApp can't be reached.",
+    "refused": "WhatsApp refused the link. "
+    "Too many linked devices is one reason: a phone may have four; remove one there.",
     "session in use": "Another engine still holds its session.",
+    "outdated": "WhatsApp asks for a newer version of the library.",
+    "another number": "Another number than the one you named was linked; it was unlinked again.",
+    "taken": "This number is already linked to another device here. Unlink it there first.",
+    "cancelled": "The pairing was cancelled.",
+    "interrupted": "The pairing was interrupted: its engine or gateway ended. Start again.",
+    "connection cut": "The connection was cut.",
+    "no answer from WhatsApp": "WhatsApp does not answer.",
+    "its session ends the gateway": "Its session ended the gateway several times and is left alone.",
+    "temporarily banned": "WhatsApp has banned this number for a while.",
     "logged out": "Unlinked here.",
     "deleted here, remove it on the phone too": "Unlinked here while not connected: remove it on the phone too.",
     "removed on the phone": "It was removed on the phone. Link it again to send.",
     "no session": "Its session is lost. Link it again to send.",
 }
+LEFT_ALONE = ("its session ends the gateway",)  # nobody tries to connect it again
+# What WhatsApp's number says of ours; `campaigns.engine.outcome` has the sources.
+REFUSALS = {
+    429: "WhatsApp refused it for sending too fast (429).",
+    463: "WhatsApp refused to let it write to new people (463).",
+    475: "WhatsApp refused it more new chats, its month's are used up (475).",
+}
+REFUSED = re.compile(r"refused (?P<code>\d+)(?:.* for (?P<seconds>\d+) s$)?", re.DOTALL)
 ENDED_BY_CHOICE = ("logged out", "deleted here, remove it on the phone too")
 
 
@@ -50,19 +75,55 @@ def shown(device: Device) -> Shown:
     word, colour, reason = SHOWN_STATES[device.shown_state]
     if device.shown_state == "no_engine":
         return Shown(word, colour, reason)
+    if device.shown_state == "held":
+        return Shown(f"Held until {_clock(device, device.held_until)}", colour, refusal(device.held_reason))
     if device.state_reason in ENDED_BY_CHOICE:
         colour = "grey"
     reason = sentence(device.state_reason) or reason
+    if device.shown_state == "offline" and device.state_reason:
+        reason += " Reconnect to try again." if device.state_reason in LEFT_ALONE else " It reconnects by itself."
     if device.shown_state == "banned" and device.banned_until:
         until = device.banned_until.astimezone(device.workspace.zone)
         reason = f"{reason} Until {until:%-d %b %Y, %H:%M}."
     return Shown(word, colour, reason)
 
 
+def _clock(device: Device, at: datetime | None) -> str:
+    """In the workspace's zone; with its day where that is not today."""
+    if at is None:
+        return "?"
+    local, today = at.astimezone(device.workspace.zone), timezone.now().astimezone(device.workspace.zone).date()
+    return f"{local:%H:%M}" if local.date() == today else f"{local:%-d %b, %H:%M}"
+
+
+def refusal(reason: str) -> str:
+    """Why WhatsApp refused a number, as a sentence."""
+    found = REFUSED.match(reason)
+    code = int(found["code"]) if found else 0
+    return REFUSALS.get(code, f"WhatsApp refused the number ({code})." if code else "WhatsApp refused the number.")
+
+
 def pairing_end(device: Device) -> str:
     """Why the last pairing of a device that is not linked came to nothing; empty when there was none."""
-    why = sentence(device.state_reason)
-    return f"{why} Nothing was linked." if why and device.state == DeviceState.NEW else why
+    return sentence(device.state_reason)
+
+
+def queue_words(place: int) -> str:
+    """``place`` among the pairings that wait; 1 comes next."""
+    ahead = place - 1
+    if ahead <= 0:
+        return "Yours is next."
+    return f"{ahead} pairing{' is' if ahead == 1 else 's are'} ahead of yours."
+
+
+def fours(code: str) -> list[str]:
+    """A code to type, in groups as the phone shows them."""
+    plain = code.replace("-", "")
+    return [plain[start : start + 4] for start in range(0, len(plain), 4)]
+
+
+def spelled(code: str) -> str:
+    return ", ".join(" ".join(four) for four in fours(code))
 
 
 def sentence(reason: str) -> str:
@@ -94,6 +155,7 @@ def used_this_hour(device: Device) -> int:
 HELD = {
     "in_flight": "A message is on its way.",
     "offline": "It is not online.",
+    "refused": "WhatsApp refused the number for a while.",
     "pace": "The gap after its last message.",
     "hourly_cap": "This hour's messages are used up.",
     "daily_cap": "Today's messages are used up.",
@@ -120,14 +182,21 @@ def held(device: Device, at_any_hour: bool = False) -> Held | None:
     """
     if device.open_message is not None:
         return Held("in_flight", None)
-    if device.shown_state != DeviceState.ONLINE:
+    if not is_connected(device):
         return Held("offline", None)
     holds = [hold for hold in _holds(device, timezone.now()) if not (at_any_hour and hold.verdict == "sending_hours")]
     return max(holds, key=lambda hold: hold.until or device.next_send_at, default=None)
 
 
+def is_connected(device: Device) -> bool:
+    """Online, though WhatsApp may have refused its number for a while; ``device`` comes from ``with_shown_state()``."""
+    return device.shown_state in (DeviceState.ONLINE, "held")
+
+
 def _holds(device: Device, now: datetime) -> Iterator[Held]:
     local = now.astimezone(device.workspace.zone)
+    if device.held_until is not None and device.held_until > now:
+        yield Held("refused", device.held_until)
     if device.next_send_at > now:
         yield Held("pace", device.next_send_at)
     cap = cap_today(device)
@@ -149,18 +218,3 @@ def may_send_at(device: Device) -> datetime:
     """When it may send at the earliest, as far as anybody knows."""
     hold = held(device)
     return hold.until if hold and hold.until else device.next_send_at
-
-
-def event_word(event: DeviceEvent) -> str:
-    """The engine notes states, people's deeds are words already."""
-    state = SHOWN_STATES.get(event.kind)
-    return state.word if state else event.kind.capitalize()
-
-
-def event_colour(event: DeviceEvent) -> str:
-    state = SHOWN_STATES.get(event.kind)
-    return state.colour if state else "grey"
-
-
-def event_detail(event: DeviceEvent) -> str:
-    return sentence(event.detail) if event.kind in SHOWN_STATES else event.detail

@@ -13,6 +13,7 @@ urlpatterns = [
     path("devices/<uuid:uuid>/rename/", devices.rename, name="rename"),
     path("devices/<uuid:uuid>/pace/", devices.pace, name="pace"),
     path("devices/<uuid:uuid>/reconnect/", devices.reconnect, name="reconnect"),
+    path("devices/<uuid:uuid>/send-again/", devices.send_again, name="send_again"),
     path("devices/<uuid:uuid>/unlink/", devices.unlink, name="unlink"),
     path("devices/<uuid:uuid>/remove/", devices.remove, name="remove"),
     path("devices/<uuid:uuid>/pair/", pairing.pair, name="pair"),

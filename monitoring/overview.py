@@ -41,7 +41,7 @@ STUCK = {
     ),
 }
 # A device in one of these states sends nothing until something happens, or somebody does something.
-HALTED = {"new", "offline", "unlinked", "replaced", "banned", "outdated", "no_engine"}
+HALTED = {"new", "held", "offline", "unlinked", "replaced", "banned", "outdated", "no_engine"}
 
 
 @dataclass(frozen=True, slots=True)

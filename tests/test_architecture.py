@@ -21,7 +21,7 @@ LAYERS = [
     {"views", "consumers", "management"},
 ]
 VAGUE = {"utils", "helpers", "util", "helper", "common", "misc", "manager", "managers", "processor"}
-NEONIZE = "devices/gateway/whatsapp.py"
+NEONIZE = "devices/gateway/whatsapp_client.py"
 
 
 class Import(NamedTuple):
@@ -75,9 +75,11 @@ def test_imports_between_apps_run_downhill() -> None:
     climbing = []
     for found in EVERY_IMPORT:
         importer, imported = found.file.relative_to(ROOT).parts[0], found.module.split(".")[0]
+        if imported == "tests":
+            climbing.append(str(found))
         if importer == "config":
             continue
-        if imported in ("config", "tests") or (imported in APPS and APPS.index(imported) > APPS.index(importer)):
+        if imported == "config" or (imported in APPS and APPS.index(imported) > APPS.index(importer)):
             climbing.append(str(found))
     assert not climbing, "\n".join(climbing)
 

@@ -149,6 +149,20 @@ def change_safety(campaign: Campaign, safety: Safety, by: User | None) -> bool:
     return True
 
 
+@transaction.atomic
+def leave_out_absent(campaign: Campaign, wanted: bool, by: User | None) -> bool:
+    """Skip those who are known not to be on WhatsApp when the campaign is planned; false: it began, or it is so."""
+    planned_later = Campaign.objects.filter(
+        pk=campaign.pk, state__in=[CampaignState.DRAFT, CampaignState.SCHEDULED], leave_out_absent=not wanted
+    )
+    if not planned_later.update(leave_out_absent=wanted):
+        return False
+    record(campaign.workspace, by, "campaign.absent_left_out", campaign.target, left_out=wanted)
+    push_campaigns([campaign.pk])
+    campaign.refresh_from_db()
+    return True
+
+
 def _set_content(campaign: Campaign, by: User | None, text: str, media: Media | None) -> bool:
     if campaign.content.text == text and campaign.content.media == media:
         return False

@@ -1,9 +1,8 @@
-"""Moving: what a device has not begun to send goes over to other devices, and its people too when somebody asks."""
+"""Moving: what a device has not begun to send goes over to other devices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -61,56 +60,43 @@ WHERE s.id = %(stream)s
 RETURNING (a.pending + a.waiting)::bigint
 """
 
-# Locked by number, as an import does it: neither waits for the other crosswise.
-CONTACTS_SQL = """
-WITH theirs AS MATERIALIZED (
-    SELECT c.id, row_number() OVER (ORDER BY c.id) AS n
-    FROM (SELECT id FROM campaigns_contact WHERE workspace_id = %(workspace)s AND device_id = %(device)s
-          ORDER BY phone FOR NO KEY UPDATE) c
-)
-UPDATE campaigns_contact c SET device_id = (%(devices)s::bigint[])[1 + (t.n - 1) %% cardinality(%(devices)s::bigint[])]
-FROM theirs t WHERE c.id = t.id
-"""
-
 
 @transaction.atomic
 def move_pending(
-    source: Device,
-    targets: Sequence[Device],
-    campaign: Campaign | None,
-    by: User | None,
-    *,
-    and_contacts: bool = False,
-    why: str = "",
+    source: Device, targets: Sequence[Device], campaign: Campaign | None, by: User | None, *, why: str = ""
 ) -> int:
     """Deal what ``source`` has not begun to send out evenly to ``targets``; returns how many messages moved.
 
     Those of one running or paused campaign, or of all of them; no target gets more people than the campaign's cap for a
-    device allows. With ``and_contacts`` everybody who knows ``source`` knows a target from now on, and their messages
-    move to it. ``why`` stands in the histories.
+    device allows. Whoever knows ``source`` goes on knowing it. ``why`` stands in the histories.
     """
     targets = [device for device in targets if device.pk != source.pk]
     if not targets:
         return 0
-    campaigns = _lock_campaigns(source, campaign)
-    contacts = _move_contacts(source, targets) if and_contacts else 0
+    campaigns = lock_campaigns(source, campaign)
+    moved = _deal_all(source, targets, campaigns, None)
     for found in campaigns:
-        _open_streams(found, targets)
-    streams = Stream.objects.filter(campaign__in=campaigns, device__in=[source, *targets]).order_by("pk")
-    locked = list(streams.select_for_update(no_key=True, of=("self",)))
-    moved = 0
-    for found in campaigns:
-        own = {stream.device_id: stream for stream in locked if stream.campaign_id == found.pk}
-        people = _deal(found, own.pop(source.pk), list(own.values()), and_contacts)
-        if people:
-            moved += people
+        if people := moved.get(found.pk):
             _note_campaign(found, source, targets, by, people, why)
-    if moved or contacts:
-        _note_device(source, targets, by, moved, contacts, why)
-    return moved
+    if moved:
+        _note_device(source, targets, by, sum(moved.values()), why)
+    return sum(moved.values())
 
 
-def _lock_campaigns(source: Device, campaign: Campaign | None) -> list[Campaign]:
+def deal_to(source: Device, target: Device, campaigns: Sequence[Campaign], people: Sequence[int]) -> dict[int, int]:
+    """Give what waits at ``source`` for these contacts to ``target``: campaign's id → how many messages.
+
+    In the caller's transaction, which has locked the campaigns and then the people.
+    """
+    waiting = Message.objects.filter(
+        contact__in=people, state__in=CLAIMABLE, stream__device=source, campaign__in=campaigns
+    )
+    concerned = set(waiting.values_list("campaign", flat=True))
+    chosen = [campaign for campaign in campaigns if campaign.pk in concerned]
+    return _deal_all(source, [target], chosen, people)
+
+
+def lock_campaigns(source: Device, campaign: Campaign | None = None) -> list[Campaign]:
     """Those with something to move, by id: the first of all locks, which planners queue up for, too."""
     unsent = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), device=source).exclude(lane=Lane.DIRECT)
     found = Campaign.objects.filter(workspace=source.workspace_id, pk__in=unsent.values("campaign"))
@@ -120,15 +106,20 @@ def _lock_campaigns(source: Device, campaign: Campaign | None) -> list[Campaign]
     return list(found.order_by("pk").select_for_update())
 
 
-def _move_contacts(source: Device, targets: Sequence[Device]) -> int:
-    with connection.cursor() as cursor:
-        values: dict[str, Any] = {
-            "workspace": source.workspace_id,
-            "device": source.pk,
-            "devices": [device.pk for device in targets],
-        }
-        cursor.execute(CONTACTS_SQL, values)
-        return cursor.rowcount
+def _deal_all(
+    source: Device, targets: Sequence[Device], campaigns: Sequence[Campaign], people: Sequence[int] | None
+) -> dict[int, int]:
+    """For each campaign how many messages moved, where any did; ``people`` None: everybody's."""
+    for found in campaigns:
+        _open_streams(found, targets)
+    streams = Stream.objects.filter(campaign__in=campaigns, device__in=[source, *targets]).order_by("pk")
+    locked = list(streams.select_for_update(no_key=True, of=("self",)))
+    moved = {}
+    for found in campaigns:
+        own = {stream.device_id: stream for stream in locked if stream.campaign_id == found.pk}
+        if count := _deal(found, own.pop(source.pk), list(own.values()), people):
+            moved[found.pk] = count
+    return moved
 
 
 def _open_streams(campaign: Campaign, targets: Sequence[Device]) -> None:
@@ -146,16 +137,15 @@ def _open_streams(campaign: Campaign, targets: Sequence[Device]) -> None:
     Stream.objects.bulk_create(streams, ignore_conflicts=True)
 
 
-def _deal(campaign: Campaign, source: Stream, targets: Sequence[Stream], follow_contacts: bool) -> int:
+def _deal(campaign: Campaign, source: Stream, targets: Sequence[Stream], people: Sequence[int] | None) -> int:
     """What is due first goes first, in case that there is not room for everybody."""
     unsent = Message.objects.filter(stream=source, state__in=CLAIMABLE).order_by("due_at", "pk")
-    messages = list(unsent.values_list("pk", "contact__device_id" if follow_contacts else "pk"))
-    known = [device if follow_contacts else None for _, device in messages]
+    if people is not None:
+        unsent = unsent.filter(contact__in=people)
+    messages = list(unsent.values_list("pk", flat=True))
     slots = {stream.device_id: slot for slot, stream in enumerate(targets, 1)}
-    chosen = assign(known, rooms_of(campaign, targets))
-    dealt = [
-        (message, slots[device]) for (message, _), device in zip(messages, chosen, strict=True) if device is not None
-    ]
+    chosen = assign([None] * len(messages), rooms_of(campaign, targets))
+    dealt = [(message, slots[device]) for message, device in zip(messages, chosen, strict=True) if device is not None]
     if not dealt:
         return 0
     with connection.cursor() as cursor:
@@ -181,18 +171,14 @@ def _note_campaign(
     push_campaigns([campaign.pk])
 
 
-def _note_device(
-    source: Device, targets: Sequence[Device], by: User | None, messages: int, contacts: int, why: str
-) -> None:
+def _note_device(source: Device, targets: Sequence[Device], by: User | None, messages: int, why: str) -> None:
     to = ", ".join(device.name for device in targets)
-    said = [f"{messages:,} to {to}", f"{contacts:,} contacts" if contacts else "", why, f"by {by}" if by else ""]
+    said = [f"{messages:,} to {to}", why, f"by {by}" if by else ""]
     DeviceEvent.objects.create(
         workspace=source.workspace, device=source, kind="messages moved", detail="; ".join(filter(None, said))[:200]
     )
     devices = [target(device) for device in targets]
-    record(
-        source.workspace, by, "device.messages_moved", target(source), messages=messages, contacts=contacts, to=devices
-    )
+    record(source.workspace, by, "device.messages_moved", target(source), messages=messages, to=devices)
     owners = Device.objects.filter(pk__in=[device.pk for device in targets], owner__isnull=False)
     rouse("campaign", owners.values_list("owner_id", "pk"))
     push_devices([source.pk, *(device.pk for device in targets)])

@@ -15,10 +15,11 @@ from campaigns.actions.campaigns import finish_campaigns, rouse_campaign
 from campaigns.engine.assignment import assign
 from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
-from campaigns.models import Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import GOOD_FOR, Assignment, Campaign, CampaignState, Contact, Lane, Stream
 
 CHUNK = 10_000
 NO_ROOM = "no_room"
+ABSENT = "not_on_whatsapp"
 
 EVERYONE_SQL = """
 SELECT id FROM campaigns_contact
@@ -45,18 +46,25 @@ WHERE id = ANY(%(people)s::bigint[]) AND id > %(cursor)s AND id <= %(last)s
 ORDER BY phone FOR NO KEY UPDATE
 """
 
+ABSENT_SQL = """
+SELECT c.id FROM campaigns_contact c
+JOIN campaigns_numbercheck n ON n.workspace_id = c.workspace_id AND n.phone = c.phone
+WHERE c.id = ANY(%(people)s::bigint[]) AND c.id > %(cursor)s AND c.id <= %(last)s
+  AND NOT n.on_whatsapp AND n.checked_at > now() - %(good)s
+"""
+
 # A slot is a place in the arrays of streams and devices; without one the person gets no message but a row that says so.
 # Both joins name the chunk's range of ids: a merge join would read all contacts before it, and the plan cost n squared.
 PLAN_SQL = """
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(%(people)s::bigint[], %(slots)s::int[]) AS g(contact_id, slot)
+    SELECT * FROM unnest(%(people)s::bigint[], %(slots)s::int[], %(reasons)s::text[]) AS g(contact_id, slot, reason)
 ),
 made AS (
     INSERT INTO campaigns_message
         (workspace_id, campaign_id, stream_id, contact_id, content_id, phone, state, reason, due_at)
     SELECT %(workspace)s, %(campaign)s, (%(streams)s::bigint[])[coalesce(g.slot, 1)], c.id, %(content)s, c.phone,
            CASE WHEN g.slot IS NULL THEN 'skipped' ELSE 'pending' END,
-           CASE WHEN g.slot IS NULL THEN %(no_room)s ELSE '' END, %(due)s
+           g.reason, %(due)s
     FROM given g JOIN campaigns_contact c ON c.id = g.contact_id AND c.id > %(cursor)s AND c.id <= %(last)s
     ORDER BY c.id
     ON CONFLICT (campaign_id, contact_id) DO NOTHING
@@ -168,7 +176,11 @@ def _plan_next(campaign: Campaign, size: int) -> Planned:
     if not people:
         return Planned(0, 0, campaign.plan_last or 0)
     known = _known(campaign, people)
-    chosen = assign(list(known.values()), rooms_of(campaign, streams), campaign.recipients)
+    absent = _absent(campaign, people)
+    reached = {person: device for person, device in known.items() if person not in absent}
+    chosen = dict(
+        zip(reached, assign(list(reached.values()), rooms_of(campaign, streams), campaign.recipients), strict=True)
+    )
     slots = {stream.device_id: slot for slot, stream in enumerate(streams, 1)}
     values = {
         "workspace": campaign.workspace_id,
@@ -177,12 +189,12 @@ def _plan_next(campaign: Campaign, size: int) -> Planned:
         "cursor": campaign.plan_cursor,
         "last": people[-1],
         "due": campaign.launched_at,
-        "no_room": NO_ROOM,
         "sticky": campaign.assignment == Assignment.STICKY,
         "streams": [stream.pk for stream in streams],
         "devices": [stream.device_id for stream in streams],
         "people": _array(known),
-        "slots": _array("NULL" if device is None else slots[device] for device in chosen),
+        "slots": _array(slots.get(chosen.get(person) or 0, "NULL") for person in known),
+        "reasons": [ABSENT if person in absent else "" if chosen[person] else NO_ROOM for person in known],
     }
     with connection.cursor() as cursor:
         cursor.execute(PLAN_SQL, values)
@@ -216,6 +228,17 @@ def _known(campaign: Campaign, people: list[int]) -> dict[int, int | None]:
     with connection.cursor() as cursor:
         cursor.execute(KNOWN_SQL, {"people": _array(people), "cursor": campaign.plan_cursor, "last": people[-1]})
         return dict(cursor.fetchall())
+
+
+def _absent(campaign: Campaign, people: list[int]) -> set[int]:
+    """Those of these people whom the campaign leaves out: known not to be on WhatsApp."""
+    if not campaign.leave_out_absent:
+        return set()
+    range_of_ids = {"cursor": campaign.plan_cursor, "last": people[-1]}
+    values: dict[str, Any] = {"people": _array(people), **range_of_ids, "good": GOOD_FOR}
+    with connection.cursor() as cursor:
+        cursor.execute(ABSENT_SQL, values)
+        return {row[0] for row in cursor.fetchall()}
 
 
 def _array(values: Iterable[object]) -> str:

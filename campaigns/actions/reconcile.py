@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.db.models.functions import Now
 
 from campaigns.actions.campaigns import PLAN_JOB, finish_campaigns, start_due_campaigns
+from campaigns.actions.contact_moves import resume_stalled_moves
 from campaigns.actions.expiry import expire_overdue
 from campaigns.actions.failover import fail_over
 from campaigns.actions.imports import resume_stalled_imports
@@ -52,4 +53,5 @@ STEPS: tuple[Callable[[], object], ...] = (
     ring_for_due_work,
     finish_campaigns,
     resume_stalled_imports,
+    resume_stalled_moves,
 )

@@ -1,71 +1,200 @@
-"""What people answer: tied to the message that caused it, and a request to stop is honoured at once."""
+"""What people answer: noted once, tied to the message that caused it; a request to stop is honoured at once."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from campaigns.actions.direct import confirm_stop, direct_stream
 from campaigns.actions.suppression import suppress
 from campaigns.engine.stop_words import asks_to_stop
-from campaigns.models import Contact, Message, Stream, SuppressionSource
+from campaigns.models import Contact, Message, Reply, ReplyKind, Stream, SuppressionSource, WireId
 from devices.gateway.contract import Incoming
 from devices.models import Device
 
 ASKED_TO_STOP = "asked to stop in a reply"
 E164 = re.compile(r"\+[1-9]\d{6,14}")
+WORDLESS = (ReplyKind.REACTION, ReplyKind.LOCATION, ReplyKind.CONTACT)  # their text is nothing that the person wrote
+
+INSERT_SQL = """
+INSERT INTO campaigns_reply
+    (workspace_id, device_id, contact_id, message_id, phone, chat, wire_id, kind, text, at)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+                     %s::text[], %s::text[], %s::timestamptz[])
+ON CONFLICT (device_id, wire_id) DO NOTHING
+RETURNING device_id, wire_id
+"""
+
+REPLIED_SQL = """
+UPDATE campaigns_message SET replied_at = now() WHERE id = ANY(%s) AND replied_at IS NULL
+RETURNING stream_id, campaign_id
+"""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One incoming message and what we know of it; ``phone`` is empty where nobody tells it."""
+
+    device: Device
+    wire_id: str
+    chat: str
+    kind: str
+    text: str
+    at: datetime
+    phone: str
+    contact: Contact | None
+    cause: Message | None
+
+    @property
+    def asks_to_stop(self) -> bool:
+        return bool(self.phone) and self.kind not in WORDLESS and asks_to_stop(self.text)
+
+
+@transaction.atomic
 def note_incoming(incoming: Sequence[Incoming]) -> set[int]:
-    """Write down these replies; returns the ids of the campaigns whose figures changed."""
-    touched = set()
-    for reply in incoming:
-        with transaction.atomic():
-            campaign = _note(reply)
-        if campaign:
-            touched.add(campaign)
-    return touched
+    """Write these messages down, each once, with all that follows from it; a repeat changes nothing.
+
+    Returns the ids of the campaigns whose figures changed. What PostgreSQL refuses takes the others of the call with
+    it: the caller gives fewer at once then.
+    """
+    fresh = _insert(_understand(incoming))
+    # Locks in the order of everywhere: people by number, devices, streams by id.
+    # Whoever asks again had the answer before: it goes with the suppression that is new.
+    stops = [heard for heard in sorted(fresh, key=lambda heard: heard.phone) if heard.asks_to_stop]
+    stopped = [
+        heard
+        for heard in stops
+        if suppress(heard.device.workspace, heard.phone, SuppressionSource.REPLY, ASKED_TO_STOP, None)
+    ]
+    _count_for_warming(fresh)
+    causes = [heard.cause for heard in fresh if heard.cause]
+    _lock_streams({direct_stream(heard.device).pk for heard in stopped} | {cause.stream_id for cause in causes})
+    for heard in stopped:
+        confirm_stop(heard.device, heard.phone, heard.contact)
+    return _mark_replied(causes)
 
 
-def _note(reply: Incoming) -> int | None:
-    device = Device.objects.filter(pk=reply.device).select_related("workspace").first()
-    phone = _phone_of(reply)
-    if device is None or phone is None:
-        return None
-    contact = Contact.objects.for_workspace(device.workspace).filter(phone=phone).first()
-    # Whoever asks again had the answer before: it goes with the row that is new.
-    stopped = asks_to_stop(reply.text) and suppress(
-        device.workspace, phone, SuppressionSource.REPLY, ASKED_TO_STOP, None
-    )
-    # Locks in the order of everywhere: the device, then the streams by id.
-    Device.objects.filter(pk=device.pk, warm_cap__isnull=False).update(warm_replies=F("warm_replies") + 1)
-    cause = _cause(device, contact) if contact else None
-    _lock_streams(([direct_stream(device).pk] if stopped else []) + ([cause.stream_id] if cause else []))
-    if stopped:
-        confirm_stop(device, phone, contact)
-    if cause is None:
-        return None
-    if Message.objects.filter(pk=cause.pk, replied_at__isnull=True).update(replied_at=Now()):
-        Stream.objects.filter(pk=cause.stream_id).update(replied=F("replied") + 1)
-    return cause.campaign_id
+# ---------------------------------------------------------------------------------------- what was heard
 
 
-def _phone_of(reply: Incoming) -> str | None:
+def _understand(incoming: Iterable[Incoming]) -> list[Heard]:
+    """With a query for each kind of knowledge, however many were heard."""
+    known = {(one.device, one.id): one for one in incoming}
+    devices = Device.objects.select_related("workspace").in_bulk({device for device, _ in known})
+    told = [one for one in known.values() if one.device in devices]
+    quoted = _quoted(told)
+    phones = [_phone_of(one, quoted.get((one.device, one.quoted))) for one in told]
+    contacts = {
+        (contact.workspace_id, contact.phone): contact
+        for contact in Contact.objects.filter(
+            workspace__in={device.workspace_id for device in devices.values()}, phone__in=set(filter(None, phones))
+        )
+    }
+    people = [contacts.get((devices[one.device].workspace_id, phone)) for one, phone in zip(told, phones, strict=True)]
+    last = _last_sent(devices, people)
+    found = []
+    for one, phone, contact in zip(told, phones, people, strict=True):
+        cause = quoted.get((one.device, one.quoted))
+        if cause is None or cause.phone != phone:  # whoever quotes what somebody else was sent answers nothing
+            cause = last.get((one.device, contact.pk)) if contact else None
+        kind = one.kind if one.kind in ReplyKind else ReplyKind.OTHER.value
+        text = one.text.replace("\0", "")[: Reply.TEXT_LENGTH]
+        found.append(Heard(devices[one.device], one.id, one.chat, kind, text, _instant(one.at), phone, contact, cause))
+    return found
+
+
+def _quoted(told: Sequence[Incoming]) -> dict[tuple[int, str], Message]:
+    """(device, id on the wire) of a quoted message → that message, where this device sent it."""
+    quoted = {one.quoted for one in told if one.quoted and "\0" not in one.quoted}
+    named = WireId.objects.filter(device_id__in={one.device for one in told}, wire_id__in=quoted) if quoted else []
+    by_wire = {(name.device_id, name.wire_id): name.message_id for name in named}
+    messages = Message.objects.in_bulk(by_wire.values())
+    return {wire: messages[message] for wire, message in by_wire.items() if message in messages}
+
+
+def _phone_of(one: Incoming, quoted: Message | None) -> str:
     """WhatsApp does not always tell the number: then it is that of whom this device wrote to in the same chat."""
-    if E164.fullmatch(reply.sender):
-        return reply.sender
-    written = Message.objects.filter(stream__device=reply.device, chat=reply.chat)
-    return next(iter(written.values_list("phone", flat=True)[:1]), None)
+    if E164.fullmatch(one.sender):
+        return one.sender
+    if quoted is not None:
+        return quoted.phone
+    if "\0" in one.chat:
+        return ""
+    written = Message.objects.filter(stream__device=one.device, chat=one.chat)
+    return next(iter(written.values_list("phone", flat=True)[:1]), "")
 
 
-def _cause(device: Device, contact: Contact) -> Message | None:
-    answered = Message.objects.filter(contact=contact, stream__device=device, sent_at__isnull=False)
-    return answered.filter(replied_at__isnull=True).order_by("-pk").first()
+def _last_sent(devices: Iterable[int], people: Sequence[Contact | None]) -> dict[tuple[int, int], Message]:
+    """(device, contact) → the last message sent to this person from this device."""
+    contacts = {contact.pk for contact in people if contact}
+    sent = Message.objects.filter(contact__in=contacts, stream__device__in=list(devices), sent_at__isnull=False)
+    newest = sent.order_by("stream__device", "contact", "-sent_at", "-pk").distinct("stream__device", "contact")
+    return {(message.stream.device_id, message.contact_id or 0): message for message in newest.select_related("stream")}
 
 
-def _lock_streams(ids: Sequence[int]) -> None:
-    list(Stream.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
+def _instant(at: float) -> datetime:
+    """What cannot be a time, or lies ahead, is taken for now."""
+    now = timezone.now()
+    if not math.isfinite(at) or not 0 < at < (now + timedelta(days=1)).timestamp():
+        return now
+    return datetime.fromtimestamp(at, UTC)
+
+
+# ------------------------------------------------------------------------------------- what follows from it
+
+
+def _insert(heard: Sequence[Heard]) -> list[Heard]:
+    """Those that nobody had noted before."""
+    if not heard:
+        return []
+    rows = [
+        (
+            one.device.workspace_id,
+            one.device.pk,
+            one.contact.pk if one.contact else None,
+            one.cause.pk if one.cause else None,
+            one.phone,
+            one.chat,
+            one.wire_id,
+            one.kind,
+            one.text,
+            one.at,
+        )
+        for one in heard
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_SQL, [list(column) for column in zip(*rows, strict=True)])
+        new = set(cursor.fetchall())
+    return [one for one in heard if (one.device.pk, one.wire_id) in new]
+
+
+def _count_for_warming(fresh: Sequence[Heard]) -> None:
+    replies = Counter(heard.device.pk for heard in fresh)
+    warming = Device.objects.filter(pk__in=replies, warm_cap__isnull=False)
+    for device_id in warming.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True):
+        Device.objects.filter(pk=device_id).update(warm_replies=F("warm_replies") + replies[device_id])
+
+
+def _lock_streams(ids: Iterable[int]) -> None:
+    streams = Stream.objects.filter(pk__in=set(ids)).order_by("pk")
+    list(streams.select_for_update(no_key=True).values_list("pk", flat=True))
+
+
+def _mark_replied(causes: Sequence[Message]) -> set[int]:
+    """Each message counts once, however much was answered."""
+    if not causes:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(REPLIED_SQL, [[cause.pk for cause in causes]])
+        marked = cursor.fetchall()
+    for stream_id, replied in Counter(stream for stream, _ in marked).items():
+        Stream.objects.filter(pk=stream_id).update(replied=F("replied") + replied)
+    return {campaign for _, campaign in marked if campaign}

@@ -21,7 +21,7 @@ from campaigns.models import Message
 from devices.gateway.network import chat_of
 from devices.gateway.session_file import message_id
 
-REFUSED = "refused 463: not allowed to write to this person yet"
+REFUSED = "refused 405: server returned error 405"
 NOT_CONNECTED = "websocket not connected"
 
 

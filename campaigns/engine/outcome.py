@@ -17,8 +17,24 @@ OFFLINE_REASONS = (
     "not open",
     "lease ran out",
 )
-# WhatsApp's temporary refusals; every other number is for good.
-RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
+# What WhatsApp's numbers mean as the answer to a message; every other one is for good. WhatsApp documents none of them:
+# the names are those of its own web client, the rest is what users of whatsmeow and Baileys report.
+#
+#   408, 500, 502, 503, 504  the server's own trouble
+#   479 SmaxInvalid          the stanza did not hold together, mostly for a stale device session; passes when sent again
+#                            (whatsmeow 690, 922; asternic/wuzapi 95)
+#   400, 403                 this person, for an hour or two; then the same message goes (whatsmeow 679, 1149)
+#   429 rate-overlimit       the number asks too much in a short time (Baileys 797, 1061)
+#   463 ReachoutTimelocked   the number may write to nobody new for hours or days; the answer does not say how long. Now
+#                            and then it is about one person only (Baileys 2441; whatsmeow 1074, 1197)
+#   475 NewChatMessagesCapped  the number has used up its month's new chats (so WhatsApp Web tells its user)
+SOON = frozenset({408, 479, 500, 502, 503, 504})
+LATER = frozenset({400, 403})
+LATER_S = (3_600.0, 7_200.0)
+HOUR = 3_600.0
+# The number is refused, and not the message: its device holds for the first time, doubled with each repeat up to the
+# last.
+HOLDS = {429: (HOUR / 4, 6 * HOUR), 463: (6 * HOUR, 24 * HOUR), 475: (6 * HOUR, 24 * HOUR)}
 OFFLINE_PAUSE_S = 5.0
 FILE_PAUSE_S = 3.0
 DEATHS = 3  # in flight when its gateway died, this often: the message itself may be what kills
@@ -29,6 +45,7 @@ class Verdict:
     """The message's next state. ``retry_in``: seconds, for waiting. ``counts``: a try was used up.
 
     ``refund``: it was definitely not sent, so the device's caps get it back. ``died``: its gateway died with it.
+    ``hold``: seconds in which the device sends nothing, since its number was refused.
     """
 
     state: str
@@ -37,6 +54,7 @@ class Verdict:
     refund: bool = False
     counts: bool = False
     died: bool = False
+    hold: float | None = None
 
 
 def sent() -> Verdict:
@@ -60,10 +78,20 @@ def not_sent(why: str, tries: int, rng: Random) -> Verdict:
     return _again(why, tries, rng, refund=True)
 
 
-def refused(why: str, code: int, tries: int, rng: Random) -> Verdict:
+def refused(why: str, code: int, tries: int, rng: Random, *, holds: int = 0, refusals: int = 0) -> Verdict:
+    """``holds``: how often in a row the device was held before; ``refusals``: how often for this very message."""
     reason = f"refused {code}: {why}" if why else f"refused {code}"
-    if code in RETRIED_CODES:
+    if code in HOLDS:
+        first, last = HOLDS[code]
+        hold = min(last, first * 2 ** min(holds, 10))
+        if refusals + 1 >= pacing.TRIES:  # in so many holds: it speaks of this person
+            return Verdict(lifecycle.DEAD, reason, hold=hold)
+        # Due when the hold ends, behind everything that was due before: one person can't keep the number from others.
+        return Verdict(lifecycle.WAITING, reason, hold, hold=hold)
+    if code in SOON:
         return _again(reason, tries, rng, refund=False)
+    if code in LATER and tries + 1 < pacing.TRIES:
+        return Verdict(lifecycle.WAITING, reason, rng.uniform(*LATER_S), counts=True)
     return Verdict(lifecycle.DEAD, reason, counts=True)
 
 

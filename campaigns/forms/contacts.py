@@ -8,8 +8,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from accounts.models import Workspace
+from accounts.phones import BadPhone, to_e164
 from campaigns.imports.mapping import NAME_LENGTH, BadRow, clean, split_tags
-from campaigns.imports.phones import BadPhone, to_e164
 
 SOURCES = [
     ("Signed up on our website or app", "They signed up on our website or app"),

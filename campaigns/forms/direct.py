@@ -7,8 +7,8 @@ from typing import Any
 from django import forms
 
 from accounts.models import Workspace
+from accounts.phones import BadPhone, to_e164
 from campaigns import compose
-from campaigns.imports.phones import BadPhone, to_e164
 
 
 class TestMessageForm(forms.Form):

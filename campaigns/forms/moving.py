@@ -7,12 +7,29 @@ from typing import Any
 from django import forms
 from django.db.models import Q
 
-from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.engine.lifecycle import CLAIMABLE
+from campaigns.models import Campaign, CampaignState, Message, Stream
 from devices.models import Device
 
 
 class AnswerForm(forms.Form):
     answer = forms.ChoiceField(choices=[("other", "Send from other numbers"), ("wait", "Wait")])
+
+
+class MovePeopleForm(forms.Form):
+    """``sure``: the number of people and messages has been seen."""
+
+    to = forms.ModelChoiceField(
+        queryset=Device.objects.none(),
+        to_field_name="uuid",
+        error_messages={"required": "Choose the device that they hear from."},
+    )
+    sure = forms.BooleanField(required=False)
+
+    def __init__(self, device: Device, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        others = Device.objects.for_workspace(device.workspace).exclude(pk=device.pk).order_by("name")
+        self.fields["to"].queryset = others.with_shown_state()  # type: ignore[attr-defined]
 
 
 class MoveForm(forms.Form):
@@ -26,7 +43,6 @@ class MoveForm(forms.Form):
         to_field_name="uuid",
         error_messages={"required": "Choose at least one number that is online."},
     )
-    and_contacts = forms.BooleanField(required=False)
 
     def __init__(self, device: Device, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,6 +67,17 @@ def unsent_by_campaign(device: Device) -> dict[Campaign, int]:
     )
     found = {stream.campaign: stream.pending + stream.waiting for stream in streams.select_related("campaign")}
     return {campaign: found[campaign] for campaign in sorted(found, key=lambda one: -found[one]) if campaign}
+
+
+def unsent_to_people_of(device: Device) -> int:
+    """What waits at the device for those who know it, in campaigns that may still send it."""
+    waiting = Message.objects.filter(
+        stream__device=device,
+        state__in=CLAIMABLE,
+        contact__device=device,
+        campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
+    )
+    return waiting.count()
 
 
 def targets_of(device: Device) -> Any:

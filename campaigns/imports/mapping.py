@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from accounts.phones import BadPhone, to_e164
 from campaigns.compose import slug
 from campaigns.imports.neutral import FORMULAS
-from campaigns.imports.phones import BadPhone, to_e164
 from campaigns.imports.reader import Record
 
 NAME_LENGTH = 200

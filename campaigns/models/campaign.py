@@ -57,6 +57,9 @@ class Campaign(TenantModel):
     )
     failover = models.CharField(max_length=5, choices=Failover.choices, default=Failover.WAIT)
     uncertain_policy = models.CharField(max_length=11, choices=UncertainPolicy.choices, default=UncertainPolicy.HOLD)
+    leave_out_absent = models.BooleanField(
+        default=False, db_default=False, help_text="Whoever is known not to be on WhatsApp when planned is skipped."
+    )
     expire_after_h = models.PositiveIntegerField(
         null=True, blank=True, help_text="Hours after the start; what has not left by then expires. Empty: never."
     )

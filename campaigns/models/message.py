@@ -54,6 +54,9 @@ class Message(TenantModel):
     )
     tries = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Tries that failed and count.")
     deaths = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Gateways that died with it.")
+    refusals = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Holds of a device that WhatsApp's answer to it began."
+    )
     dead_at = models.DateTimeField(null=True, blank=True, help_text="When it was given up, the last time.")
     may_duplicate = models.BooleanField(
         default=False, db_default=False, help_text="Sent again although nobody knew whether it had arrived."

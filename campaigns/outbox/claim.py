@@ -43,6 +43,8 @@ class Claimed(NamedTuple):
     fields: dict[str, str]
     tries: int
     deaths: int
+    refusals: int
+    holds: int
 
 
 class Held(NamedTuple):
@@ -70,8 +72,10 @@ WITH device AS MATERIALIZED (
            d.min_delay + a.draw * greatest(d.max_delay - d.min_delay, 1e-9) AS delay,
            a.draw * d.max_delay AS place,
            d.max_delay > 0 AND coalesce(d.last_sent_at < now() - d.max_delay * interval '1 second', true) AS rested,
-           d.state, d.open_message, d.open_tag, d.hourly_cap, least(d.daily_cap, d.warm_cap) AS daily_cap,
+           d.state, d.open_message, d.open_tag, d.held_until, d.hourly_cap, least(d.daily_cap, d.warm_cap) AS daily_cap,
            coalesce(d.warm_cap < d.daily_cap OR d.daily_cap IS NULL, false) AS warming,
+           -- A day after a hold without another one, and the next is a first one again.
+           CASE WHEN d.held_until > now() - interval '1 day' THEN d.holds ELSE 0 END AS holds,
            CASE WHEN d.hour_start = cal.hour THEN d.hour_used ELSE 0 END AS hour_used,
            CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,
            (cal.hour + interval '1 hour') AS next_hour,
@@ -102,11 +106,13 @@ judged AS MATERIALIZED (
     SELECT *,
            CASE WHEN open_message IS NOT NULL THEN 'in_flight'
                 WHEN state <> 'online' THEN 'offline'
+                WHEN held_until > now() THEN 'refused'
                 WHEN next_send_at > soon THEN 'pace'
                 WHEN day_used >= daily_cap THEN CASE WHEN warming THEN 'warm_up' ELSE 'daily_cap' END
                 WHEN hour_used >= hourly_cap THEN 'hourly_cap'
            END AS held,
            CASE WHEN open_message IS NOT NULL OR state <> 'online' THEN NULL
+                WHEN held_until > now() THEN held_until
                 WHEN next_send_at > soon THEN next_send_at
                 WHEN day_used >= daily_cap THEN next_day
                 WHEN hour_used >= hourly_cap THEN next_hour
@@ -115,7 +121,7 @@ judged AS MATERIALIZED (
 ),
 stream AS MATERIALIZED (
     SELECT j.device_id, j.workspace_id, j.epoch, j.tag AS new_tag, j.next_send_at, j.hour, j.day,
-           j.hour_used, j.day_used, greatest(j.delay, s.min_delay) AS delay, j.place, j.rested, j.opens_at,
+           j.hour_used, j.day_used, j.holds, greatest(j.delay, s.min_delay) AS delay, j.place, j.rested, j.opens_at,
            s.id AS stream_id, s.campaign_id, s.lane, s.next_due, s.next_id, s.spread, s.version
     FROM judged j
     LEFT JOIN LATERAL (
@@ -148,7 +154,7 @@ head AS MATERIALIZED (
     LEFT JOIN campaigns_stream seen ON seen.id = st.stream_id
     LEFT JOIN LATERAL (
         SELECT m.id AS message_id, m.due_at, m.contact_id, m.content_id AS planned_content_id, m.phone,
-               m.state AS was, m.attempts, m.tries, m.deaths, m.confirms_stop,
+               m.state AS was, m.attempts, m.tries, m.deaths, m.refusals, m.confirms_stop,
                m.tag AS old_tag, m.epoch AS old_epoch, m.attempted_at AS old_at, m.reason AS old_reason
         FROM campaigns_message m
         WHERE m.stream_id = st.stream_id AND (m.due_at, m.id) >= (st.next_due, st.next_id)
@@ -212,7 +218,7 @@ opened AS (
 SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END,
        greatest(0, extract(epoch FROM m.next_send_at - now()))::float8, m.message_id, m.new_tag,
        m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, content.media_id,
-       coalesce(m.name, ''), coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths
+       coalesce(m.name, ''), coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths, m.refusals, m.holds
 FROM moved m JOIN campaigns_content content ON content.id = m.content_id
 UNION ALL
 SELECT h.device_id,
@@ -223,13 +229,15 @@ SELECT h.device_id,
            WHERE s.device_id = h.device_id AND s.running AND (s.expires_at IS NULL OR s.expires_at > now())
              AND (h.opens_at IS NULL OR s.lane = 0))) - now())
            WHEN 'spread' THEN h.place ELSE 0 END::float8,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM head h WHERE h.verdict NOT IN ('send', 'opted_out', 'suppressed')
 UNION ALL
 SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8, j.open_message, j.open_tag,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM judged j WHERE j.held IS NOT NULL
 """
+
+FIELDS = Claimed._fields.index("fields") - 2  # without the device and the wait
 
 
 def claim(lease: Lease, asks: Sequence[Ask], ahead: float = 0.0) -> list[Claimed | Held]:
@@ -255,7 +263,7 @@ def claim(lease: Lease, asks: Sequence[Ask], ahead: float = 0.0) -> list[Claimed
 def _answer(row: tuple[Any, ...]) -> Claimed | Held:
     device, verdict, wait, *claimed = row
     if verdict == "send":
-        claimed[-3] = json.loads(claimed[-3])  # Django has psycopg hand jsonb over as text
+        claimed[FIELDS] = json.loads(claimed[FIELDS])  # Django has psycopg hand jsonb over as text
         return Claimed(device, wait, *claimed)
     if verdict == "in_flight":
         return Held(device, verdict, None, claimed[0], claimed[1])
@@ -268,7 +276,8 @@ def _answer(row: tuple[Any, ...]) -> Claimed | Held:
 
 DUE_SQL = """
 SELECT DISTINCT d.id FROM devices_device d JOIN campaigns_stream s ON s.device_id = d.id
-WHERE d.owner_id = %s AND d.state = 'online' AND d.open_message IS NULL AND s.running AND s.next_due <= now()
+WHERE d.owner_id = %s AND d.state = 'online' AND d.open_message IS NULL
+  AND (d.held_until IS NULL OR d.held_until <= now()) AND s.running AND s.next_due <= now()
   AND (s.expires_at IS NULL OR s.expires_at > now())
 """
 

@@ -124,12 +124,13 @@ RETURNING message_id, wire_id
 """
 
 DOUBTS_SQL = """
-UPDATE campaigns_uncertain u SET asked_at = now()
-FROM campaigns_message m
-WHERE u.device_id = ANY(%s) AND m.id = u.message_id AND m.wire_id IS NULL
+SELECT u.device_id, u.tag
+FROM campaigns_uncertain u JOIN campaigns_message m ON m.id = u.message_id
+WHERE u.device_id = ANY(%s) AND m.wire_id IS NULL
   AND (u.asked_at IS NULL OR u.asked_at < now() - interval '1 hour')
-RETURNING u.device_id, u.tag
 """
+
+SEARCHED_SQL = "UPDATE campaigns_uncertain SET asked_at = now() WHERE device_id = %(device)s AND tag = ANY(%(all)s)"
 
 
 class ReceiptRow(NamedTuple):
@@ -184,13 +185,17 @@ def doubts_of(devices: Sequence[int]) -> list[Doubt]:
         return [Doubt(device, bytes(tag)) for device, tag in cursor.fetchall()]
 
 
-def note_evidence(device: int, ids: Mapping[bytes, str]) -> int:
-    """The session file knows these attempts' tags by WhatsApp's ids: a receipt for one settles its message.
+def note_evidence(device: int, ids: Mapping[bytes, str | None]) -> int:
+    """The session file was searched for these attempts' tags, and knows some by WhatsApp's ids: a receipt for one of
+    these settles its message.
 
     Returns how many messages got their id. A tag that is absent proves nothing.
     """
-    values: dict[str, Any] = {"device": device, "tags": list(ids), "wire_ids": list(ids.values())}
+    found = {tag: id for tag, id in ids.items() if id}
+    values = {"device": device, "all": list(ids), "tags": list(found), "wire_ids": list(found.values())}
     with transaction.atomic(), connection.cursor() as cursor:
+        # Only now: a question whose answer is lost with its gateway is asked again when the file is open again.
+        cursor.execute(SEARCHED_SQL, values)
         cursor.execute(FOUND_SQL, values)
         return _name(cursor)
 

@@ -12,7 +12,7 @@ class Settlement(NamedTuple):
     """What became of one attempt. ``state``: sent, waiting, dead or uncertain; ``wire_at`` and ``at``: Unix seconds.
 
     ``refund`` gives the caps back (definitely not sent), ``counts`` says that a try was used up, ``died`` that its
-    gateway died with it.
+    gateway died with it, ``hold`` for how many seconds the device sends nothing, since its number was refused.
     """
 
     device: int
@@ -31,6 +31,7 @@ class Settlement(NamedTuple):
     refund: bool = False
     counts: bool = False
     died: bool = False
+    hold: float | None = None
 
 
 SETTLE_SQL = """
@@ -40,9 +41,9 @@ WITH told AS MATERIALIZED (
     FROM unnest(%(device)s::bigint[], %(epoch)s::bigint[], %(message)s::bigint[], %(tag)s::bytea[],
         %(state)s::text[], %(reason)s::text[], %(text)s::text[], %(delay)s::float8[], %(wire_at)s::float8[],
         %(wire_id)s::text[], %(chat)s::text[], %(at)s::float8[], %(retry_in)s::float8[], %(refund)s::bool[],
-        %(counts)s::bool[], %(died)s::bool[])
+        %(counts)s::bool[], %(died)s::bool[], %(hold)s::float8[])
         AS t(device_id, epoch, message_id, tag, state, reason, text, delay, wire_at, wire_id, chat, at, retry_in,
-             refund, counts, died)
+             refund, counts, died, hold)
     ORDER BY tag, state <> 'sent'
 ),
 found AS MATERIALIZED (
@@ -78,6 +79,7 @@ moved AS (
         sent_at = CASE WHEN old.state = 'sent' THEN coalesce(to_timestamp(old.at), now()) ELSE m.sent_at END,
         tries = m.tries + old.counts::int,
         deaths = m.deaths + old.died::int,
+        refusals = m.refusals + (old.hold IS NOT NULL)::int,
         dead_at = CASE WHEN old.state = 'dead' THEN now() ELSE m.dead_at END,
         due_at = CASE WHEN old.state = 'waiting' THEN now() + old.retry_in * interval '1 second' ELSE m.due_at END
     FROM old WHERE m.id = old.message_id
@@ -126,6 +128,10 @@ closed AS (
     UPDATE devices_device d SET
         open_message = NULL, open_tag = NULL, open_at = NULL,
         next_send_at = greatest(d.next_send_at, to_timestamp(t.wire_at) + t.delay * interval '1 second'),
+        held_until = CASE WHEN t.hold IS NULL THEN d.held_until ELSE now() + t.hold * interval '1 second' END,
+        held_reason = CASE WHEN t.hold IS NULL THEN d.held_reason ELSE t.reason END,
+        holds = CASE WHEN t.hold IS NULL THEN d.holds
+                     WHEN d.held_until > now() - interval '1 day' THEN least(d.holds + 1, 100) ELSE 1 END,
         last_sent_at = CASE WHEN t.state = 'sent' THEN coalesce(to_timestamp(t.at), now()) ELSE d.last_sent_at END,
         hour_used = d.hour_used - (t.refund AND d.hour_start = date_trunc('hour', d.open_at AT TIME ZONE w.timezone)
                                    AT TIME ZONE w.timezone AND d.hour_used > 0)::int,
@@ -133,7 +139,13 @@ closed AS (
                                  AT TIME ZONE w.timezone AND d.day_used > 0)::int
     FROM found t, accounts_workspace w
     WHERE t.free AND d.id = t.device_id AND d.epoch = t.epoch AND d.open_tag = t.tag AND w.id = d.workspace_id
-    RETURNING d.id, extract(epoch FROM d.next_send_at - now())::float8 AS wait
+    RETURNING d.id, d.workspace_id, d.held_reason, t.hold,
+              extract(epoch FROM greatest(d.next_send_at, d.held_until) - now())::float8 AS wait
+),
+noted AS (
+    INSERT INTO devices_deviceevent (workspace_id, device_id, at, kind, detail)
+    SELECT workspace_id, id, now(), 'held', left(held_reason, 180) || ' for ' || round(hold) || ' s'
+    FROM closed WHERE hold IS NOT NULL
 )
 SELECT id, wait, NULL FROM closed
 UNION ALL

@@ -7,8 +7,8 @@ from typing import Self
 
 from django.db.models import Q
 
+from accounts.phones import BadPhone, to_e164
 from accounts.tenancy import TenantQuerySet
-from campaigns.imports.phones import BadPhone, to_e164
 
 _NUMBER = re.compile(r"[+\d][\d\s().-]*")
 

@@ -63,7 +63,7 @@ kept AS (
 ),
 moved AS (
     UPDATE campaigns_message m SET
-        state = 'pending', reason = '', due_at = now(), tries = 0, wire_id = NULL,
+        state = 'pending', reason = '', due_at = now(), tries = 0, refusals = 0, wire_id = NULL,
         may_duplicate = m.may_duplicate OR old.doubtful,
         deaths = {deaths}
     FROM old WHERE m.id = old.id

@@ -17,6 +17,7 @@ from campaigns.actions.contacts import add_contact
 from campaigns.actions.suppression import suppress, suppression_of, unsuppress
 from campaigns.forms.contacts import ContactForm, ReasonForm
 from campaigns.models import Contact, ContactImport, SuppressionSource, Tag
+from campaigns.numbers import absent_among, check_of, on_whatsapp, unchecked
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import shown_message
 from campaigns.views.answers import is_fragment
@@ -46,13 +47,14 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
     before = request.GET.get("before", "")
     page = found.filter(pk__lt=int(before)) if before.isdecimal() and len(before) < 19 else found
     rows = list(page.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])
-    narrowed = any(request.GET.get(key) for key in ("q", "tag", "consent", "import"))
+    narrowed = any(request.GET.get(key) for key in ("q", "tag", "consent", "whatsapp", "import"))
     if len(rows) <= PAGE and page is found:
         count = len(rows)
     else:
         count = found.count_up_to(COUNTED) if narrowed else total(request, every)
     context = {
         "rows": rows[:PAGE],
+        "absent": absent_among(rows[:PAGE]),
         "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
         "count": count,
         "many": narrowed and count == COUNTED,
@@ -97,6 +99,13 @@ def filtered(request: WorkspaceRequest, contacts: ContactQuerySet, source: Conta
         contacts = contacts.tagged(tag.pk) if tag else contacts.none()
     if source:
         contacts = contacts.filter(consent_import=source)
+    match request.GET.get("whatsapp"):
+        case "yes":
+            contacts = on_whatsapp(contacts, True)
+        case "no":
+            contacts = on_whatsapp(contacts, False)
+        case "unknown":
+            contacts = unchecked(contacts)
     match request.GET.get("consent"):
         case "agreed":
             return contacts.agreeing()
@@ -119,13 +128,17 @@ def render_contact(
         .prefetch_related("content__media")
         .order_by("-pk")[: MESSAGES + 1]
     )
+    replies = contact.replies.select_related("device", "message__campaign").order_by("-pk")[: MESSAGES + 1]
     context = {
         "contact": contact,
         "opted_out": opt_out_of(contact),
+        "check": check_of(contact),
         "tags": [link.tag for link in contact.tag_links.select_related("tag").order_by("tag__name")],
         "fields": sorted(contact.fields.items()),
         "history": [(message, shown_message(message)) for message in history[:MESSAGES]],
         "more": len(history) > MESSAGES,
+        "replies": replies[:MESSAGES],
+        "more_replies": len(replies) > MESSAGES,
         "form": form or ReasonForm(),
         "can_manage": request.role.covers("manager"),
     }

@@ -17,8 +17,8 @@ from campaigns.engine import lifecycle
 from campaigns.forms.direct import TestMessageForm
 from campaigns.models import Lane, Message
 from campaigns.shown import MESSAGE_STATES, REASONS, Shown, duration
-from devices.models import Device, DeviceState
-from devices.shown import held
+from devices.models import Device
+from devices.shown import held, is_connected
 from devices.shown import shown as shown_device
 
 MESSAGES_SHOWN = 3
@@ -81,7 +81,7 @@ def shown_message(message: Message, device: Device) -> Shown:
     """What it waits for, or why it did not go."""
     state = MESSAGE_STATES[message.state]
     reason = REASONS.get(message.reason, message.reason)
-    if message.state in lifecycle.CLAIMABLE and device.shown_state != DeviceState.ONLINE:
+    if message.state in lifecycle.CLAIMABLE and not is_connected(device):
         word = shown_device(device).word.lower()
         return state._replace(reason=f"The device is not online ({word}). It goes out when it is.")
     if message.state == lifecycle.PENDING and not reason:

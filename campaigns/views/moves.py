@@ -17,7 +17,7 @@ from accounts.models import User
 from campaigns.actions import campaigns as actions
 from campaigns.actions.dead_letters import retry_failed
 from campaigns.actions.doubts import assume_sent, send_again
-from campaigns.actions.drafts import what_is_missing
+from campaigns.actions.drafts import leave_out_absent, what_is_missing
 from campaigns.forms.selection import SelectionForm
 from campaigns.models import Campaign, CampaignState
 from campaigns.querysets.unsettled import Selection
@@ -53,6 +53,16 @@ def start(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     if campaign.state == CampaignState.DRAFT and what_is_missing(campaign):
         return render(request, "campaigns/review.html", review_context(campaign), status=422)
     return moved(request, uuid, actions.launch_campaign, "It was started already.")
+
+
+@require_POST
+@workspace_role("manager")
+def leave_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """Whether the campaign writes to those known not to be on WhatsApp."""
+    wanted = request.POST.get("leave_out") == "on"
+    return moved(
+        request, uuid, lambda campaign, by: leave_out_absent(campaign, wanted, by), "That was decided already."
+    )
 
 
 @require_POST

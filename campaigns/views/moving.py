@@ -10,14 +10,15 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
+from campaigns.actions.contact_moves import move_contacts
 from campaigns.actions.failover import keep_waiting, send_from_others
 from campaigns.actions.moving import move_pending
-from campaigns.forms.moving import AnswerForm, MoveForm
+from campaigns.forms.moving import AnswerForm, MoveForm, MovePeopleForm, unsent_to_people_of
+from campaigns.models import Contact, ContactMove
 from campaigns.shown import counted
 from campaigns.views.campaigns import the_campaign
 from campaigns.views.direct import find_device
 from campaigns.views.moves import answer
-from devices.models import Device
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -29,18 +30,34 @@ def move_messages(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     said = ""
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data
-        targets, and_contacts = list(chosen["targets"]), chosen["and_contacts"]
-        moved = move_pending(device, targets, chosen["campaign"], request.user, and_contacts=and_contacts)
-        said = told(moved, targets, and_contacts)
+        targets = list(chosen["targets"])
+        moved = move_pending(device, targets, chosen["campaign"], request.user)
+        said = f"{counted(moved, 'message')} moved to {', '.join(target.name for target in targets)}."
         form = MoveForm(device)
     context = {"device": device, "form": form, "targets": form.fields["targets"].queryset, "said": said}  # type: ignore[attr-defined]
     return render(request, "campaigns/_move.html", context, status=422 if form.errors else 200)
 
 
-def told(moved: int, targets: list[Device], and_contacts: bool) -> str:
-    names = ", ".join(device.name for device in targets)
-    said = f"{counted(moved, 'message')} moved to {names}."
-    return f"{said} Whoever knew this number is written to from there from now on." if and_contacts else said
+@require_http_methods(["GET", "HEAD", "POST"])
+@workspace_role("manager")
+def move_people(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """The card of the device's page: first how many it touches, then the move, then how far it has come."""
+    device = find_device(request, uuid)
+    form = MovePeopleForm(device, request.POST if request.method == "POST" else None)
+    chosen = form.cleaned_data if request.method == "POST" and form.is_valid() else {}
+    if chosen.get("sure"):
+        move_contacts(device, chosen["to"], request.user)
+        form, chosen = MovePeopleForm(device), {}
+    moves = ContactMove.objects.filter(source=device).select_related("target")
+    context = {
+        "device": device,
+        "form": form,
+        "to": chosen.get("to"),
+        "move": moves.order_by("-pk").first(),
+        "people": Contact.objects.for_workspace(request.workspace).filter(device=device).count(),
+        "unsent": unsent_to_people_of(device) if chosen else 0,
+    }
+    return render(request, "campaigns/_move_people.html", context, status=422 if form.errors else 200)
 
 
 @require_POST

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -83,8 +83,10 @@ class Installation:
 
     # ------------------------------------------------------------------ starting
 
-    def start(self, kind: str, argv: list[str], *, speaks: bool = False, **environment: str) -> Program:
-        program = Program(kind, argv, environment, speaks)
+    def start(
+        self, kind: str, argv: list[str], environment: Mapping[str, str] | None = None, *, speaks: bool = False
+    ) -> Program:
+        program = Program(kind, argv, dict(environment or {}), speaks)
         self._spawn(program)
         self.programs.append(program)
         return program
@@ -121,7 +123,8 @@ class Installation:
 
     def start_engine(self, number: int, **environment: str) -> Program:
         """Each engine number has a disk of its own, and so its own host id."""
-        return self.start("engine", [*MANAGE, "run_engine"], SESSIONS_DIR=str(self.disk(number)), **environment)
+        environment["SESSIONS_DIR"] = str(self.disk(number))
+        return self.start("engine", [*MANAGE, "run_engine"], environment)
 
     def start_server(self, server: OwnServer) -> None:
         server.start()

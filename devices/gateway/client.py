@@ -15,8 +15,12 @@ from devices.gateway.contract import Command, Event, NotSent, Send, Word
 from devices.gateway.link import Link
 
 PROJECT = Path(__file__).resolve().parents[2]
-# What a Python program needs to start. Database address, keys and the like stay in the engine.
-PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+# What a Python program needs to start, and to get out to WhatsApp. Database address, keys and the like stay in the
+# engine.
+PASSED_ON = (
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY"),
+)
 LINGER_S = 2.0
 
 log = logging.getLogger(__name__)
@@ -60,7 +64,7 @@ class Gateway:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 cwd=PROJECT,
-                env=_lean_environment() if env is None else dict(env),
+                env=lean_environment() if env is None else dict(env),
                 # Ctrl-C in the terminal is for the engine, which settles what is in flight before its gateways go
                 start_new_session=True,
             )
@@ -130,5 +134,6 @@ class Gateway:
         self._on_exit(self)
 
 
-def _lean_environment() -> dict[str, str]:
+def lean_environment() -> dict[str, str]:
+    """What a gateway is given of the engine's environment."""
     return {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("PYTHON")}

@@ -32,8 +32,14 @@ class Word(msgspec.Struct, array_like=True, tag=True, gc=False):
 # ---------------------------------------------------------------------------------------------- commands
 
 
+MEDIA_LIMITS = {"image": 5 * 2**20, "video": 16 * 2**20, "audio": 16 * 2**20, "document": 100 * 2**20}
+
+
 class Media(msgspec.Struct, array_like=True, gc=False):
-    """A file to send with a text, by its path on the gateway's machine."""
+    """A file to send with a text, by its path on the gateway's machine; at most MEDIA_LIMITS bytes of its kind.
+
+    The text becomes its caption. WhatsApp has no captions for audio: with a text it is not sent.
+    """
 
     kind: Literal["image", "video", "audio", "document"]
     path: str
@@ -56,14 +62,19 @@ class Open(Word):
 
 
 class Close(Word):
-    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise."""
+    """Disconnect and let the session file go; an open send ends Unknown. Not answered otherwise.
+
+    With a number in `copy`, a request as Snapshot's, the session file is copied once the client has stopped. Then it
+    is always answered: by SnapshotTaken, when the file has been let go.
+    """
 
     device: int
+    copy: int = 0
 
 
 class Pair(Word):
-    """Link a new session and write it to path `session`: Qr again and again (Code too when `phone` is given),
-    then Paired and Online, or PairFailed. Close cancels it."""
+    """Link a new session and write it to path `session`, in place of what was there: Qr again and again (Code too
+    when `phone` is given), then Paired and Online, or PairFailed. Close cancels it."""
 
     device: int
     epoch: int
@@ -141,6 +152,14 @@ class Paired(Word):
 
 
 class PairFailed(Word):
+    """Pairing came to nothing; the file is gone. `why` begins with one of these words:
+
+    "expired": no code was scanned in time, or the account asked its owner for more than a scan (a passkey).
+    "network is away": WhatsApp cannot be reached. "refused": WhatsApp or the phone said no. "session in use": another
+    process holds the file. "session file: …": it cannot be written. "outdated": WhatsApp asks for a newer library.
+    "cancelled": the gateway is stopping.
+    """
+
     device: int
     why: str
 
@@ -180,6 +199,8 @@ class Outdated(Word):
 
 
 class Wire(Word):
+    """The message is handed to WhatsApp: `at` is the instant just before."""
+
     device: int
     message: int
     at: float
@@ -234,8 +255,15 @@ class Receipt(Word):
     at: float
 
 
+Kind = Literal["text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"]
+
+
 class Incoming(Word):
-    """A message from a person. `sender` is the phone where WhatsApp tells it, else the same as `chat`."""
+    """A message from a person. `sender` is the phone where WhatsApp tells it, else the same as `chat`.
+
+    `text` is what the person wrote: the caption where it is no text, so often nothing. `quoted` is the id of the
+    message it answers or reacts to.
+    """
 
     device: int
     chat: str
@@ -244,6 +272,7 @@ class Incoming(Word):
     text: str
     at: float
     quoted: str = ""
+    kind: Kind = "text"
 
 
 class Numbers(Word):
@@ -253,7 +282,10 @@ class Numbers(Word):
 
 
 class SnapshotTaken(Word):
-    """`path` of the copy, readable by the owner alone; empty when there is no session to copy."""
+    """`path` of the copy, a `*.snapshot` beside the session file; empty when there is no session to copy.
+
+    It is readable by the owner alone, and the engine's from then on, to read and to delete.
+    """
 
     device: int
     request: int
@@ -270,7 +302,10 @@ class Found(Word):
 
 
 class StatsReport(Word):
-    """Counts since the gateway started; `in_flight`, `open` and `online` are of this moment."""
+    """Counts since the gateway started; `in_flight`, `open`, `online` and what it takes are of this moment.
+
+    `cycles` counts sessions stopped or tried in vain: the library keeps some memory and files of each, for good.
+    """
 
     request: int
     pid: int
@@ -283,6 +318,9 @@ class StatsReport(Word):
     unknown: int
     cpu_s: float
     rss_mb: float
+    threads: int = 0
+    fds: int = 0
+    cycles: int = 0
 
 
 Outcome = Sent | NotSent | Refused | Unknown

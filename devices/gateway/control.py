@@ -56,9 +56,9 @@ class SimulatorControl:
     def clear_rules(self) -> None:
         self._ask("clear_rules")
 
-    def reply(self, phone: str, sender: str, text: str, quoted: str = "") -> None:
-        """Have the person at `sender` write to the device with `phone`."""
-        self._ask("reply", phone=phone, sender=sender, text=text, quoted=quoted)
+    def reply(self, phone: str, sender: str, text: str, quoted: str = "", kind: str = "text") -> None:
+        """Have the person at `sender` write to the device with `phone`, or send what `contract.Incoming.kind` names."""
+        self._ask("reply", phone=phone, sender=sender, text=text, quoted=quoted, kind=kind)
 
     def outdate(self, outdated: bool = True) -> None:
         """Refuse logins as from a client too old, or stop doing so."""

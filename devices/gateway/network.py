@@ -33,6 +33,7 @@ from devices.gateway.contract import (
     Banned,
     Code,
     Incoming,
+    Kind,
     NotSent,
     Numbers,
     Offline,
@@ -58,7 +59,7 @@ from devices.gateway.session_file import message_id
 MAILBOX = 1000
 FILES_SHOWN = 1000
 CODES_PER_PAIRING = 5
-REFUSALS = (463, 429, 479)
+REFUSALS = (405, 420, 479)  # of messages; what refuses the number itself comes by a rule
 STOP_WORDS = ("STOP", "Stop", "BERHENTI", "stop please", "Unsubscribe")
 REPLIES = (
     "Hi, yes I am interested",
@@ -534,10 +535,10 @@ class Network:
     def _read(self, account: Account, id: str, chat: str) -> None:
         account.deliver(Receipt(0, [id], chat, "read", time.time()))
 
-    def write_to(self, account: Account, sender: str, text: str, quoted: str = "") -> None:
-        """A person writes to the account's phone."""
+    def write_to(self, account: Account, sender: str, text: str, quoted: str = "", kind: Kind = "text") -> None:
+        """A person writes to the account's phone, or sends it something else than a text."""
         id = "3A" + secrets.token_hex(9).upper()
-        account.deliver(Incoming(0, chat_of(sender), sender, id, text, time.time(), quoted))
+        account.deliver(Incoming(0, chat_of(sender), sender, id, text, time.time(), quoted, kind))
 
     # --------------------------------------------------------------------------------------------- faults
 

@@ -7,7 +7,9 @@ import json
 import re
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from devices.gateway.contract import Kind
 
 if TYPE_CHECKING:
     from devices.gateway.network import Network
@@ -75,8 +77,12 @@ def _clear_rules(network: Network) -> dict[str, Any]:
     return {}
 
 
-def _reply(network: Network, phone: str, sender: str, text: str, quoted: str = "") -> dict[str, Any]:
-    network.write_to(network.known(phone), _number(sender), text, quoted)
+def _reply(
+    network: Network, phone: str, sender: str, text: str, quoted: str = "", kind: Kind = "text"
+) -> dict[str, Any]:
+    if kind not in get_args(Kind):
+        raise Refusal("nothing that a person can send")
+    network.write_to(network.known(phone), _number(sender), text, quoted, kind)
     return {}
 
 

@@ -11,7 +11,9 @@ import signal
 import socket
 import struct
 import sys
+import time
 from datetime import UTC, datetime
+from typing import NamedTuple, TextIO
 
 _PR_SET_PDEATHSIG = 1
 _UCRED = struct.Struct("3i")
@@ -56,8 +58,38 @@ class _JsonLine(logging.Formatter):
         return json.dumps(line)
 
 
-def log_to_stderr(process: str) -> None:
-    """JSON lines on stderr. Callers log counts and reasons, never a phone number or a text."""
-    handler = logging.StreamHandler(sys.stderr)
+def log_to_stderr(process: str, stream: TextIO | None = None) -> logging.Handler:
+    """JSON lines on stderr, or on another stream. Callers log counts and reasons, never a phone number or a text."""
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLine(process))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    return handler
+
+
+def engine_socket(descriptor: int) -> socket.socket:
+    """The socket to the engine that started this process, which ends with it from now on."""
+    os.set_inheritable(descriptor, False)
+    engine = socket.socket(fileno=descriptor)
+    die_with_parent(engine)
+    raise_open_files()
+    engine.setblocking(False)
+    return engine
+
+
+class Usage(NamedTuple):
+    cpu_s: float
+    rss_mb: float
+    threads: int
+    fds: int
+
+
+def usage() -> Usage:
+    """What this process takes of its machine."""
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[1])
+    return Usage(
+        cpu_s=time.process_time(),
+        rss_mb=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        threads=len(os.listdir("/proc/self/task")),
+        fds=len(os.listdir("/proc/self/fd")),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -12,13 +11,11 @@ from typing import Self
 
 import msgspec
 
+from devices.gateway import session_lock
+
 TAGS_KEPT = 512
 _TAG_LINE = 65  # 32 bytes in hex and a newline
 _HEAD_SIZE = 256
-
-
-class InUse(Exception):
-    """Another process holds this session."""
 
 
 class Missing(Exception):
@@ -77,17 +74,8 @@ class SessionFile:
     def claim(cls, path: str | Path) -> Self:
         """Lock the file at `path` whatever is in it, an empty new one when it is missing. Raises InUse, OSError."""
         path = Path(path)
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                raise InUse from None
-            # Whoever held the lock before us may have deleted the file: then we locked a nameless leftover
-            if _is_at(descriptor, path):
-                return cls(path, descriptor, _read_head(descriptor))
-            os.close(descriptor)
+        descriptor = session_lock.claim(path)
+        return cls(path, descriptor, _read_head(descriptor))
 
     def write(self, head: Head) -> None:
         line = msgspec.json.encode(head).ljust(_HEAD_SIZE - 1) + b"\n"
@@ -132,13 +120,6 @@ class SessionFile:
         os.pwrite(self._descriptor, newer, _HEAD_SIZE)
         self._end = _HEAD_SIZE + len(newer)
         os.ftruncate(self._descriptor, self._end)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _read_head(descriptor: int) -> Head | None:

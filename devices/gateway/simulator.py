@@ -9,16 +9,12 @@ import argparse
 import asyncio
 import gc
 import logging
-import os
 import random
 import secrets
-import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Any
 
 import uvloop
@@ -31,101 +27,48 @@ from devices.gateway.contract import (
     Offline,
     Online,
     Open,
-    Outcome,
     Pair,
     Paired,
     PairFailed,
     Refused,
     Send,
     Sent,
-    Unknown,
     Unlinked,
-    Wire,
     Word,
 )
 from devices.gateway.link import Link
-from devices.gateway.session_file import Head, InUse, Missing, SessionFile
+from devices.gateway.serving import SEND_TIMEOUT_S, Device, GatewayServer, State
+from devices.gateway.session_file import Head, Missing, SessionFile
+from devices.gateway.session_lock import InUse
 
-SEND_TIMEOUT_S = 75.0  # as whatsmeow waits for an acknowledgement
-DRAIN_S = 8.0
-QUEUE_LIMIT = 100
 FIRST_RETRY_S, LAST_RETRY_S = 0.05, 3.0
 
 log = logging.getLogger("gateway")
 
 
-class State(Enum):
-    PAIRING = auto()
-    CONNECTING = auto()
-    ONLINE = auto()
-    STOPPED = auto()  # banned, replaced, outdated: nothing happens until the next Open
-    UNLINKING = auto()
-
-
-class Device:
-    """What the gateway knows of one device it opened."""
-
-    __slots__ = (
-        "epoch",
-        "id",
-        "in_flight",
-        "links_as",
-        "links_phone",
-        "retries",
-        "session",
-        "state",
-        "told_offline",
-        "waiting",
-        "wire_at",
-    )
+class SimulatedDevice(Device):
+    __slots__ = ("links_as", "links_phone", "session")
 
     def __init__(self, id: int, epoch: int, session: SessionFile, state: State) -> None:
-        self.id = id
-        self.epoch = epoch
+        super().__init__(id, epoch, state)
         self.session = session
-        self.state = state
-        self.in_flight: Send | None = None
-        self.wire_at = 0.0
         self.links_as = ""  # id of the session a pairing would make
         self.links_phone = ""
-        self.waiting: deque[Send] = deque()
-        self.told_offline = False
-        self.retries = 0
 
 
-class SimulatorGateway:
+class SimulatorGateway(GatewayServer[SimulatedDevice]):
     """Carries commands from the engine to the network and events back; sends of one device stay serial."""
 
     def __init__(self, network_path: str, send_timeout: float = SEND_TIMEOUT_S) -> None:
-        self.ended = asyncio.Event()
+        super().__init__(
+            send_timeout, on_congested=lambda congested: self._network.hold(congested) if self._network else None
+        )
         self._network_path = network_path
-        self._send_timeout = send_timeout
-        self._devices: dict[int, Device] = {}
         self._questions: set[tuple[int, int]] = set()
-        self._counts = dict.fromkeys((Sent, NotSent, Refused, Unknown), 0)
-        self._draining = False
         self._network: Link | None = None
         self._network_away = False  # tried and failed, as opposed to not tried yet
         self._network_lost = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self.engine = Link(
-            contract.Command,
-            on_words=self._obey,
-            on_lost=self.ended.set,
-            on_congested=lambda congested: self._network.hold(congested) if self._network else None,
-        )
-        self._commands: dict[type, Callable[[Any], None]] = {
-            contract.Send: self._send,
-            contract.Open: self._open,
-            contract.Close: self._close,
-            contract.Pair: self._pair,
-            contract.Unlink: self._unlink,
-            contract.CheckNumbers: self._check_numbers,
-            contract.Snapshot: self._snapshot,
-            contract.Evidence: self._evidence,
-            contract.Stats: self._stats,
-        }
-        self._events: dict[type, Callable[[Any, Device], None]] = {
+        self._events: dict[type, Callable[[Any, SimulatedDevice], None]] = {
             contract.Sent: self._settle,
             contract.NotSent: self._settle,
             contract.Refused: self._settle,
@@ -148,11 +91,8 @@ class SimulatorGateway:
 
     async def serve(self, engine_socket: socket.socket) -> None:
         """Run until the engine's socket ends or SIGTERM has drained what was in flight."""
-        await self._loop.create_unix_connection(lambda: self.engine, sock=engine_socket)
-        self._loop.add_signal_handler(signal.SIGTERM, self._start_draining)
-        self._loop.add_signal_handler(signal.SIGINT, self._start_draining)
+        await self._begin(engine_socket)
         connecting = self._loop.create_task(self._stay_connected())
-        self._loop.call_later(self._sweep_period, self._sweep)
         await self.ended.wait()
         connecting.cancel()
         self.engine.close()
@@ -189,60 +129,9 @@ class SimulatorGateway:
             self.engine.hold(False)
             self._all_cut_off()
 
-    @property
-    def _sweep_period(self) -> float:
-        return min(1.0, self._send_timeout / 4)
-
-    def _sweep(self) -> None:
-        """Give up on acknowledgements that are overdue. Looking at every device once a second is cheaper than a
-        timer for every message."""
-        overdue = time.time() - self._send_timeout
-        for device in self._devices.values():
-            if device.in_flight is not None and device.wire_at < overdue:
-                self._give_up(device, "timed out waiting for message send response")
-                self._next(device)
-        self._loop.call_later(self._sweep_period, self._sweep)
-
-    def _start_draining(self) -> None:
-        if self._draining:
-            return
-        self._draining = True
-        for device in self._devices.values():
-            self._refuse_waiting(device, "gateway is stopping")
-        self._drain_until(self._loop.time() + DRAIN_S)
-
-    def _drain_until(self, deadline: float) -> None:
-        busy = [device for device in self._devices.values() if device.in_flight is not None]
-        if busy and self._loop.time() < deadline:
-            self._loop.call_later(0.02, self._drain_until, deadline)
-            return
-        for device in busy:
-            self._give_up(device, "gateway stopped")
-        self.ended.set()
-
     # ---------------------------------------------------------------------------------------- from engine
 
-    def _obey(self, commands: list[Any]) -> None:
-        handlers = self._commands
-        for command in commands:
-            handlers[type(command)](command)
-
-    def _send(self, command: Send) -> None:
-        device = self._devices.get(command.device)
-        if device is None or device.state is not State.ONLINE:
-            self._not_sent(command, "not connected")
-        elif command.epoch != device.epoch:
-            self._not_sent(command, "stale epoch")
-        elif self._draining:
-            self._not_sent(command, "gateway is stopping")
-        elif device.in_flight is None:
-            self._transmit(device, command)
-        elif len(device.waiting) < QUEUE_LIMIT:
-            device.waiting.append(command)
-        else:
-            self._not_sent(command, "too many messages wait for this device")
-
-    def _transmit(self, device: Device, command: Send) -> None:
+    def _transmit(self, device: SimulatedDevice, command: Send) -> None:
         try:
             device.session.remember(command.tag)
         except OSError as error:
@@ -250,13 +139,8 @@ class SimulatorGateway:
             self._loop.call_soon(self._next, device)
             return
         device.in_flight = command
-        device.wire_at = now = time.time()
+        self._on_the_wire(device, time.time())
         self._to_network(command)
-        self.engine.send(Wire(command.device, command.message, now))
-
-    def _next(self, device: Device) -> None:
-        if device.waiting and device.in_flight is None and device.state is State.ONLINE:
-            self._transmit(device, device.waiting.popleft())
 
     def _open(self, command: Open) -> None:
         device = self._devices.get(command.device)
@@ -276,11 +160,11 @@ class SimulatorGateway:
         except OSError as error:
             self.engine.send(Offline(command.device, f"session file: {error.strerror}"))
         else:
-            device = Device(command.device, command.epoch, session, State.CONNECTING)
+            device = SimulatedDevice(command.device, command.epoch, session, State.CONNECTING)
             self._devices[device.id] = device
             self._log_in(device)
 
-    def _reopen(self, device: Device, command: Open) -> None:
+    def _reopen(self, device: SimulatedDevice, command: Open) -> None:
         device.epoch = command.epoch
         if device.state is State.ONLINE:
             self.engine.send(Online(device.id))
@@ -289,7 +173,7 @@ class SimulatorGateway:
             device.told_offline = False
             self._log_in(device)
 
-    def _log_in(self, device: Device) -> None:
+    def _log_in(self, device: SimulatedDevice) -> None:
         """Log in, or go on with a pairing, when connected; otherwise the next connection does it."""
         head = device.session.head
         if self._devices.get(device.id) is not device:
@@ -317,15 +201,10 @@ class SimulatorGateway:
         except OSError as error:
             self.engine.send(PairFailed(command.device, f"session file: {error.strerror}"))
         else:
-            device = Device(command.device, command.epoch, session, State.PAIRING)
+            device = SimulatedDevice(command.device, command.epoch, session, State.PAIRING)
             device.links_as, device.links_phone = secrets.token_hex(16), command.phone
             self._devices[device.id] = device
             self._log_in(device)
-
-    def _close(self, command: contract.Close) -> None:
-        device = self._devices.get(command.device)
-        if device is not None:
-            self._forget(device, "session closed")
 
     def _unlink(self, command: contract.Unlink) -> None:
         device = self._devices.get(command.device)
@@ -347,39 +226,23 @@ class SimulatorGateway:
         self._to_network(command)
 
     def _snapshot(self, command: contract.Snapshot) -> None:
-        path = ""
-        device = self._devices.get(command.device)
-        if device is not None and device.session.head is not None:
-            try:
-                path = str(device.session.snapshot())
-            except OSError as error:
-                log.error("snapshot failed: %s", error.strerror)
+        path = self._copy(self._devices.get(command.device))
         self.engine.send(contract.SnapshotTaken(command.device, command.request, path))
+
+    def _copy(self, device: SimulatedDevice | None) -> str:
+        """The path of a copy of the device's session; empty when there is nothing to copy."""
+        if device is None or device.session.head is None:
+            return ""
+        try:
+            return str(device.session.snapshot())
+        except OSError as error:
+            log.error("snapshot failed: %s", error.strerror)
+            return ""
 
     def _evidence(self, command: contract.Evidence) -> None:
         device = self._devices.get(command.device)
         ids = device.session.ids(command.tags) if device is not None else {}
         self.engine.send(contract.Found(command.device, command.request, ids))
-
-    def _stats(self, command: contract.Stats) -> None:
-        devices = self._devices.values()
-        with open("/proc/self/statm") as statm:
-            pages = int(statm.read().split()[1])
-        self.engine.send(
-            contract.StatsReport(
-                command.request,
-                pid=os.getpid(),
-                open=len(devices),
-                online=sum(device.state is State.ONLINE for device in devices),
-                in_flight=sum(device.in_flight is not None for device in devices),
-                sent=self._counts[Sent],
-                not_sent=self._counts[NotSent],
-                refused=self._counts[Refused],
-                unknown=self._counts[Unknown],
-                cpu_s=time.process_time(),
-                rss_mb=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
-            )
-        )
 
     # --------------------------------------------------------------------------------------- from network
 
@@ -390,10 +253,10 @@ class SimulatorGateway:
             if device is not None:
                 handlers[type(event)](event, device)
 
-    def _pass_on(self, event: Word, device: Device) -> None:
+    def _pass_on(self, event: Word, device: SimulatedDevice) -> None:
         self.engine.send(event)
 
-    def _settle(self, event: Sent | NotSent | Refused, device: Device) -> None:
+    def _settle(self, event: Sent | NotSent | Refused, device: SimulatedDevice) -> None:
         command = device.in_flight
         if command is None or command.tag != event.tag or command.message != event.message:
             return  # a late answer: this attempt was given up and has its outcome already
@@ -403,7 +266,7 @@ class SimulatorGateway:
         if device.waiting:
             self._next(device)
 
-    def _online(self, event: Online, device: Device) -> None:
+    def _online(self, event: Online, device: SimulatedDevice) -> None:
         if device.state is State.UNLINKING:
             return
         device.state = State.ONLINE
@@ -411,7 +274,7 @@ class SimulatorGateway:
         device.retries = 0
         self.engine.send(event)
 
-    def _cut_off(self, event: Offline, device: Device) -> None:
+    def _cut_off(self, event: Offline, device: SimulatedDevice) -> None:
         self._interrupt(device, "websocket disconnected before the acknowledgement")
         device.state = State.CONNECTING
         self._tell_offline(device, event.why)
@@ -419,29 +282,29 @@ class SimulatorGateway:
         device.retries = min(device.retries + 1, 10)
         self._loop.call_later(delay, self._log_in, device)
 
-    def _stopped(self, event: Word, device: Device) -> None:
+    def _stopped(self, event: Word, device: SimulatedDevice) -> None:
         self._interrupt(device, "websocket disconnected before the acknowledgement")
         device.state = State.STOPPED
         self.engine.send(event)
 
-    def _unlinked(self, event: Unlinked, device: Device) -> None:
+    def _unlinked(self, event: Unlinked, device: SimulatedDevice) -> None:
         self._interrupt(device, "websocket disconnected before the acknowledgement")
         del self._devices[device.id]
         device.session.delete()
         self.engine.send(event)
 
-    def _paired(self, event: Paired, device: Device) -> None:
+    def _paired(self, event: Paired, device: SimulatedDevice) -> None:
         device.session.write(Head(event.phone, device.links_as, secrets.token_hex(16)))
         device.state = State.CONNECTING
         self.engine.send(event)
 
-    def _pair_failed(self, event: PairFailed, device: Device) -> None:
+    def _pair_failed(self, event: PairFailed, device: SimulatedDevice) -> None:
         if device.state is State.PAIRING:
             del self._devices[device.id]
             device.session.close()
             self.engine.send(event)
 
-    def _numbers(self, event: Numbers, device: Device) -> None:
+    def _numbers(self, event: Numbers, device: SimulatedDevice) -> None:
         self._questions.discard((event.device, event.request))
         self.engine.send(event)
 
@@ -466,37 +329,15 @@ class SimulatorGateway:
         if self._network is not None:
             self._network.send(command)
 
-    def _tell(self, outcome: Outcome) -> None:
-        self._counts[type(outcome)] += 1
-        self.engine.send(outcome)
-
-    def _tell_offline(self, device: Device, why: str) -> None:
-        if not device.told_offline:
-            device.told_offline = True
-            self.engine.send(Offline(device.id, why))
-
-    def _not_sent(self, command: Send, why: str) -> None:
-        self._tell(NotSent(command.device, command.message, command.tag, None, why))
-
-    def _give_up(self, device: Device, why: str) -> None:
-        """End the open send as Unknown: it was on the wire, and no answer will be believed any more."""
-        command, device.in_flight = device.in_flight, None
-        if command is not None:
-            self._tell(Unknown(command.device, command.message, command.tag, device.wire_at, why))
-
-    def _refuse_waiting(self, device: Device, why: str) -> None:
-        while device.waiting:
-            self._not_sent(device.waiting.popleft(), why)
-
-    def _interrupt(self, device: Device, why: str) -> None:
-        self._give_up(device, why)
-        self._refuse_waiting(device, "not connected")
-
-    def _forget(self, device: Device, why: str) -> None:
+    def _forget(self, device: SimulatedDevice, why: str, copy: int = 0) -> None:
+        path = self._copy(device) if copy else ""
         self._interrupt(device, why)
         del self._devices[device.id]
         device.session.close()
+        self.cycles += 1
         self._to_network(contract.Close(device.id))
+        if copy:
+            self.engine.send(contract.SnapshotTaken(device.id, copy, path))
 
 
 async def _serve(engine_socket: socket.socket, arguments: argparse.Namespace) -> None:
@@ -515,13 +356,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--socket", required=True, help="path of the simulated network's socket")
     parser.add_argument("--send-timeout", type=float, default=SEND_TIMEOUT_S, metavar="SECONDS")
     arguments = parser.parse_args(argv)
-    os.set_inheritable(arguments.fd, False)
-    engine_socket = socket.socket(fileno=arguments.fd)
     process.log_to_stderr("gateway")
-    process.die_with_parent(engine_socket)
-    process.raise_open_files()
-    engine_socket.setblocking(False)
-    uvloop.run(_serve(engine_socket, arguments))
+    uvloop.run(_serve(process.engine_socket(arguments.fd), arguments))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from devices.hosting import leases, watchdog
+from devices.hosting import leases, shares, watchdog
 from devices.hosting.leases import Abandon, Lease, LeaseTimes, OwnedDevice
 from devices.hosting.sessions import Sessions
+from devices.hosting.shares import Share
 from devices.hosting.threads import DatabaseThread
 from devices.hosting.watchdog import Watchdog
 
@@ -50,7 +51,9 @@ class Host:
 
     async def run(self) -> None:
         self.watchdog.start()
-        await asyncio.gather(self._renew_for_ever(), self._take_for_ever(), self._look_for_ever())
+        await asyncio.gather(
+            self._renew_for_ever(), self._take_for_ever(), self._give_for_ever(), self._look_for_ever()
+        )
 
     def look(self, device_ids: Sequence[int]) -> None:
         """Somebody asks for these devices: look now instead of in 2 s, and show their pairing codes again."""
@@ -122,16 +125,38 @@ class Host:
 
     async def _take_share(self) -> list[OwnedDevice]:
         taken: list[OwnedDevice] = []
-        for share in await self._database.run(leases.fair_shares, self.lease):
-            missing = share.fair - share.mine
-            if missing < 0:
-                given = min(-missing, GIVE_AT_ONCE)
-                for device_id in await self._database.run(leases.release_surplus, self.lease, share.driver, given):
-                    self.sessions.drop(device_id)
-            elif missing:
-                room = min(TAKE_AT_ONCE, missing)
+        for share in await self._database.run(shares.fair_shares, self.lease):
+            if share.fair > share.mine:
+                room = min(TAKE_AT_ONCE, share.fair - share.mine)
                 taken += await self._database.run(leases.take, self.lease, [share.driver], self.abandon, room=room)
         return taken
+
+    async def _give_for_ever(self) -> None:
+        """Apart from taking: closing sessions takes its time, and the devices of a dead host must not wait for it."""
+        while True:
+            await asyncio.sleep(min(LOOK_S, self.times.renew / 2))
+            try:
+                for share in await self._database.run(shares.fair_shares, self.lease):
+                    if share.retiring:
+                        self.sessions.interrupt_pairings(share.driver)
+                    if share.mine > share.fair:
+                        await self._give(share)
+            except Exception:
+                logger.exception("Devices could not be handed over")
+
+    async def _give(self, share: Share) -> None:
+        most = min(share.mine - share.fair, GIVE_AT_ONCE)
+        resting = await self._database.run(shares.rest, self.lease, share, most)
+        released: list[int] = []
+        try:
+            closed = await self.sessions.hand_over(resting)
+            released = await self._database.run(shares.release, self.lease, closed)
+        finally:
+            for device_id in released:
+                self.sessions.drop(device_id)
+            self.sessions.take_back(resting)
+        if released:
+            logger.info("Handed %d devices over", len(released))
 
     async def _look_for_ever(self) -> None:
         since_all = 0.0

@@ -54,6 +54,8 @@ class OwnedDevice:
     requested_at: float
     workspace: int
     weight: int
+    pair_phone: str = ""
+    pair_by_code: bool = False
 
 
 # Called inside the takeover's transaction with the devices taken from somebody who may have been sending.
@@ -126,7 +128,13 @@ def lay_down(lease: Lease, times: LeaseTimes) -> None:
         )
 
 
-TAKE_SQL = """
+# The fields of `OwnedDevice` of a device d: the only variable part of the statements below.
+OWNED = """d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request,
+          coalesce(extract(epoch FROM d.requested_at), 0)::float8, d.workspace_id,
+          (SELECT w.weight FROM accounts_workspace w WHERE w.id = d.workspace_id),
+          coalesce(d.pair_phone, ''), d.pair_by_code"""
+
+TAKE_SQL = f"""
 WITH free AS (
     SELECT d.id, d.owner_id AS former, (d.phone IS NOT NULL AND d.state <> ALL(%(ended)s)) AS linked
     FROM devices_device d
@@ -150,10 +158,8 @@ FROM free
 WHERE d.id = free.id
   AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
               AND h.lease_until > now())
-RETURNING d.id, d.epoch, d.driver, coalesce(d.phone, ''), d.state, d.request,
-          coalesce(extract(epoch FROM d.requested_at), 0)::float8, d.workspace_id,
-          (SELECT w.weight FROM accounts_workspace w WHERE w.id = d.workspace_id)
-"""
+RETURNING {OWNED}
+"""  # noqa: S608
 
 ENDED = ["new", "pairing", "unlinked"]
 
@@ -183,22 +189,20 @@ def take(lease: Lease, drivers: Sequence[str], abandon: Abandon, *, room: int, o
     return taken
 
 
-ASSIGNED_SQL = """
-SELECT id, epoch, driver, coalesce(phone, ''), state, request, coalesce(extract(epoch FROM requested_at), 0)::float8,
-       workspace_id, (SELECT w.weight FROM accounts_workspace w WHERE w.id = workspace_id)
-FROM devices_device
+ASSIGNED_SQL = f"""
+SELECT {OWNED}
+FROM devices_device d
 WHERE owner_id = %(host)s AND EXISTS (
     SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
-"""
+"""  # noqa: S608
 
-BAN_OVER_SQL = """
-UPDATE devices_device SET
+BAN_OVER_SQL = f"""
+UPDATE devices_device d SET
     state = 'connecting', state_reason = 'The ban is over', state_at = now(), banned_until = NULL
 WHERE owner_id = %(host)s AND state = 'banned' AND banned_until <= now() AND EXISTS (
     SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
-RETURNING id, epoch, driver, coalesce(phone, ''), state, request, 0::float8,
-          workspace_id, (SELECT w.weight FROM accounts_workspace w WHERE w.id = workspace_id)
-"""
+RETURNING {OWNED}
+"""  # noqa: S608
 
 
 def assigned(lease: Lease) -> list[OwnedDevice]:
@@ -221,78 +225,3 @@ def _owned(query: str, lease: Lease) -> list[OwnedDevice]:
     with connection.cursor() as cursor:
         cursor.execute(query, {"host": lease.host, "incarnation": lease.incarnation})
         return [OwnedDevice(*row) for row in cursor.fetchall()]
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Of one driver's devices: how many this host has, and how many it should have."""
-
-    driver: str
-    mine: int
-    fair: int
-
-
-SHARES_SQL = """
-WITH hosts AS (
-    SELECT h.id, driver, count(*) OVER (PARTITION BY driver) AS hosts,
-           row_number() OVER (PARTITION BY driver ORDER BY h.id) - 1 AS place
-    FROM devices_host h, jsonb_array_elements_text(h.drivers) AS driver
-    WHERE h.lease_until > now() AND NOT h.retiring
-), counted AS (
-    SELECT driver, count(*) AS total, count(*) FILTER (WHERE owner_id = %(host)s) AS mine
-    FROM devices_device
-    WHERE (phone IS NOT NULL AND state <> ALL(%(ended)s)) OR request <> '' OR open_message IS NOT NULL
-    GROUP BY driver
-)
-SELECT driver, coalesce(mine, 0), coalesce(total / hosts + (place < total %% hosts)::int, 0)
-FROM hosts LEFT JOIN counted USING (driver)
-WHERE id = %(host)s
-ORDER BY driver
-"""
-
-
-def fair_shares(lease: Lease) -> list[Share]:
-    """An even split of each driver's devices over the living hosts that can start it; what is left over goes by id.
-
-    The shares of a driver add up to its devices: who has too many is never waited for by nobody.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(SHARES_SQL, {"host": lease.host, "ended": ENDED})
-        return [Share(*row) for row in cursor.fetchall()]
-
-
-# Whoever takes a device connects it; one that was opened elsewhere waits for a person instead.
-MOVABLE = ["online", "offline", "connecting", "banned"]
-
-
-def release_surplus(lease: Lease, driver: str, surplus: int) -> list[int]:
-    """Give up to ``surplus`` idle devices back, for hosts that have fewer; returns their ids.
-
-    Those that are not online first, then those that may rest longest: nobody's message should wait for the move.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH idle AS MATERIALIZED (
-                SELECT id FROM devices_device
-                WHERE owner_id = %(host)s AND driver = %(driver)s AND open_message IS NULL AND request = ''
-                  AND phone IS NOT NULL AND state = ANY(%(movable)s)
-                  AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
-                ORDER BY state = 'online', next_send_at DESC LIMIT %(surplus)s FOR NO KEY UPDATE SKIP LOCKED
-            )
-            UPDATE devices_device d SET
-                owner_id = NULL, epoch = epoch + 1,
-                state = CASE d.state WHEN 'banned' THEN d.state ELSE 'connecting' END,
-                state_reason = CASE d.state WHEN 'banned' THEN d.state_reason ELSE '' END
-            FROM idle WHERE d.id = idle.id
-            RETURNING d.id
-            """,
-            {
-                "host": lease.host,
-                "incarnation": lease.incarnation,
-                "driver": driver,
-                "movable": MOVABLE,
-                "surplus": surplus,
-            },
-        )
-        return [row[0] for row in cursor.fetchall()]

@@ -1,39 +1,38 @@
-"""Sessions: starts and restarts the gateway processes of this host and keeps every owned device open in one.
+"""Sessions: keeps every device that this host owns open in a gateway, and writes down what gateways say of it.
 
-Everything here runs in the engine's event loop; what gateways say of a device's state is written in batches.
+Everything here runs in the engine's event loop; states are written in batches.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from django.db import DataError, IntegrityError
-
 from devices.gateway import contract
-from devices.gateway.client import Gateway
 from devices.gateway.contract import Command, Event
+from devices.hosting import session_files, vault
+from devices.hosting.copies import Copies
+from devices.hosting.gateways import Gateways, GatewaySlot
 from devices.hosting.leases import OwnedDevice
-from devices.hosting.states import Report, record
+from devices.hosting.pairings import PairingDesk
+from devices.hosting.sealing import Seal
+from devices.hosting.states import Report, write
 from devices.hosting.threads import DatabaseThread
-from devices.live import push_code, push_devices
+from devices.hosting.vault import Vault
 
 logger = logging.getLogger(__name__)
 
-RESTART_PAUSE_S = 1.0
 FLUSH_S = 0.1
-HEARTBEAT_S = 5.0
-SILENCE_S = 30.0  # a gateway that says no word for so long stands still
 RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
+RAMP_S = 0.05
+COPIES_AT_ONCE = 4
+FAILED_PAUSE_S = 60.0
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
-TAKEN = "This number is already linked to another device here. Unlink it there first."
 
 
 class SendingSide(Protocol):
@@ -43,6 +42,7 @@ class SendingSide(Protocol):
     def on_receipt(self, receipt: contract.Receipt) -> None: ...
     def on_incoming(self, incoming: contract.Incoming) -> None: ...
     def on_found(self, found: contract.Found) -> None: ...
+    def on_numbers(self, numbers: contract.Numbers) -> None: ...
     def on_online(self, devices: Iterable[tuple[int, int, int, int]]) -> None: ...
     def on_offline(self, devices: Iterable[int]) -> None: ...
     def on_lost(self, devices: Iterable[int], why: str) -> None: ...
@@ -56,24 +56,13 @@ class Session:
     gateway: GatewaySlot
     state: str
     served: tuple[str, float] = ("", 0.0)  # the request done last, so that none is done twice
-    code: tuple[str, float] | None = None  # the QR of a pairing under way and when it ends; never stored elsewhere
+    leaving: bool = False  # nothing is claimed for it any more: another host is to have it
+    fresh: bool = False  # opened with fresh keys, which the gateway has not confirmed yet
 
     @property
     def stays_open(self) -> bool:
-        """Whether the device belongs connected: it is linked, and no ban is waited for."""
-        return bool(self.device.phone) and self.state != "banned"
-
-
-@dataclass(slots=True, eq=False)
-class GatewaySlot:
-    """A place for one gateway process, which is started again when it dies."""
-
-    driver: str
-    devices: set[int] = field(default_factory=set)
-    process: Gateway | None = None
-    heard: bool = False  # since the last heartbeat
-    silent: int = 0  # heartbeats in a row that nothing answered
-    stats: contract.StatsReport | None = None
+        """Whether the device belongs connected: it is linked, no ban is waited for, and it is not on its way out."""
+        return bool(self.device.phone) and self.state != "banned" and not self.leaving
 
 
 class Sessions:
@@ -86,27 +75,27 @@ class Sessions:
         programs: Mapping[str, Sequence[str]],
         sizes: Mapping[str, int],
         sending: SendingSide,
+        *,
+        seal: Seal | None = None,
+        copy_every_s: float = vault.COPY_EVERY_S,
+        pairings_at_once: int = 10,
     ) -> None:
         self.host = host
-        self.sessions_dir = sessions_dir
-        self.programs = programs
-        self.sizes = sizes
         self.sending = sending
+        self.vault = Vault(host, sessions_dir, seal, copy_every_s)
+        self.copies = Copies(self.vault)
+        self.gateways = Gateways(programs, sizes, on_events=self._hear, on_started=self._reopen_all, on_lost=self._lost)
         self.sessions: dict[int, Session] = {}
-        self.slots: list[GatewaySlot] = []
         self._to_open: dict[int, None] = {}  # in order, each device once
         self._reports: list[Report] = []
-        self._codes: list[tuple[int, str, float]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._database = DatabaseThread("states")
-        self._stopping = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.desk = PairingDesk(host, programs, pairings_at_once, self._database, self._linked)
 
     # ------------------------------------------------------------------ what the host asks
 
     async def run(self) -> None:
-        for driver in self.programs:
-            self._slot_for(driver)  # ready before the first device is paired
-        await asyncio.gather(self._open_on_ramp(), self._flush_for_ever(), self._watch_for_ever())
+        await asyncio.gather(self.gateways.run(), self._open_on_ramp(), self._flush_for_ever(), self._copy_for_ever())
 
     def keep(self, device: OwnedDevice) -> None:
         """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
@@ -116,8 +105,9 @@ class Sessions:
             return
         if known:
             known.device, known.state = device, device.state
+            self.desk.end(device.id, "")  # what it does is fenced off; whoever asks is served anew
         else:
-            slot = self._slot_for(device.driver)
+            slot = self.gateways.place_for(device.driver)
             slot.devices.add(device.id)
             known = self.sessions[device.id] = Session(device, slot, device.state)
         if known.stays_open:
@@ -141,44 +131,69 @@ class Sessions:
         """Close a device that is no longer this host's."""
         session = self.sessions.pop(device_id, None)
         if session:
+            self.desk.end(device_id, "")
             session.gateway.devices.discard(device_id)
-            self._post(session.gateway, [contract.Close(device_id)])
+            session.gateway.post([contract.Close(device_id)])
+            self.vault.forget([device_id])
             self.sending.on_offline([device_id])
+
+    async def hand_over(self, device_ids: Collection[int]) -> list[int]:
+        """Close devices for which nothing is claimed any more; returns those that left a clean copy, or have none.
+
+        Until they are dropped, or taken back, nothing opens them.
+        """
+        leaving = [session for device_id in device_ids if (session := self.sessions.get(device_id))]
+        for session in leaving:
+            session.leaving = True
+            self._to_open.pop(session.device.id, None)
+        self.sending.on_offline(device_ids)
+        unknown = [device_id for device_id in device_ids if device_id not in self.sessions]
+        closed = await asyncio.gather(*(self.copies.close(session.gateway, session.device) for session in leaving))
+        return unknown + [session.device.id for session, is_closed in zip(leaving, closed, strict=True) if is_closed]
+
+    def take_back(self, device_ids: Iterable[int]) -> None:
+        """Open again what was not handed over after all."""
+        for device_id in device_ids:
+            session = self.sessions.get(device_id)
+            if session and session.leaving:
+                session.leaving = False
+                if session.stays_open:
+                    self._to_open[device_id] = None
 
     def serve(self, device: OwnedDevice) -> None:
         """Do what a person asked of the device; what its gateway can't be told yet is done at the next look."""
         self.keep(device)
         session = self.sessions[device.id]
         asked = (device.request, device.requested_at)
-        if session.gateway.process is None or session.served == asked or device.id in self._to_open:
-            return
-        session.served = asked
-        match device.request:
-            case "pair":
-                session.code = None
-                self._post(session.gateway, [contract.Pair(device.id, device.epoch, self._path(device))])
-                self._report(session, "pairing", "Waiting for the phone")
-            case "cancel":
-                session.code = None
-                self._post(session.gateway, [contract.Close(device.id)])
-                self._report(session, "new", "Pairing was cancelled", served=True)
-            case "reconnect":
-                self._post(session.gateway, [contract.Close(device.id)])
-                self._report(session, "connecting", served=True)
-                self._to_open[device.id] = None
-            case "unlink":
-                self._post(session.gateway, [contract.Unlink(device.id)])
+        if session.served != asked and self._do(session, device):
+            session.served = asked
+
+    def _do(self, session: Session, device: OwnedDevice) -> bool:
+        request = device.request
+        if request == "pair":
+            return self.desk.begin(device, self.vault.path(device))
+        if request == "cancel":
+            if not self.desk.end(device.id, "cancelled"):
+                self._report(session, "new", "cancelled", served=True)
+            return True
+        if session.gateway.process is None or device.id in self._to_open:
+            return False
+        if request == "reconnect":
+            session.gateway.post([contract.Close(device.id)])
+            self._report(session, "connecting", served=True)
+            self._to_open[device.id] = None
+        elif request == "unlink":
+            session.gateway.post([contract.Unlink(device.id)])
+        return True
 
     def show_again(self, device_id: int) -> None:
-        """Publish the current pairing code once more, for a page that has just been opened."""
-        session = self.sessions.get(device_id)
-        if session and session.code and session.code[1] > time.time():
-            self._codes.append((device_id, session.code[0], session.code[1] - time.time()))
+        """Publish what a pairing shows at this moment once more, for a page that has just been opened."""
+        self.desk.show_again(device_id)
 
     def post(self, device_id: int, command: Command) -> bool:
         """Hand a command to the device's gateway; false when the device has none."""
         session = self.sessions.get(device_id)
-        return session is not None and self._post(session.gateway, [command])
+        return session is not None and session.gateway.post([command])
 
     def is_online(self, device_id: int) -> bool:
         session = self.sessions.get(device_id)
@@ -195,134 +210,137 @@ class Sessions:
             else:
                 batches.setdefault(id(session.gateway), (session.gateway, []))[1].append(send)
         for slot, batch in batches.values():
-            self._post(slot, batch)
+            slot.post(batch)
         return homeless
 
     @property
     def congested(self) -> bool:
         """A gateway does not keep up: claim nothing more for now."""
-        return any(slot.process is not None and slot.process.congested for slot in self.slots)
+        return self.gateways.congested
 
     def meters(self) -> dict[str, Any]:
         """For the host's heartbeat."""
-        told = [slot.stats for slot in self.slots if slot.process and slot.stats]
         return {
             "devices": len(self.sessions),
             "online": sum(session.state == "online" for session in self.sessions.values()),
-            "gateways": sum(slot.process is not None for slot in self.slots),
-            "gateway_rss_mb": round(sum(stats.rss_mb for stats in told), 1),
-            "gateway_cpu_s": round(sum(stats.cpu_s for stats in told), 1),
+            **self.gateways.meters(),
         }
 
+    def interrupt_pairings(self, driver: str) -> None:
+        """The host is to link no more devices of this driver."""
+        for device_id, pairing in self.desk.pairings.items():
+            if pairing.device.driver == driver:
+                self.desk.end(device_id, "interrupted")
+
+    async def end_pairings(self) -> None:
+        """Before the end: nobody is linked any more."""
+        await self.desk.close()
+
     async def stop(self) -> None:
-        self._stopping = True
+        await self.end_pairings()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*(slot.process.stop(2.0) for slot in self.slots if slot.process))
+        await self.gateways.stop()
+        self.vault.close()
         self._database.close()
 
     # ------------------------------------------------------------------ gateways
 
-    def _slot_for(self, driver: str) -> GatewaySlot:
-        for slot in self.slots:
-            if slot.driver == driver and len(slot.devices) < self.sizes[driver]:
-                return slot
-        slot = GatewaySlot(driver)
-        self.slots.append(slot)
-        self._spawn(self._start(slot))
-        return slot
-
-    async def _start(self, slot: GatewaySlot) -> None:
-        while not self._stopping:
-            try:
-                slot.process = await Gateway.start(
-                    [sys.executable, *self.programs[slot.driver]],
-                    on_events=lambda events: self._hear(slot, events),
-                    on_exit=lambda process: self._lost(slot, process),
-                )
-                break
-            except OSError as error:
-                logger.error("A gateway could not be started: %s", error)
-                await asyncio.sleep(RESTART_PAUSE_S)
+    def _reopen_all(self, slot: GatewaySlot) -> None:
         self._to_open |= {device_id: None for device_id in slot.devices if self.sessions[device_id].stays_open}
 
-    def _lost(self, slot: GatewaySlot, process: Gateway) -> None:
-        if slot.process is not process:
-            return
-        slot.process, slot.stats, slot.silent = None, None, 0
-        if self._stopping:
-            return
-        logger.error("A gateway ended; its %d devices are opened again", len(slot.devices))
+    def _lost(self, slot: GatewaySlot) -> None:
         self.sending.on_lost(list(slot.devices), "gateway died")
         for device_id in slot.devices:
+            if device_id in self.desk.pairings:
+                continue  # in a process of its own
             session = self.sessions[device_id]
             session.served = ("", 0.0)  # what was asked of the gateway died with it
-            if session.state == "pairing":
-                self._report(session, "new", "Pairing was interrupted. Start again.", served=True)
-            elif session.stays_open:
-                self._report(session, "connecting", "The gateway is being restarted")
-        self._spawn(self._restart(slot))
+            if session.stays_open:
+                self._report(session, "connecting", "gateway restarts")
+        self.copies.lost(slot)
 
-    async def _watch_for_ever(self) -> None:
-        """Nobody is told when a gateway stands still: its socket stays open. So each is asked for a word.
-
-        Heartbeats without an answer are counted, and not seconds: after the engine itself stood still, what its
-        gateways said meanwhile is yet to be read.
-        """
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            for slot in self.slots:
-                self._beat(slot)
-
-    def _beat(self, slot: GatewaySlot) -> None:
-        if slot.process is None:
-            return
-        slot.silent = 0 if slot.heard else slot.silent + 1
-        slot.heard = False
-        if slot.silent * HEARTBEAT_S >= SILENCE_S:
-            logger.error("A gateway says nothing any more and is killed")
-            slot.process.kill()
-        else:
-            slot.process.post([contract.Stats(0)])
-
-    async def _restart(self, slot: GatewaySlot) -> None:
-        await asyncio.sleep(RESTART_PAUSE_S)
-        await self._start(slot)
-
-    def _post(self, slot: GatewaySlot, commands: list[Command]) -> bool:
-        if slot.process is None:
-            return False
-        slot.process.post(commands)
-        return True
-
-    def _path(self, device: OwnedDevice) -> str:
-        return str(self.sessions_dir / f"{device.driver}-{device.id}.session")
+    def _linked(self, device: OwnedDevice, copy: str) -> None:
+        if copy:
+            self._spawn(self.vault.keep(device, copy, clean=False))
+        session = self.sessions.get(device.id)
+        if session and session.device.epoch == device.epoch:
+            session.device, session.state = device, "connecting"
+            self._to_open[device.id] = None
 
     async def _open_on_ramp(self) -> None:
         """Opens sessions no faster than the driver's ramp, so that a restart is no storm of log-ins."""
-        period = 0.05
+        loop = asyncio.get_running_loop()
+        budget = dict.fromkeys(RAMP, 0.0)
+        before = loop.time()
         while True:
-            budget = {driver: rate * period for driver, rate in RAMP.items()}
-            for device_id in list(self._to_open):
-                session = self.sessions.get(device_id)
-                if session is None:
-                    del self._to_open[device_id]
-                    continue
-                device = session.device
-                if session.gateway.process is None or budget[device.driver] < 1:
-                    continue
+            now = loop.time()
+            for driver, rate in RAMP.items():
+                budget[driver] = min(budget[driver] + rate * (now - before), max(1.0, 2 * rate * RAMP_S))
+            before = now
+            if batch := self._next_to_open(budget):
+                await self._open(batch)
+            await asyncio.sleep(RAMP_S)
+
+    def _next_to_open(self, budget: dict[str, float]) -> list[Session]:
+        batch = []
+        for device_id in list(self._to_open):
+            session = self.sessions.get(device_id)
+            if session is None:
                 del self._to_open[device_id]
-                budget[device.driver] -= 1
-                self._post(session.gateway, [contract.Open(device.id, device.epoch, self._path(device), device.phone)])
-            await asyncio.sleep(period)
+                continue
+            driver = session.device.driver
+            if session.gateway.process is not None and budget[driver] >= 1:
+                del self._to_open[device_id]
+                budget[driver] -= 1
+                batch.append(session)
+        return batch
+
+    async def _open(self, batch: list[Session]) -> None:
+        devices = {session.device.id: session.device for session in batch}
+        try:
+            brought = await self.vault.bring(list(devices.values()))
+        except Exception:
+            logger.exception("Sessions could not be brought to this disk; again in a second")
+            await asyncio.sleep(1)
+            self._to_open |= dict.fromkeys(devices)
+            return
+        for session in batch:
+            device = devices[session.device.id]
+            if self.sessions.get(device.id) is not session or session.device.epoch != device.epoch or session.leaving:
+                continue
+            if device.id in brought.failed:
+                self._report(session, "offline", brought.failed[device.id])
+                self._open_later(device.id, FAILED_PAUSE_S)
+            elif device.id in brought.fresh:
+                session.fresh = brought.fresh[device.id]
+                path = str(self.vault.path(device))
+                session.gateway.post([contract.Open(device.id, device.epoch, path, device.phone, session.fresh)])
+
+    def _open_later(self, device_id: int, pause: float) -> None:
+        asyncio.get_running_loop().call_later(pause, self._to_open.update, {device_id: None})
+
+    # ------------------------------------------------------------------ copies
+
+    async def _copy_for_ever(self) -> None:
+        """Now and then a copy of every session, a few at a time: who has thousands of devices makes no storm of it."""
+        while True:
+            await asyncio.sleep(1)
+            due = [session for device_id in self.vault.due(COPIES_AT_ONCE) if (session := self.sessions.get(device_id))]
+            online = [session for session in due if session.state == "online"]
+            await asyncio.gather(*(self.copies.take(session.gateway, session.device) for session in online))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------------ what gateways say
 
     def _hear(self, slot: GatewaySlot, events: list[Event]) -> None:
-        slot.heard = True
         for event in events:
-            if isinstance(event, contract.Wire):
-                continue  # every outcome carries the same instant
+            if isinstance(event, contract.Wire | contract.StatsReport):
+                continue  # every outcome carries the wire's instant; the figures are for whoever runs the gateways
             if isinstance(event, contract.Sent | contract.NotSent | contract.Refused | contract.Unknown):
                 self.sending.on_outcome(event)
             elif isinstance(event, contract.Receipt):
@@ -331,46 +349,37 @@ class Sessions:
                 self.sending.on_incoming(event)
             elif isinstance(event, contract.Found):
                 self.sending.on_found(event)
-            elif isinstance(event, contract.StatsReport):
-                slot.stats = event
+            elif isinstance(event, contract.SnapshotTaken):
+                self.copies.heard(event)
+            elif isinstance(event, contract.Numbers):
+                self.sending.on_numbers(event)
             else:
                 self._hear_state(slot, event)
 
     def _hear_state(self, slot: GatewaySlot, event: Event) -> None:
         device_id = getattr(event, "device", None)
         session = self.sessions.get(device_id) if device_id is not None else None
-        if session is None or session.gateway is not slot:  # the last words of a session that has moved on
-            return
+        if session is None or session.gateway is not slot or session.leaving:
+            return  # the last words of a session that has moved on
         match event:
-            case contract.Qr(payload=payload, expires_s=expires_s):
-                session.code = (payload, time.time() + expires_s)
-                self._codes.append((session.device.id, payload, expires_s))
-            case contract.Paired(phone=phone):
-                session.code = None
-                session.device = replace(session.device, phone=phone)
-                if session.state != "pairing":  # cancelled while the phone scanned: linked it is, and to be opened
-                    self._to_open[session.device.id] = None
-                self._report(session, "connecting", phone=phone, served=True)
-            case contract.PairFailed(why=why):
-                session.code = None
-                self._report(session, "new", why, served=True)
             case contract.Online():
+                if session.fresh:
+                    session.fresh = False
+                    session_files.refreshed(self.vault.path(session.device))
                 self._report(session, "online")
             case contract.Offline(why=why):
                 self._report(session, "offline", why)
                 if why == IN_USE:  # the gateway does not try again by itself
-                    again = {session.device.id: None}
-                    asyncio.get_running_loop().call_later(IN_USE_PAUSE_S, self._to_open.update, again)
+                    self._open_later(session.device.id, IN_USE_PAUSE_S)
             case contract.Unlinked(why=why):
                 session.device = replace(session.device, phone="")
-                if session.state != "unlinked":  # else we did it ourselves, and have said why
-                    self._report(session, "unlinked", why, served=True)
+                self._report(session, "unlinked", why, served=True)
             case contract.Replaced():
-                self._report(session, "replaced", "Another session of this number took over")
+                self._report(session, "replaced")
             case contract.Banned(until=until, why=why):
                 self._report(session, "banned", why, banned_until=until)
             case contract.Outdated():
-                self._report(session, "outdated", "WhatsApp asks for a newer library")
+                self._report(session, "outdated")
 
     def _report(
         self,
@@ -391,34 +400,15 @@ class Sessions:
         while True:
             await asyncio.sleep(FLUSH_S)
             reports, self._reports = self._reports, []
-            codes, self._codes = self._codes, []
-            if codes:
-                await self._show(codes)
             if reports:
                 await self._flush(reports)
 
-    async def _show(self, codes: list[tuple[int, str, float]]) -> None:
-        try:
-            await self._database.run(_push_codes, codes)
-        except Exception:  # the page asks again
-            logger.exception("Pairing codes could not be shown")
-
     async def _flush(self, reports: list[Report]) -> None:
-        """Written until it works: a state nobody wrote down would hold a device's messages for ever."""
-        taken: set[int] = set()
-        while True:
-            try:
-                known, taken = await self._database.run(_write, self.host, reports)
-                break
-            except Exception:
-                logger.exception("Device states could not be written; again in a second")
-                await asyncio.sleep(1)
-        for device_id in taken:
-            self._unlink_taken(device_id)
+        known, _ = await write(self._database, self.host, reports)
         last = {report.device: report for report in reports}
         for device_id, report in last.items():
             session = self.sessions.get(device_id)
-            if session is None or session.device.epoch != report.epoch or device_id in taken:
+            if session is None or session.device.epoch != report.epoch:
                 continue  # dropped or assigned anew meanwhile: what is written speaks of the past
             if device_id not in known:
                 self.drop(device_id)
@@ -427,37 +417,3 @@ class Sessions:
                 self.sending.on_online([(device_id, report.epoch, device.workspace, device.weight)])
             else:
                 self.sending.on_offline([device_id])
-
-    def _unlink_taken(self, device_id: int) -> None:
-        session = self.sessions.get(device_id)
-        if session:
-            self._post(session.gateway, [contract.Unlink(device_id)])
-            self._report(session, "unlinked", TAKEN, served=True)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _write(host: str, reports: list[Report]) -> tuple[set[int], set[int]]:
-    """Record the reports and tell the pages; returns (devices still ours, devices whose number is linked elsewhere)."""
-    taken: set[int] = set()
-    try:
-        known = record(host, reports)
-    except (IntegrityError, DataError):
-        known = set()
-        for device_id in {report.device for report in reports}:
-            try:
-                known |= record(host, [report for report in reports if report.device == device_id])
-            except IntegrityError:
-                taken.add(device_id)
-            except DataError:  # one gateway's strange words must not silence all others
-                logger.exception("The state of device %d could not be written", device_id)
-    push_devices(known)
-    return known, taken
-
-
-def _push_codes(codes: list[tuple[int, str, float]]) -> None:
-    for device_id, payload, expires_s in codes:
-        push_code(device_id, payload, expires_s)

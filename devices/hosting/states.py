@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from django.db import connection
+from django.db import DataError, IntegrityError, connection
+
+from devices.hosting.threads import DatabaseThread
+from devices.live import push_devices
+
+logger = logging.getLogger(__name__)
 
 RECORD_SQL = """
 WITH told AS (
@@ -30,6 +38,14 @@ WITH told AS (
 ), noted AS (
     INSERT INTO devices_deviceevent (workspace_id, device_id, at, kind, detail)
     SELECT workspace_id, id, now(), state, reason FROM moved
+), linked AS (  -- a new session: this disk has it, and no copy of an earlier one is of use
+    INSERT INTO devices_sessionvault (workspace_id, device_id, host, is_clean)
+    SELECT moved.workspace_id, moved.id, %(host)s, false FROM moved JOIN told USING (id)
+    WHERE told.phone IS NOT NULL AND moved.state <> 'unlinked'
+    ON CONFLICT (device_id) DO UPDATE
+    SET host = EXCLUDED.host, is_clean = false, sealed = NULL, sealed_at = NULL
+), forgotten AS (  -- a session that was logged out is not kept
+    DELETE FROM devices_sessionvault v USING moved WHERE v.device_id = moved.id AND moved.state = 'unlinked'
 )
 SELECT id FROM moved
 """
@@ -74,3 +90,38 @@ def record(host: str, reports: Sequence[Report]) -> set[int]:
             },
         )
         return {row[0] for row in cursor.fetchall()}
+
+
+class Written(NamedTuple):
+    """Devices whose reports are written, and those whose number is linked to another device; the rest is not ours."""
+
+    known: set[int]
+    taken: set[int]
+
+
+async def write(database: DatabaseThread, host: str, reports: Sequence[Report]) -> Written:
+    """Record the reports and tell the pages. Tried until it works: a state that nobody wrote down would hold a
+    device's messages for ever."""
+    while True:
+        try:
+            return await database.run(_write, host, reports)
+        except Exception:
+            logger.exception("Device states could not be written; again in a second")
+            await asyncio.sleep(1)
+
+
+def _write(host: str, reports: Sequence[Report]) -> Written:
+    taken: set[int] = set()
+    try:
+        known = record(host, reports)
+    except (IntegrityError, DataError):
+        known = set()
+        for device_id in {report.device for report in reports}:
+            try:
+                known |= record(host, [report for report in reports if report.device == device_id])
+            except IntegrityError:
+                taken.add(device_id)
+            except DataError:  # one gateway's strange words must not silence all others
+                logger.exception("The state of device %d could not be written", device_id)
+    push_devices(known)
+    return Written(known, taken)

@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('host', models.CharField(blank=True, help_text='Whose disk has the session file as it is now.', max_length=40)),
                 ('sealed', models.BinaryField(help_text='The session file, packed and encrypted.', null=True)),
                 ('sealed_at', models.DateTimeField(blank=True, null=True)),
-                ('clean', models.BooleanField(default=False, help_text='Handed over: nobody has opened the session since this copy was taken.')),
+                ('is_clean', models.BooleanField(default=False, help_text='Handed over: nobody has opened the session since this copy was taken.')),
                 ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace')),
                 ('device', accounts.tenancy.TenantForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='vault', to='devices.device')),
             ],

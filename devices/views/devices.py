@@ -16,10 +16,10 @@ from django_htmx.http import HttpResponseClientRedirect
 from accounts.access import WorkspaceRequest, workspace_role
 from devices import actions
 from devices.forms import AddDeviceForm, DeviceFilterForm, PaceForm, RenameForm
+from devices.history import history
 from devices.models import Device
 
 DEVICES_A_PAGE = 50
-EVENTS_A_PAGE = 15
 # One address, one view: htmx names the region it wants by its target.
 REGIONS = {
     "device-header": "devices/_header.html",
@@ -81,12 +81,18 @@ def device(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     context = {
         "device": device,
         "unsent": unsent_messages(device),
-        "page": Paginator(device.events.order_by("-id"), EVENTS_A_PAGE).get_page(request.GET.get("page")),
+        "page": history(device, before_of(request)),
         "can_manage": can_manage,
         "pace": PaceForm(instance=device, zone=request.workspace.timezone) if can_manage else None,
         "rename": RenameForm(instance=device) if can_manage else None,
     }
     return render(request, REGIONS.get(request.htmx.target or "", "devices/device.html"), context)
+
+
+def before_of(request: WorkspaceRequest) -> int | None:
+    """Where the page of the history begins; what is no id means the newest."""
+    asked = request.GET.get("before", "")
+    return int(asked) if asked.isdecimal() and len(asked) < 19 else None
 
 
 @require_POST
@@ -127,6 +133,17 @@ def reconnect(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         messages.success(request, "Reconnecting: the state below follows by itself.")
     else:
         messages.warning(request, why_not(find_device(request, uuid)))
+    return redirect("devices:device", uuid=uuid)
+
+
+@require_POST
+@workspace_role("manager")
+def send_again(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """End a hold before its time."""
+    if actions.lift_hold(find_device(request, uuid), request.user):
+        messages.success(request, "It may send again. If WhatsApp refuses it once more, it is held for longer.")
+    else:
+        messages.info(request, "Nothing holds this number any more.")
     return redirect("devices:device", uuid=uuid)
 
 

@@ -23,13 +23,17 @@ from campaigns.models import (
     Attempt,
     Campaign,
     CampaignTag,
+    CheckRun,
     Contact,
     ContactImport,
+    ContactMove,
     ImportChunk,
     ImportReject,
     ImportRow,
     Lane,
     Message,
+    NumberCheck,
+    Reply,
     Stream,
     Suppression,
     Tag,
@@ -113,6 +117,12 @@ def fill(workspace: Workspace, number: int) -> None:
         began_at=began,
     )
     Suppression.objects.create(workspace=workspace, phone=contact.phone, source="person")
+    Reply.objects.create(
+        workspace=workspace, device=device, contact=contact, message=message, wire_id=f"IN{number}", at=began
+    )
+    ContactMove.objects.create(workspace=workspace, source=device, target=device, expected=1)
+    CheckRun.objects.create(workspace=workspace, tag=Tag.objects.get(workspace=workspace), total=1)
+    NumberCheck.objects.create(workspace=workspace, phone=contact.phone, on_whatsapp=True)
     WireId.objects.create(workspace=workspace, device_id=device.pk, wire_id=f"WIRE{number}", message_id=message.pk)
     audit.record(workspace, workspace.owner, "campaign.created", campaign.target)
 

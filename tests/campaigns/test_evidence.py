@@ -75,6 +75,8 @@ def test_the_session_files_id_and_a_receipt_for_it_settle_it(
     campaign, claimed = doubted(workspace, lease, device)
     [doubt] = outbox.doubts_of([device.pk])
     assert (doubt.device, doubt.tag) == (device.pk, claimed.tag)
+    assert outbox.doubts_of([device.pk]) == [doubt], "the question may be lost with its gateway"
+    assert outbox.note_evidence(device.pk, {doubt.tag: None}) == 0
     assert outbox.doubts_of([device.pk]) == [], "a file is not searched again and again"
     assert outbox.note_evidence(device.pk, {doubt.tag: "3EB0FOUND"}) == 1
     assert state_of(claimed) == "uncertain", "an id in the file proves no arrival"

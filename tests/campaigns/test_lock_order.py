@@ -11,8 +11,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from campaigns.actions.campaigns import launch_campaign
+from campaigns.actions.contact_moves import move_contacts
 from campaigns.actions.failover import send_from_others
-from campaigns.actions.moving import move_pending
 from campaigns.actions.planning import plan_chunk
 from campaigns.models import Contact, Message, Stream
 from devices.models import Device
@@ -75,7 +75,7 @@ def test_people_move_to_another_device_while_an_import_saves_them() -> None:
     earlier = make_contact(workspace, phone="+60121111111", device=source)
     crosswise(
         [saved_by_an_import(earlier), saved_by_an_import(later)],
-        lambda: move_pending(source, [target], None, None, and_contacts=True),
+        lambda: move_contacts(source, target, None),
     )
     assert set(Contact.objects.filter(workspace=workspace).values_list("device_id", flat=True)) == {target.pk}
 

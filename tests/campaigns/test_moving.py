@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Workspace
 from accounts.tenancy import tenant_scope
 from campaigns.actions.campaigns import cancel_campaign, launch_campaign, pause_campaign
+from campaigns.actions.contact_moves import move_contacts
 from campaigns.actions.direct import send_test
 from campaigns.actions.moving import move_pending
 from campaigns.actions.planning import plan_chunk
@@ -157,37 +158,11 @@ def test_p10_no_device_gets_more_people_than_its_cap(workspace: Workspace) -> No
     assert is_clean(audit()), audit()
 
 
-def test_people_move_along_when_asked_and_their_messages_with_them(workspace: Workspace) -> None:
-    campaign = planned_campaign(workspace, people=9, devices=3)
-    source, *others = devices_of(campaign)
-    idle = [make_contact(workspace, device=source) for _ in range(3)]
-    assert move_pending(source, others, campaign, None, and_contacts=True) == 3
-    known = Contact.objects.for_workspace(workspace)
-    assert not known.filter(device=source).exists()
-    assert sorted(known.filter(device=device).count() for device in others) == [6, 6]
-    assert {contact.device_id for contact in known.filter(pk__in=[contact.pk for contact in idle])} <= {
-        device.pk for device in others
-    }
-    for message in Message.objects.filter(campaign=campaign).select_related("contact", "stream"):
-        assert message.contact is not None
-        assert message.stream.device_id == message.contact.device_id
-    assert is_clean(audit()), audit()
-
-
 def test_people_stay_with_their_device_when_only_messages_move(workspace: Workspace) -> None:
     campaign = planned_campaign(workspace, people=4, devices=2)
     source, other = devices_of(campaign)
     move_pending(source, [other], campaign, None)
     assert Contact.objects.for_workspace(workspace).filter(device=source).count() == 2
-
-
-def test_people_move_even_when_nothing_waits(workspace: Workspace) -> None:
-    source, other = make_device(workspace), make_device(workspace)
-    contact = make_contact(workspace, device=source)
-    assert move_pending(source, [other], None, workspace.owner, and_contacts=True) == 0
-    contact.refresh_from_db()
-    assert contact.device == other
-    assert AuditEntry.objects.get(action="device.messages_moved").detail["contacts"] == 1
 
 
 def test_to_nobody_or_to_itself_nothing_moves(workspace: Workspace) -> None:
@@ -204,7 +179,7 @@ def test_p18_a_page_moves_within_its_own_workspace_only(workspace: Workspace) ->
     with tenant_scope(make_workspace()):
         assert move_pending(source, [other], None, None) == 0
     with tenant_scope(workspace):
-        assert move_pending(source, [other], None, workspace.owner, and_contacts=True) == 2
+        assert move_pending(source, [other], None, workspace.owner) == 2
     assert is_clean(audit()), audit()
 
 
@@ -250,7 +225,9 @@ def test_p2_moving_from_both_sides_while_planning_and_pausing_loses_nothing(work
     def shift(source: Device, targets: list[Device]) -> Callable[[], None]:
         def move() -> None:
             for number in range(6):
-                move_pending(source, targets, campaign, None, and_contacts=number % 2 == 0)
+                move_pending(source, targets, campaign, None)
+                if number % 2:
+                    move_contacts(source, targets[0], None)
 
         return move
 

@@ -83,14 +83,6 @@ def test_moving_says_how_many_went_where_and_leaves_the_people(workspace: Worksp
     assert words(as_alice.post(move_url(devices[0]), {"targets": [devices[1].uuid]})).count("0 messages moved") == 1
 
 
-def test_the_people_move_too_when_asked(workspace: Workspace, as_alice: Client) -> None:
-    _, devices = stuck(workspace)
-    asked = {"campaign": "", "targets": [devices[1].uuid], "and_contacts": "on"}
-    assert "Whoever knew this number is written to from there" in words(as_alice.post(move_url(devices[0]), asked))
-    assert waiting(devices) == [0, 4, 2]
-    assert Contact.objects.filter(device=devices[1]).count() == 4
-
-
 def test_a_move_without_or_to_a_foreign_device_is_refused_beside_the_field(
     workspace: Workspace, as_alice: Client
 ) -> None:

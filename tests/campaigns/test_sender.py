@@ -151,7 +151,7 @@ async def test_p4_a_message_in_flight_at_three_gateway_deaths_is_dead(world: Sim
     async with engine_room(world, lease) as room:
         for deaths in (1, 2, 3):
             await room.until(lambda: room.sender.in_flight == 1, "it is in flight")
-            process = room.sessions.slots[0].process
+            process = room.sessions.gateways.slots[0].process
             assert process is not None
             os.kill(process.pid, signal.SIGKILL)
             expected = "dead" if deaths == 3 else "uncertain"

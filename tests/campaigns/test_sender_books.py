@@ -168,7 +168,7 @@ async def test_a_session_file_is_searched_when_it_is_open_again(
         world.control.rule({"to": message.phone}, lost_ack=True)
         async with engine_room(world, own_lease) as room:
             await room.until(lambda: world.ledger.read_text() != "", "it is on the wire")
-            process = room.sessions.slots[0].process
+            process = room.sessions.gateways.slots[0].process
             assert process is not None
             os.kill(process.pid, signal.SIGKILL)
             await room.until(lambda: Uncertain.objects.filter(message=message).exists(), "it is uncertain")

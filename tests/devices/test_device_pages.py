@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -140,6 +141,21 @@ def test_what_was_used_counts_for_today_and_this_hour_only(as_alice: Client, wor
 # ---- adding
 
 
+def test_where_both_kinds_run_whatsapp_is_offered_first_and_the_page_says_which_it_is(
+    as_alice: Client, workspace: Workspace, settings: Any
+) -> None:
+    settings.DRIVERS = ["simulator", "whatsapp"]
+    page = as_alice.get(reverse("devices:add")).content.decode()
+    assert page.index('value="whatsapp"') < page.index('value="simulator"')
+    assert re.search(r'value="whatsapp"[^>]*checked', page)
+    as_alice.post(reverse("devices:add"), {"name": "Sales 1", "driver": "whatsapp"})
+    device = Device.objects.get(workspace=workspace)
+    assert device.driver == "whatsapp"
+    assert "WhatsApp</span>" in region(as_alice, url("device", device), "device-header")
+    settings.DRIVERS = ["simulator"]
+    assert as_alice.post(reverse("devices:add"), {"name": "Sales 2", "driver": "whatsapp"}).status_code == 422
+
+
 def test_adding_leads_to_pairing(as_alice: Client, workspace: Workspace) -> None:
     answer = as_alice.post(reverse("devices:add"), {"name": "Sales 1", "driver": "simulator"})
     device = Device.objects.get(workspace=workspace)
@@ -200,7 +216,13 @@ def test_history_is_paged_newest_first(as_alice: Client, workspace: Workspace) -
     first = region(as_alice, url("device", device), "device-events")
     assert "event-19-" in first
     assert "event-0-" not in first
-    assert "event-0-" in region(as_alice, url("device", device) + "?page=2", "device-events")
+    older = re.search(r'rel="next" href="([^"]+)"', first)
+    assert older
+    second = region(as_alice, url("device", device) + older[1], "device-events")
+    assert "event-0-" in second
+    assert "event-19-" not in second
+    assert 'rel="next"' not in second
+    assert "event-19-" in region(as_alice, url("device", device) + "?before=nonsense", "device-events")
 
 
 @pytest.mark.parametrize(

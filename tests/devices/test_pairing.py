@@ -6,16 +6,20 @@ import logging
 import re
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from accounts.live import push
 from accounts.models import User, Workspace
+from devices import actions
 from devices.gateway import contract
-from devices.live import push_code, push_devices
+from devices.live import pairing_topic, push_code, push_devices
 from devices.models import Device, DeviceState, Request
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_device, make_host
@@ -85,6 +89,58 @@ def test_without_an_engine_the_page_says_that_pairing_begins_when_one_runs(
     page = as_alice.post(url(device), {"agreed": "on"}, headers=HTMX).content.decode()
     assert "No engine is running. Pairing begins by itself when one is." in page
     assert 'every 5s"' in page
+
+
+def test_a_code_is_typed_only_for_a_number_and_the_number_is_kept_as_e164(as_alice: Client, device: Device) -> None:
+    asked = {"agreed": "on", "way": "code"}
+    for phone, problem in [("", "Type the number"), ("12", "too short"), ("call me", "is not a phone number")]:
+        refused = as_alice.post(url(device), {**asked, "phone": phone}, headers=HTMX)
+        assert refused.status_code == 422
+        assert problem in refused.content.decode()
+        assert 'value="code" checked' in refused.content.decode()
+    begun = as_alice.post(url(device), {**asked, "phone": "012-345 6789"}, headers=HTMX).content.decode()
+    assert "Link with phone number instead" in begun
+    assert "+60123456789" in begun
+    device.refresh_from_db()
+    assert (device.request, device.pair_by_code, device.pair_phone) == (Request.PAIR, True, "+60123456789")
+
+
+def test_a_scan_may_be_kept_to_one_number_too(as_alice: Client, device: Device) -> None:
+    begun = as_alice.post(url(device), {"agreed": "on", "way": "qr", "phone": "+60123456789"}, headers=HTMX)
+    assert "Only +60123456789 may be linked." in begun.content.decode()
+    device.refresh_from_db()
+    assert (device.pair_by_code, device.pair_phone) == (False, "+60123456789")
+
+
+def test_the_next_try_begins_as_the_last_one(as_alice: Client, device: Device, hear: Any) -> None:
+    last = {"pair_phone": "+60123456789", "pair_by_code": True, "state_reason": "expired"}
+    Device.objects.filter(pk=device.pk).update(**last)
+    with hear(topic(device)) as (page,):
+        push_devices([device.pk])
+    for shown in (region(as_alice, device), next(update for update in page if 'id="pairing"' in update)):
+        assert 'value="code" checked' in shown
+        assert 'value="+60123456789"' in shown
+
+
+def test_the_twenty_first_pairing_of_an_hour_has_to_wait(
+    as_alice: Client, device: Device, charlie: User, time_machine: Any
+) -> None:
+    now = timezone.now()
+    time_machine.move_to(now - timedelta(minutes=50), tick=False)
+    for _ in range(19):
+        actions.pair_device(device, device.workspace.owner)
+        Device.objects.update(request=Request.NOTHING)
+    time_machine.move_to(now, tick=False)
+    assert "Scan the code" in as_alice.post(url(device), {"agreed": "on"}, headers=HTMX).content.decode()
+    Device.objects.update(request=Request.NOTHING)
+    refused = as_alice.post(url(device), {"agreed": "on"}, headers=HTMX)
+    assert (refused.status_code, refused["Retry-After"]) == (429, "600")
+    assert "20 pairings were begun here within the hour. Try again in 10 minutes." in refused.content.decode()
+    device.refresh_from_db()
+    assert device.request == Request.NOTHING
+    actions.pair_device(make_device(charlie.owned_workspace, linked=False), charlie)  # another workspace, another count
+    time_machine.move_to(now + timedelta(minutes=11), tick=False)
+    assert as_alice.post(url(device), {"agreed": "on"}, headers=HTMX).status_code == 200
 
 
 # ---- the code
@@ -165,6 +221,40 @@ def test_news_of_a_pairing_device_leave_the_code_on_the_screen(pairing: Device, 
     assert all('id="pairing"' not in update for update in page)
 
 
+def test_a_code_to_type_stands_in_two_groups_of_four_and_is_read_out_letter_by_letter(
+    pairing: Device, hear: Any
+) -> None:
+    Device.objects.update(pair_by_code=True, pair_phone="+60123456789")
+    pairing.refresh_from_db()
+    shown = pushed(pairing, hear, typed_code="FPGV-GYTY")
+    assert "<span>FPGV</span>" in shown
+    assert "<span>GYTY</span>" in shown
+    assert "Code to type: F P G V, G Y T Y" in shown
+    assert 'name="payload" value="FPGV-GYTY"' in shown
+    assert "every 5s" not in shown
+    Device.objects.update(driver="whatsapp")
+    pairing.refresh_from_db()
+    assert "Play the phone" not in pushed(pairing, hear, typed_code="FPGV-GYTY")
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [(1, "Yours is next."), (2, "1 pairing is ahead of yours."), (4, "3 pairings are ahead of yours.")],
+)
+def test_whoever_waits_sees_how_many_come_before(pairing: Device, hear: Any, place: int, words: str) -> None:
+    shown = pushed(pairing, hear, place=place)
+    assert words in shown
+    assert "Cancel" in shown
+
+
+def pushed(device: Device, hear: Any, **context: Any) -> str:
+    """The region as the device's engine shows it."""
+    with hear(topic(device)) as (page,):
+        shown = Device.objects.select_related("workspace").with_shown_state().get(pk=device.pk)
+        push(device.workspace, pairing_topic(device), "devices/_pairing.html", device=shown, **context)
+    return str(page[0])
+
+
 # ---- the ends
 
 
@@ -183,10 +273,16 @@ def test_when_paired_the_region_leads_to_the_device_s_page(as_alice: Client, pai
 @pytest.mark.parametrize(
     ("state", "reason", "sentence"),
     [
-        ("new", "expired", "No phone scanned the code in time. Nothing was linked."),
-        ("new", "Pairing was cancelled", "Pairing was cancelled. Nothing was linked."),
-        ("new", "network is away", "WhatsApp can&#x27;t be reached. Nothing was linked."),
-        ("new", "refused by the phone", "Refused by the phone. Nothing was linked."),
+        ("new", "expired", "If the phone asked for a passkey, this account can&#x27;t be linked here."),
+        ("new", "network is away", "WhatsApp can&#x27;t be reached."),
+        ("new", "refused", "Too many linked devices is one reason: a phone may have four; remove one there."),
+        ("new", "session in use", "Another engine still holds its session."),
+        ("new", "outdated", "WhatsApp asks for a newer version of the library."),
+        ("new", "another number", "Another number than the one you named was linked; it was unlinked again."),
+        ("new", "taken", "This number is already linked to another device here. Unlink it there first."),
+        ("new", "cancelled", "The pairing was cancelled."),
+        ("new", "interrupted", "The pairing was interrupted: its engine or gateway ended. Start again."),
+        ("new", "words nobody foresaw", "Words nobody foresaw."),
         (
             "unlinked",
             "This number is already linked to another device here. Unlink it there first.",
@@ -249,7 +345,25 @@ def test_the_button_scans_the_code_on_the_screen(as_alice: Client, pairing: Devi
         gateway.sendall(contract.encode([contract.Pair(pairing.pk, 1, "session")]))
         code = heard(contract.Qr).payload
         answer = as_alice.post(url(pairing, "play_phone"), {"payload": code}, headers=HTMX)
-        assert "The phone scanned the code" in answer.content.decode()
+        assert "The phone took the code" in answer.content.decode()
         assert heard(contract.Paired).device == pairing.pk
     answer = as_alice.post(url(pairing, "play_phone"), {"payload": code}, headers=HTMX)
     assert "The phone says: this code is not valid any more" in answer.content.decode()
+
+
+def test_the_button_types_a_code_on_the_phone_it_is_for(
+    as_alice: Client, pairing: Device, network: SimulatedWorld
+) -> None:
+    Device.objects.filter(pk=pairing.pk).update(pair_phone="+60123456789", pair_by_code=True)
+    events = contract.Decoder[Any](contract.Event)
+    with socket.socket(socket.AF_UNIX) as gateway:
+        gateway.settimeout(5)
+        gateway.connect(str(network.folder / "network"))
+        gateway.sendall(contract.encode([contract.Pair(pairing.pk, 1, "session", "+60123456789")]))
+        heard: list[Any] = []
+        while not (codes := [event.code for event in heard if isinstance(event, contract.Code)]):
+            heard += events.feed(gateway.recv(65536))
+        as_alice.post(url(pairing, "play_phone"), {"payload": codes[0]}, headers=HTMX)
+        while not (paired := [event.phone for event in heard if isinstance(event, contract.Paired)]):
+            heard += events.feed(gateway.recv(65536))
+    assert paired == ["+60123456789"]

@@ -133,7 +133,7 @@ def test_p4_p5_p7_real_sessions_send_and_receive_survive_kills_and_move_without_
     refused, silent, leaves, thanks = people[3:5], people[10], people[20], people[30]
     loopback.control.rules(
         rules=[
-            *({"recipient": number(person), "ack_error": 400} for person in refused),
+            *({"recipient": number(person), "ack_error": 405} for person in refused),
             {"recipient": number(silent), "ack": False},
             {"recipient": number(leaves), "reply": "STOP"},
             {"recipient": number(thanks), "read": 0.1, "reply": "See you there"},

@@ -26,6 +26,7 @@ from devices import fault_points
 from devices.hosting import leases
 from devices.hosting.host import Host
 from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes
+from devices.hosting.sealing import BadKeys, Seal
 from devices.hosting.sessions import Sessions
 from devices.hosting.threads import DatabaseThread
 from devices.hosting.wake import Wake
@@ -41,6 +42,7 @@ class Command(BaseCommand):
     help = "Run one host: it owns devices by lease, paces them and sends."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        seal = seal_of_the_vault()
         try:
             host_id = HostId(Path(settings.SESSIONS_DIR))
         except HostIdTaken as problem:
@@ -52,15 +54,16 @@ class Command(BaseCommand):
         raise_open_files()
         times = LeaseTimes(**settings.LEASE_TIMES)
         lease = begin_when_postgres_answers(host_id.value, times)
-        uvloop.run(Engine(lease, times).run())
+        uvloop.run(Engine(lease, times, seal).run())
 
 
 class Engine:
     """Puts the halves of a host together: leases and sessions below, the sender above, the bell between them."""
 
-    def __init__(self, lease: Lease, times: LeaseTimes) -> None:
+    def __init__(self, lease: Lease, times: LeaseTimes, seal: Seal | None) -> None:
         self.lease = lease
         self.times = times
+        self.seal = seal
         self.redis = RedisWatch(settings.REDIS_URL)
 
     async def run(self) -> None:
@@ -73,7 +76,16 @@ class Engine:
         rng = Random(os.urandom(16))  # noqa: S311 - paces messages, keeps no secret
         limit = Limit(settings.MIN_CONCURRENT_WORKERS, settings.MAX_CONCURRENT_WORKERS)
         sender = Sender(self.lease, limit, pulse, rng)
-        sessions = Sessions(self.lease.host, sessions_dir, programs(), settings.GATEWAY_DEVICES, sender)
+        sessions = Sessions(
+            self.lease.host,
+            sessions_dir,
+            programs(),
+            settings.GATEWAY_DEVICES,
+            sender,
+            seal=self.seal,
+            copy_every_s=settings.VAULT_EVERY_S,
+            pairings_at_once=settings.PAIRINGS_AT_ONCE,
+        )
         host = Host(
             self.lease,
             self.times,
@@ -96,7 +108,7 @@ class Engine:
         for task in done.intersection(tasks):
             logger.error("A duty of the engine ended", exc_info=task.exception())
         wake.stop()
-        await sender.drain(SETTLE_WITHIN_S)
+        await asyncio.gather(sender.drain(SETTLE_WITHIN_S), sessions.end_pairings())
         for task in (*tasks, *ends):
             task.cancel()
         await sessions.stop()
@@ -118,10 +130,24 @@ class Engine:
                 logger.exception("Due work could not be looked for")
 
 
+def seal_of_the_vault() -> Seal | None:
+    """Real sessions are never without a copy: nobody should have to scan again because a disk broke."""
+    try:
+        return Seal(settings.VAULT_KEYS)
+    except BadKeys as problem:
+        if "whatsapp" in settings.DRIVERS:
+            raise CommandError(f"{problem}.", returncode=2) from None
+        logger.warning("%s: no copies of sessions are kept", problem)
+        return None
+
+
 def programs() -> dict[str, list[str]]:
     """How to start each driver's gateway, after the interpreter's name."""
     simulator = ["--socket", settings.SIMULATOR_SOCKET, "--send-timeout", str(settings.SIMULATOR_SEND_TIMEOUT)]
-    known = {"simulator": ["-m", "devices.gateway.simulator", *simulator]}
+    known = {
+        "simulator": ["-m", "devices.gateway.simulator", *simulator],
+        "whatsapp": ["-m", "devices.gateway.whatsapp"],
+    }
     return {driver: known[driver] for driver in settings.DRIVERS if driver in known}
 
 

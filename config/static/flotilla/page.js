@@ -46,9 +46,11 @@
     else if (status === 429) say("Too many at once. Wait a moment and try again.");
     else say("That didn't work, and it is our fault. Try again in a moment.");
   });
-  // A form that comes back with its mistakes marked has status 422: show it like any other answer.
+  // A form that comes back with its mistakes marked has status 422, or 429 when it came too often: show it like any
+  // other answer.
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.xhr.status === 422) {
+    const status = event.detail.xhr.status;
+    if (status === 422 || (status === 429 && event.detail.serverResponse)) {
       event.detail.shouldSwap = true;
       event.detail.isError = false;
     }

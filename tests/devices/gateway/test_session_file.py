@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from devices.gateway.session_file import TAGS_KEPT, InUse, Missing, SessionFile, message_id
+from devices.gateway.session_file import TAGS_KEPT, Missing, SessionFile, message_id
+from devices.gateway.session_lock import InUse
 
 
 def test_a_file_has_one_holder_at_a_time(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 
 from devices.gateway import contract
 from devices.hosting import host as module
-from devices.hosting import leases
+from devices.hosting import leases, shares
 from devices.hosting.host import Host, Meters
 from devices.hosting.leases import Abandon, LeaseTimes
 from devices.hosting.sessions import Sessions
@@ -31,6 +31,7 @@ class Nobody:
 
     def on_outcome(self, outcome: contract.Outcome) -> None: ...
     def on_receipt(self, receipt: contract.Receipt) -> None: ...
+    def on_numbers(self, numbers: contract.Numbers) -> None: ...
     def on_incoming(self, incoming: contract.Incoming) -> None: ...
     def on_lost(self, devices: Iterable[int], why: str) -> None: ...
     def on_found(self, found: contract.Found) -> None: ...
@@ -138,14 +139,14 @@ async def test_surplus_is_handed_over_in_small_batches(tmp_path: Path, monkeypat
     monkeypatch.setattr(module, "GIVE_AT_ONCE", 2)
     monkeypatch.setattr(module, "LOOK_S", 0.05)
     given: list[int] = []
-    release = leases.release_surplus
+    release = shares.release
 
     def counted(*arguments: object) -> list[int]:
         released = release(*arguments)  # type: ignore[arg-type]
         given.append(len(released))
         return released
 
-    monkeypatch.setattr(leases, "release_surplus", counted)
+    monkeypatch.setattr(shares, "release", counted)
 
     def devices_and_another_host() -> None:
         workspace = make_workspace()

@@ -7,18 +7,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Count
 from django.utils import timezone
 
 from devices.hosting import leases
-from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes, Share
+from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes
 from devices.hosting.states import Report, record
 from devices.models import Device, DeviceEvent, Host
 from tests.factories import make_device, make_workspace
@@ -152,82 +150,6 @@ def test_a_device_that_waits_for_pairing_is_taken() -> None:
     assert (taken.request, taken.state) == ("pair", "pairing")
 
 
-def test_hosts_share_evenly() -> None:
-    make_devices(5)
-    first, second = leases.begin("a", SIMULATOR, TIMES), leases.begin("b", SIMULATOR, TIMES)
-    take(first)
-    Device.objects.update(state="online")
-    assert leases.fair_shares(first) == [Share("simulator", 5, 3)]
-    assert len(leases.release_surplus(first, "simulator", 2)) == 2
-    assert len(take(second)) == 2
-    assert leases.fair_shares(second) == [Share("simulator", 2, 2)]
-
-
-def balance(*hosts: Lease, drivers: Sequence[str] = SIMULATOR) -> int:
-    """What the hosts do every two seconds, in turn, until nothing moves any more; returns how many devices moved."""
-    moved = 0
-    for _ in range(50):
-        steps = 0
-        for host in hosts:
-            for share in leases.fair_shares(host):
-                missing = share.fair - share.mine
-                if missing < 0:
-                    steps += len(leases.release_surplus(host, share.driver, min(-missing, 2)))
-                elif missing:
-                    steps += len(leases.take(host, [share.driver], nothing_to_abandon, room=missing))
-        if not steps:
-            return moved
-        moved += steps
-    raise AssertionError("devices go back and forth")
-
-
-def held(driver: str = "simulator") -> dict[str, int]:
-    found = Device.objects.filter(owner__isnull=False, driver=driver)
-    return dict(found.values_list("owner").annotate(count=Count("pk")).order_by("owner"))
-
-
-def test_three_hosts_share_within_one_when_one_leaves_and_one_joins() -> None:
-    make_devices(15)
-    make_devices(8)
-    a, b, c = (leases.begin(name, SIMULATOR, TIMES) for name in "abc")
-    balance(a, b, c)
-    assert held() == {"a": 8, "b": 8, "c": 7}
-    expire(b)
-    balance(a, c)
-    assert held() == {"a": 12, "c": 11}
-    d = leases.begin("d", SIMULATOR, TIMES)
-    # Seven leave their host once, and come to rest at the next: none goes back and forth.
-    assert balance(a, c, d) == 2 * 7
-    assert held() == {"a": 8, "c": 8, "d": 7}
-    assert balance(a, c, d) == 0
-
-
-def test_each_drivers_devices_are_shared_among_the_hosts_that_can_start_it() -> None:
-    make_devices(6)
-    make_devices(5, driver="whatsapp")
-    both = ["simulator", "whatsapp"]
-    only, first, second = (
-        leases.begin("a", SIMULATOR, TIMES),
-        leases.begin("b", both, TIMES),
-        leases.begin("c", both, TIMES),
-    )
-    balance(only, first, second)
-    assert held() == {"a": 2, "b": 2, "c": 2}
-    assert held("whatsapp") == {"b": 3, "c": 2}
-    assert leases.fair_shares(only) == [Share("simulator", 2, 2)]
-
-
-def test_a_host_that_stopped_for_a_restart_is_nobodys_surplus() -> None:
-    make_devices(9)
-    a, b, c = (leases.begin(name, SIMULATOR, TIMES) for name in "abc")
-    balance(a, b, c)
-    leases.lay_down(c, TIMES)
-    assert balance(a, b) == 0
-    again = leases.begin("c", SIMULATOR, TIMES)
-    assert len(take(again, own=True)) == 3
-    assert balance(a, b, again) == 0
-
-
 def test_p7_a_host_that_stopped_and_does_not_come_back_loses_its_claim() -> None:
     make_devices(1)
     short = LeaseTimes(claim_after_stop=0)
@@ -235,34 +157,6 @@ def test_p7_a_host_that_stopped_and_does_not_come_back_loses_its_claim() -> None
     take(first)
     leases.lay_down(first, short)
     assert len(take(second)) == 1
-
-
-def test_a_banned_device_is_handed_over_banned_and_an_unlinked_one_stays() -> None:
-    [banned] = make_devices(1, state="banned", banned_until=timezone.now() + timedelta(hours=1))
-    host, other = leases.begin("a", SIMULATOR, TIMES), leases.begin("b", SIMULATOR, TIMES)
-    [unlinked] = make_devices(1, linked=False, state="new", owner_id="a")
-    take(host)
-    assert leases.release_surplus(host, "simulator", 5) == [banned.pk]
-    [taken] = take(other)
-    assert (taken.id, taken.state) == (banned.pk, "banned")
-    unlinked.refresh_from_db()
-    assert unlinked.owner_id == "a"
-
-
-def test_a_device_that_was_opened_elsewhere_is_not_moved() -> None:
-    make_devices(1)
-    host = leases.begin("a", SIMULATOR, TIMES)
-    take(host)
-    Device.objects.update(state="replaced")
-    assert leases.release_surplus(host, "simulator", 1) == []
-
-
-def test_p6_an_older_incarnation_gives_nothing_of_its_successors_away() -> None:
-    make_devices(3)
-    old = leases.begin("a", SIMULATOR, TIMES)
-    take(old)
-    leases.begin("a", SIMULATOR, TIMES)
-    assert leases.release_surplus(old, "simulator", 3) == []
 
 
 def test_the_heartbeat_tells_what_the_host_says_of_itself() -> None:
@@ -282,14 +176,6 @@ def test_a_host_knows_each_devices_workspace_and_its_weight() -> None:
     [taken] = take(lease)
     assert (taken.id, taken.workspace, taken.weight) == (device.pk, workspace.pk, 3)
     assert leases.assigned(lease) == [taken]
-
-
-def test_a_busy_device_is_not_handed_over() -> None:
-    make_devices(2)
-    lease = leases.begin("a", SIMULATOR, TIMES)
-    take(lease)
-    Device.objects.update(state="online", open_message=1)
-    assert leases.release_surplus(lease, "simulator", 2) == []
 
 
 def test_only_the_current_epoch_may_write_a_state() -> None:

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_workspace_weight'),
-        ('campaigns', '0007_pages_say_gap'),
+        ('campaigns', '0011_number_checks'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

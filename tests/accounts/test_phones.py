@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
-from campaigns.imports.phones import BadPhone, to_e164
+from accounts.phones import BadPhone, to_e164
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
