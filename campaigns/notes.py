@@ -25,7 +25,7 @@ NOTE_S = 0.2
 SEARCH_S = 5.0
 RECEIPTS_KEPT = 50_000
 STRANGERS_KEPT = 100  # of one device
-STRANGERS_KEPT_S = 120.0  # after a doubt: its session file is searched meanwhile
+STRANGERS_KEPT_S = 120.0  # after a doubt, or a login: the session file is searched meanwhile
 INCOMING_AT_ONCE = 500
 OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
 
@@ -33,12 +33,12 @@ OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, a
 class Notes:
     """Receipts and replies, on a thread of their own: many at once must not hold up the sending.
 
-    ``in_flight`` tells whether a device has a message under way.
+    ``unsettled`` tells whether a device has a message under way, or is not known to be online.
     """
 
-    def __init__(self, pulse: Pulse, in_flight: Callable[[int], bool]) -> None:
+    def __init__(self, pulse: Pulse, unsettled: Callable[[int], bool]) -> None:
         self.pulse = pulse
-        self._in_flight = in_flight
+        self._unsettled = unsettled
         self._strangers: dict[int, list[ReceiptRow]] = {}  # by device: ids that no settled message has
         self._doubted_at: dict[int, float] = {}
         self._receipts: list[ReceiptRow] = []
@@ -73,21 +73,22 @@ class Notes:
 
         A file is open while its device is online; of one that is not, `on_online` speaks again.
         """
-        self._doubtful.update(devices)
+        for device in devices:
+            self._doubtful.add(device)
+            self._doubted_at[device] = self._loop.time()
 
     def doubt(self, devices: Iterable[int]) -> None:
         """A message of each of these devices has just become uncertain; its receipt may have come before."""
-        now = self._loop.time()
-        for device in devices:
-            self._doubtful.add(device)
-            self._doubted_at[device] = now
+        for device in list(devices):
+            self.search([device])
             self._hear_strangers(device)
 
     def _hear_strangers(self, device: int) -> None:
         self._ripe += self._strangers.pop(device, [])
 
     def _keep_strangers(self, receipts: Iterable[ReceiptRow]) -> None:
-        """A receipt may come long before the library gives up waiting for the acknowledgement, which was lost."""
+        """A receipt may come long before the library gives up waiting for the acknowledgement, which was lost; and at
+        the login after a crash, before anybody has looked for what the crash left in doubt."""
         for receipt in receipts:
             if self._may_be_ours(receipt.device):
                 kept = self._strangers.setdefault(receipt.device, [])
@@ -96,7 +97,7 @@ class Notes:
 
     def _may_be_ours(self, device: int) -> bool:
         doubted_at = self._doubted_at.get(device, float("-inf"))
-        return self._in_flight(device) or doubted_at > self._loop.time() - STRANGERS_KEPT_S
+        return self._unsettled(device) or doubted_at > self._loop.time() - STRANGERS_KEPT_S
 
     def _forget_strangers(self) -> None:
         self._doubted_at = {device: at for device, at in self._doubted_at.items() if self._may_be_ours(device)}
@@ -131,7 +132,8 @@ class Notes:
             if found:
                 await self._write(self._note_evidence, found)
                 for one in found:
-                    self._hear_strangers(one.device)
+                    if any(one.ids.values()):
+                        self._hear_strangers(one.device)
             receipts, self._ripe = self._ripe, []
             if receipts:
                 await self._write(self._settle_receipts, receipts)
@@ -157,6 +159,8 @@ class Notes:
             by_device: dict[int, list[bytes]] = {}
             for doubt in doubts:
                 by_device.setdefault(doubt.device, []).append(doubt.tag)
+            for device in devices - by_device.keys():
+                self._doubted_at.pop(device, None)
             for device, tags in by_device.items():
                 self._questions += 1
                 sessions.post(device, contract.Evidence(device, self._questions, tags))

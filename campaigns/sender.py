@@ -63,7 +63,7 @@ class Sender:
         self.rng = rng
         self.schedule = Schedule()
         self.workers = self.schedule.workers
-        self.notes = Notes(pulse, self._has_flight)
+        self.notes = Notes(pulse, self._is_unsettled)
         self.settling = Settling(self.notes, self._closed)
         self.in_flight = 0  # of them that hold a slot
         self.slow_in_flight = 0
@@ -330,9 +330,9 @@ class Sender:
         self.settling.add(_settlement(flight, verdict, word))
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
 
-    def _has_flight(self, device: int) -> bool:
+    def _is_unsettled(self, device: int) -> bool:
         worker = self.workers.get(device)
-        return worker is not None and worker.flight is not None
+        return worker is None or not worker.online or worker.flight is not None
 
     def _free_slot(self, flight: Flight) -> None:
         flight.holds_slot = False
@@ -434,6 +434,10 @@ class Sender:
             if worker is not None:
                 worker.due = None
                 worker.online = False
+
+    def is_idle(self, device: int) -> bool:
+        worker = self.workers.get(device)
+        return worker is None or not (worker.flight or worker.asking)
 
     def on_lost(self, devices: Iterable[int], why: str) -> None:
         """Their gateway died: nobody will answer for what it had in flight."""

@@ -207,6 +207,9 @@ GATEWAY_DEVICES = {
 }
 VAULT_EVERY_S = env.real("VAULT_EVERY_S", 21_600, 1, 30 * 86_400)  # between two copies of a session
 PAIRINGS_AT_ONCE = env.number("PAIRINGS_AT_ONCE", 10, 1, 100)  # each is a gateway process of its own for minutes
+# A gateway process for WhatsApp that has come to more is replaced (devices/hosting/gateways.py says why so much).
+GATEWAY_MAX_MB = env.number("GATEWAY_MAX_MB", 675, 100)
+GATEWAY_MAX_CYCLES = env.number("GATEWAY_MAX_CYCLES", 1_000, 1)
 LEASE_TIMES = {
     "ttl": env.real("LEASE_TTL", 30),
     "renew": env.real("LEASE_RENEW", 10),

@@ -40,6 +40,7 @@ REASONS = {
     "If the phone asked for a passkey, this account can't be linked here.",
     "queued": "Other numbers are being linked; its turn comes by itself.",
     "no answer": "WhatsApp fell silent. If the phone asked for a passkey, this account can't be linked here.",
+    "its copy cannot be opened": "No key opens the copy of its session: give the engine the key it was sealed with.",
     "gateway restarts": "Its gateway is being restarted.",
     "network is away": "WhatsApp can't be reached.",
     "refused": "WhatsApp refused the link. "

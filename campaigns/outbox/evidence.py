@@ -192,7 +192,7 @@ def note_evidence(device: int, ids: Mapping[bytes, str | None]) -> int:
     Returns how many messages got their id. A tag that is absent proves nothing.
     """
     found = {tag: id for tag, id in ids.items() if id}
-    values = {"device": device, "all": list(ids), "tags": list(found), "wire_ids": list(found.values())}
+    values: dict[str, Any] = {"device": device, "all": list(ids), "tags": list(found), "wire_ids": list(found.values())}
     with transaction.atomic(), connection.cursor() as cursor:
         # Only now: a question whose answer is lost with its gateway is asked again when the file is open again.
         cursor.execute(SEARCHED_SQL, values)

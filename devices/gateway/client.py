@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,6 +76,11 @@ class Gateway:
     @property
     def pid(self) -> int:
         return self._process.pid if self._process else 0
+
+    @property
+    def was_killed(self) -> bool:
+        """It ended because somebody else wanted it to: an operator, the kernel for want of memory, or we."""
+        return self._process is not None and self._process.returncode in (-signal.SIGKILL, -signal.SIGTERM, 0)
 
     @property
     def alive(self) -> bool:

@@ -255,7 +255,9 @@ class Receipt(Word):
     at: float
 
 
-Kind = Literal["text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"]
+IncomingKind = Literal[
+    "text", "image", "video", "audio", "document", "sticker", "location", "contact", "reaction", "other"
+]
 
 
 class Incoming(Word):
@@ -272,7 +274,7 @@ class Incoming(Word):
     text: str
     at: float
     quoted: str = ""
-    kind: Kind = "text"
+    kind: IncomingKind = "text"
 
 
 class Numbers(Word):

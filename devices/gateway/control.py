@@ -45,6 +45,10 @@ class SimulatorControl:
         """Cut the connection and let it come back no sooner than after `seconds`."""
         self._ask("drop", phone=phone, seconds=seconds)
 
+    def poison(self, phone: str, poisoned: bool = True) -> None:
+        """Have every gateway die that logs this phone in, as of an error in its session; or stop doing so."""
+        self._ask("poison", phone=phone, poisoned=poisoned)
+
     def rule(self, match: dict[str, str] | None = None, **effect: Any) -> None:
         """What happens to messages that match all of `to`, `phone` (the device's) and `text` (part of it).
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from devices.gateway.contract import Decoder, FrameError, Word, encode
+from devices.gateway.process import peer_of
 
 HIGH_WATER = 4 * 1024 * 1024
 LOW_WATER = 1 * 1024 * 1024
@@ -47,6 +48,12 @@ class Link(asyncio.Protocol):
     @property
     def connected(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def peer(self) -> int:
+        """The process id at the other end."""
+        assert self._transport is not None
+        return peer_of(self._transport.get_extra_info("socket"))
 
     @property
     def buffered(self) -> int:

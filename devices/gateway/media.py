@@ -6,6 +6,8 @@ import io
 import logging
 import shutil
 import subprocess
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,10 @@ _TYPES = {
 }
 
 log = logging.getLogger("gateway")
+
+
+if magic is None:  # the library imports it, too, and would not start without: then it gets an empty one
+    sys.modules["magic"] = types.ModuleType("magic")
 
 
 class Unsendable(Exception):

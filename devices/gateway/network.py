@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import gc
 import hashlib
@@ -33,7 +34,7 @@ from devices.gateway.contract import (
     Banned,
     Code,
     Incoming,
-    Kind,
+    IncomingKind,
     NotSent,
     Numbers,
     Offline,
@@ -210,13 +211,14 @@ NO_RULE = Rule()
 class Account:
     """A phone with WhatsApp on it: its newest session, and what waits for it while none is connected."""
 
-    __slots__ = ("away_until", "banned_until", "dead", "late_s", "mailbox", "phone", "session")
+    __slots__ = ("away_until", "banned_until", "dead", "late_s", "mailbox", "phone", "poisoned", "session")
 
     def __init__(self, phone: str, late_s: float, dead: bool) -> None:
         self.phone = phone
         self.late_s = late_s
         self.dead = dead
         self.session: Session | None = None
+        self.poisoned = False
         self.banned_until = 0.0
         self.away_until = 0.0
         self.mailbox: deque[Receipt | Incoming] = deque(maxlen=MAILBOX)
@@ -285,6 +287,11 @@ class Connection:
             on_congested=lambda congested: self.link.hold(congested),
         )
 
+    def abort(self) -> None:
+        """Have the gateway die as of an error of its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.link.peer, signal.SIGABRT)
+
 
 class Network:
     """Accounts, logins and messages. Accepts any session it does not know, so it survives its own restart."""
@@ -351,7 +358,9 @@ class Network:
     def _log_in(self, connection: Connection, command: Open) -> None:
         account = self.account(command.phone)
         now = time.time()
-        if command.session in self._unlinked:
+        if account.poisoned:
+            connection.abort()
+        elif command.session in self._unlinked:
             connection.link.send(Unlinked(command.device, "removed on the phone"))
         elif account.banned_until > now:
             connection.link.send(Banned(command.device, account.banned_until, "temporarily banned"))
@@ -535,7 +544,7 @@ class Network:
     def _read(self, account: Account, id: str, chat: str) -> None:
         account.deliver(Receipt(0, [id], chat, "read", time.time()))
 
-    def write_to(self, account: Account, sender: str, text: str, quoted: str = "", kind: Kind = "text") -> None:
+    def write_to(self, account: Account, sender: str, text: str, quoted: str = "", kind: IncomingKind = "text") -> None:
         """A person writes to the account's phone, or sends it something else than a text."""
         id = "3A" + secrets.token_hex(9).upper()
         account.deliver(Incoming(0, chat_of(sender), sender, id, text, time.time(), quoted, kind))

@@ -41,7 +41,7 @@ class Mask(logging.Filter):
             record.msg, record.args = mask(record.getMessage()), ()
             record.exc_info = None
         elif record.exc_info:
-            story = logging.Formatter().formatException(record.exc_info)  # type: ignore[arg-type]
+            story = logging.Formatter().formatException(record.exc_info)
             record.msg, record.args = f"{record.getMessage()}: {_NUMBER.sub('…', story)}", ()
             record.exc_info = None
         return True

@@ -7,13 +7,14 @@ import json
 import re
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-from devices.gateway.contract import Kind
+from devices.gateway.contract import IncomingKind
 
 if TYPE_CHECKING:
     from devices.gateway.network import Network
 
+KINDS = get_args(IncomingKind)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
@@ -67,6 +68,11 @@ def _drop(network: Network, phone: str, seconds: float = 0.0) -> dict[str, Any]:
     return {}
 
 
+def _poison(network: Network, phone: str, poisoned: bool = True) -> dict[str, Any]:
+    network.account(_number(phone)).poisoned = bool(poisoned)
+    return {}
+
+
 def _rule(network: Network, match: dict[str, str], effect: dict[str, Any]) -> dict[str, Any]:
     network.add_rule(match, effect)
     return {"rules": len(network.rules)}
@@ -78,11 +84,11 @@ def _clear_rules(network: Network) -> dict[str, Any]:
 
 
 def _reply(
-    network: Network, phone: str, sender: str, text: str, quoted: str = "", kind: Kind = "text"
+    network: Network, phone: str, sender: str, text: str, quoted: str = "", kind: str = "text"
 ) -> dict[str, Any]:
-    if kind not in get_args(Kind):
-        raise Refusal("nothing that a person can send")
-    network.write_to(network.known(phone), _number(sender), text, quoted, kind)
+    if kind not in KINDS:
+        raise Refusal("nobody can send that: " + ", ".join(KINDS))
+    network.write_to(network.known(phone), _number(sender), text, quoted, cast(IncomingKind, kind))
     return {}
 
 
@@ -106,6 +112,7 @@ _REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
     "ban": _ban,
     "unlink": _unlink,
     "drop": _drop,
+    "poison": _poison,
     "rule": _rule,
     "clear_rules": _clear_rules,
     "reply": _reply,

@@ -28,10 +28,14 @@ def die_with_parent(engine_socket: socket.socket) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    credentials = engine_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    engine_pid, _, _ = _UCRED.unpack(credentials)
-    if engine_pid != os.getppid():
+    if peer_of(engine_socket) != os.getppid():
         raise SystemExit("the engine that started this gateway is gone")
+
+
+def peer_of(connection: socket.socket) -> int:
+    """The id of the process that made the other end of a Unix socket."""
+    pid, _, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(pid)
 
 
 def raise_open_files() -> None:

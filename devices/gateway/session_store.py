@@ -102,15 +102,9 @@ class _Reader:
         return answer
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            answer, said = self._answers.popleft(), json.loads(line)
-            if not answer.done():
-                if "error" in said:
-                    answer.set_exception(StoreError(said["error"]))
-                else:
-                    answer.set_result(said["value"])
-            self._idle.cancel()
-            self._idle = self._loop.call_later(IDLE_S, self._rest)
+        with contextlib.suppress(ConnectionError):  # it died: the same as the end
+            while line := await reader.readline():
+                self._answered(json.loads(line))
         self.over = True
         self._idle.cancel()
         self._writer.close()
@@ -118,6 +112,16 @@ class _Reader:
             if not answer.done():
                 answer.set_exception(StoreError("its reader ended"))
         await asyncio.to_thread(self._process.wait)
+
+    def _answered(self, said: dict[str, Any]) -> None:
+        answer = self._answers.popleft()
+        if not answer.done():
+            if "error" in said:
+                answer.set_exception(StoreError(said["error"]))
+            else:
+                answer.set_result(said["value"])
+        self._idle.cancel()
+        self._idle = self._loop.call_later(IDLE_S, self._rest)
 
     def _rest(self) -> None:
         """Let the process end, which it does once it reads the end."""

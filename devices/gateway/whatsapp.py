@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import logging
 import os
 import socket
@@ -46,7 +47,8 @@ def prepare_surroundings() -> None:
 
 async def _serve(engine_socket: socket.socket, send_timeout: float | None) -> None:
     gc.disable()  # nothing of what is loaded now is ever garbage
-    from devices.gateway import media, whatsapp_server  # loads the library, which must find all prepared
+    media = importlib.import_module("devices.gateway.media")  # finds libmagic for the library, which is loaded next
+    whatsapp_server = importlib.import_module("devices.gateway.whatsapp_server")
 
     gc.freeze()
     gc.enable()

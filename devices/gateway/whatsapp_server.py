@@ -373,7 +373,7 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
         if kind is library.Ended:
             client.error = word.error
             client.ended.set()
-        elif kind in (library.Entered, library.Scannable):
+        elif kind in (library.Entered, library.Scannable, library.LinkStatus):
             client.entered.set()
         if device is None or device.client is not client:
             return

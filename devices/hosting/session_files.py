@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from pathlib import Path
 
-# What a session is: its file, and what SQLite may keep beside it. The last one only serves whoever has the file open.
+# What a session is: its file, and what SQLite may keep beside it. The others only serve whoever has the file open.
 PARTS = ("", "-wal")
-SIDECARS = (*PARTS, "-shm")
+SIDECARS = (*PARTS, "-shm", "-journal")
+LOCKS = ("", ".lock")  # where a gateway shows that it has the session
 # Beside a copy that was not handed over: its keys must be made afresh, however often opening it is tried.
 STALE = ".stale"
 PASSING = ("*.snapshot", "*.new")  # gateways' copies on their way to the vault, and copies on their way back
+
+
+class InUse(Exception):
+    """A process has the session open."""
 
 
 def path_of(folder: Path, driver: str, device_id: int) -> Path:
@@ -24,9 +30,11 @@ def remove(session: Path) -> None:
 
 
 def read(session: Path) -> dict[str, bytes]:
-    """The parts of a session that nobody has open; empty when there is none."""
+    """The parts of a session; empty when there is none. Raises `InUse`."""
     if not session.exists():
         return {}
+    if any(_is_locked(_beside(session, lock)) for lock in LOCKS):
+        raise InUse
     return {part: _beside(session, part).read_bytes() for part in PARTS if _beside(session, part).exists()}
 
 
@@ -50,10 +58,21 @@ def refreshed(session: Path) -> None:
 
 
 def remove_copies(folder: Path) -> None:
-    """Those that an engine left behind when it died."""
+    """Those on their way: nobody may be making one now."""
     for pattern in PASSING:
         for copy in folder.glob(pattern):
             copy.unlink(missing_ok=True)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _beside(session: Path, part: str) -> Path:

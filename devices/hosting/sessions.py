@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,21 +16,22 @@ from devices.gateway import contract
 from devices.gateway.contract import Command, Event
 from devices.hosting import session_files, vault
 from devices.hosting.copies import Copies
-from devices.hosting.gateways import Gateways, GatewaySlot
+from devices.hosting.gateways import Gateways, GatewaySlot, Limits
 from devices.hosting.leases import OwnedDevice
 from devices.hosting.pairings import PairingDesk
+from devices.hosting.ramp import Ramp
 from devices.hosting.sealing import Seal
-from devices.hosting.states import Report, write
+from devices.hosting.states import FATAL, Report, write
 from devices.hosting.threads import DatabaseThread
 from devices.hosting.vault import Vault
 
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 0.1
-RAMP = {"simulator": 1_000, "whatsapp": 40}  # sessions opened a second
-RAMP_S = 0.05
 COPIES_AT_ONCE = 4
 FAILED_PAUSE_S = 60.0
+LOOK_S = 0.05
+PATIENCE_S = 120.0  # longer than a gateway may take to answer
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
 
@@ -47,6 +48,9 @@ class SendingSide(Protocol):
     def on_offline(self, devices: Iterable[int]) -> None: ...
     def on_lost(self, devices: Iterable[int], why: str) -> None: ...
 
+    def is_idle(self, device: int) -> bool:
+        """Whether nothing of the device's is under way, nor will be before `on_online`, once it was `on_offline`."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -56,13 +60,15 @@ class Session:
     gateway: GatewaySlot
     state: str
     served: tuple[str, float] = ("", 0.0)  # the request done last, so that none is done twice
-    leaving: bool = False  # nothing is claimed for it any more: another host is to have it
+    opening: bool = False  # its file is being brought, and its gateway told next
+    leaving: bool = False  # it is being closed, for another host or another gateway to have it
+    fatal: bool = False  # it ends every gateway that it is opened in: a person has to reconnect it
     fresh: bool = False  # opened with fresh keys, which the gateway has not confirmed yet
 
     @property
     def stays_open(self) -> bool:
-        """Whether the device belongs connected: it is linked, no ban is waited for, and it is not on its way out."""
-        return bool(self.device.phone) and self.state != "banned" and not self.leaving
+        """Whether the device belongs connected: linked, and nothing is waited for before it may be opened."""
+        return bool(self.device.phone) and self.state != "banned" and not self.leaving and not self.fatal
 
 
 class Sessions:
@@ -79,15 +85,17 @@ class Sessions:
         seal: Seal | None = None,
         copy_every_s: float = vault.COPY_EVERY_S,
         pairings_at_once: int = 10,
+        limits: Mapping[str, Limits] | None = None,
     ) -> None:
         self.host = host
         self.sending = sending
         self.vault = Vault(host, sessions_dir, seal, copy_every_s)
         self.copies = Copies(self.vault)
-        self.gateways = Gateways(programs, sizes, on_events=self._hear, on_started=self._reopen_all, on_lost=self._lost)
+        self.gateways = Gateways(programs, sizes, limits or {}, self)
         self.sessions: dict[int, Session] = {}
-        self._to_open: dict[int, None] = {}  # in order, each device once
+        self.ramp = Ramp()
         self._reports: list[Report] = []
+        self._handed_over: set[int] = set()  # by `hand_over`, and not taken back yet
         self._tasks: set[asyncio.Task[Any]] = set()
         self._database = DatabaseThread("states")
         self.desk = PairingDesk(host, programs, pairings_at_once, self._database, self._linked)
@@ -95,7 +103,8 @@ class Sessions:
     # ------------------------------------------------------------------ what the host asks
 
     async def run(self) -> None:
-        await asyncio.gather(self.gateways.run(), self._open_on_ramp(), self._flush_for_ever(), self._copy_for_ever())
+        self.vault.tidy()
+        await asyncio.gather(self.gateways.run(), self._open_for_ever(), self._flush_for_ever(), self._copy_for_ever())
 
     def keep(self, device: OwnedDevice) -> None:
         """Open the device, or move its session to a newer epoch; a repeat of what is known does nothing."""
@@ -111,7 +120,7 @@ class Sessions:
             slot.devices.add(device.id)
             known = self.sessions[device.id] = Session(device, slot, device.state)
         if known.stays_open:
-            self._to_open[device.id] = None
+            self.ramp.add([device.id])
 
     def _weigh(self, session: Session, weight: int) -> None:
         """Staff may have given the workspace another weight meanwhile."""
@@ -125,7 +134,7 @@ class Sessions:
         """Connect a device whose ban is over."""
         self.keep(device)
         self.sessions[device.id].state = device.state
-        self._to_open[device.id] = None
+        self.ramp.add([device.id])
 
     def drop(self, device_id: int) -> None:
         """Close a device that is no longer this host's."""
@@ -142,10 +151,12 @@ class Sessions:
 
         Until they are dropped, or taken back, nothing opens them.
         """
-        leaving = [session for device_id in device_ids if (session := self.sessions.get(device_id))]
+        known = [session for device_id in device_ids if (session := self.sessions.get(device_id))]
+        leaving = [session for session in known if not session.leaving]  # else: on its way to another gateway here
         for session in leaving:
             session.leaving = True
-            self._to_open.pop(session.device.id, None)
+            self._handed_over.add(session.device.id)
+            self.ramp.discard(session.device.id)
         self.sending.on_offline(device_ids)
         unknown = [device_id for device_id in device_ids if device_id not in self.sessions]
         closed = await asyncio.gather(*(self.copies.close(session.gateway, session.device) for session in leaving))
@@ -153,12 +164,13 @@ class Sessions:
 
     def take_back(self, device_ids: Iterable[int]) -> None:
         """Open again what was not handed over after all."""
-        for device_id in device_ids:
+        for device_id in self._handed_over.intersection(device_ids):
+            self._handed_over.discard(device_id)
             session = self.sessions.get(device_id)
-            if session and session.leaving:
+            if session:
                 session.leaving = False
                 if session.stays_open:
-                    self._to_open[device_id] = None
+                    self.ramp.add([device_id])
 
     def serve(self, device: OwnedDevice) -> None:
         """Do what a person asked of the device; what its gateway can't be told yet is done at the next look."""
@@ -176,12 +188,17 @@ class Sessions:
             if not self.desk.end(device.id, "cancelled"):
                 self._report(session, "new", "cancelled", served=True)
             return True
-        if session.gateway.process is None or device.id in self._to_open:
+        if request == "reconnect" and session.fatal:
+            session.fatal = False
+            self.gateways.isolate(device.id, session.gateway)
+            self._report(session, "connecting", served=True)
+            return True
+        if not session.gateway.up or session.opening or device.id in self.ramp:
             return False
         if request == "reconnect":
             session.gateway.post([contract.Close(device.id)])
             self._report(session, "connecting", served=True)
-            self._to_open[device.id] = None
+            self.ramp.add([device.id])
         elif request == "unlink":
             session.gateway.post([contract.Unlink(device.id)])
         return True
@@ -246,10 +263,10 @@ class Sessions:
 
     # ------------------------------------------------------------------ gateways
 
-    def _reopen_all(self, slot: GatewaySlot) -> None:
-        self._to_open |= {device_id: None for device_id in slot.devices if self.sessions[device_id].stays_open}
+    def on_up(self, slot: GatewaySlot) -> None:
+        self.ramp.add(device_id for device_id in slot.devices if self.sessions[device_id].stays_open)
 
-    def _lost(self, slot: GatewaySlot) -> None:
+    def on_lost(self, slot: GatewaySlot) -> None:
         self.sending.on_lost(list(slot.devices), "gateway died")
         for device_id in slot.devices:
             if device_id in self.desk.pairings:
@@ -260,65 +277,108 @@ class Sessions:
                 self._report(session, "connecting", "gateway restarts")
         self.copies.lost(slot)
 
+    def on_moved(self, devices: Collection[int], slot: GatewaySlot) -> None:
+        for device_id in devices:
+            self.sessions[device_id].gateway = slot
+
+    def on_fatal(self, device: int) -> None:
+        logger.error("Device %d ends every gateway that it is opened in: it stays closed", device)
+        session = self.sessions[device]
+        session.fatal = True
+        self.ramp.discard(device)
+        self._report(session, "offline", FATAL)
+
+    def on_worn(self, slot: GatewaySlot) -> None:
+        self._spawn(self._empty(slot))
+
+    async def _empty(self, slot: GatewaySlot) -> None:
+        """Move its devices to other gateways, one at a time, the idle ones first; then end it.
+
+        When its process dies meanwhile, the new one needs no replacing.
+        """
+        while slot.retiring and slot.devices:
+            for device_id in sorted(slot.devices, key=self.sending.is_idle, reverse=True):
+                await self._move_from(slot, device_id)
+            await asyncio.sleep(LOOK_S)
+        if slot.retiring:
+            await self.gateways.remove(slot)
+
+    async def _move_from(self, slot: GatewaySlot, device_id: int) -> None:
+        target = self.gateways.place_for(slot.driver)
+        await self._until(lambda: target.up or not slot.retiring, PATIENCE_S)
+        session = self.sessions.get(device_id)
+        if slot.retiring and target.up and session and session.gateway is slot:
+            await self._move(session, target)
+
+    async def _move(self, session: Session, target: GatewaySlot) -> None:
+        """Close the device where it is, once nothing of it is under way, and open it there."""
+        device = session.device
+        self.sending.on_offline([device.id])
+        idle = await self._until(lambda: self.sending.is_idle(device.id), PATIENCE_S)
+        if idle and not session.leaving and self.sessions.get(device.id) is session:
+            session.leaving = True
+            await self.copies.close(session.gateway, device)
+            session.leaving = False
+            if self.sessions.get(device.id) is session:
+                session.gateway.devices.discard(device.id)
+                target.devices.add(device.id)
+                session.gateway = target
+                if session.stays_open:
+                    self.ramp.add([device.id])
+        elif session.state == "online":
+            self.sending.on_online([(device.id, device.epoch, device.workspace, device.weight)])
+
+    async def _until(self, condition: Callable[[], bool], patience: float) -> bool:
+        deadline = asyncio.get_running_loop().time() + patience
+        while not condition():
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(LOOK_S)
+        return True
+
     def _linked(self, device: OwnedDevice, copy: str) -> None:
         if copy:
             self._spawn(self.vault.keep(device, copy, clean=False))
         session = self.sessions.get(device.id)
         if session and session.device.epoch == device.epoch:
             session.device, session.state = device, "connecting"
-            self._to_open[device.id] = None
+            self.ramp.add([device.id])
 
-    async def _open_on_ramp(self) -> None:
-        """Opens sessions no faster than the driver's ramp, so that a restart is no storm of log-ins."""
-        loop = asyncio.get_running_loop()
-        budget = dict.fromkeys(RAMP, 0.0)
-        before = loop.time()
+    async def _open_for_ever(self) -> None:
         while True:
-            now = loop.time()
-            for driver, rate in RAMP.items():
-                budget[driver] = min(budget[driver] + rate * (now - before), max(1.0, 2 * rate * RAMP_S))
-            before = now
-            if batch := self._next_to_open(budget):
+            device_ids = await self.ramp.next(self._driver_of)
+            if batch := [session for device_id in device_ids if (session := self.sessions.get(device_id))]:
                 await self._open(batch)
-            await asyncio.sleep(RAMP_S)
 
-    def _next_to_open(self, budget: dict[str, float]) -> list[Session]:
-        batch = []
-        for device_id in list(self._to_open):
-            session = self.sessions.get(device_id)
-            if session is None:
-                del self._to_open[device_id]
-                continue
-            driver = session.device.driver
-            if session.gateway.process is not None and budget[driver] >= 1:
-                del self._to_open[device_id]
-                budget[driver] -= 1
-                batch.append(session)
-        return batch
+    def _driver_of(self, device_id: int) -> str | None:
+        session = self.sessions.get(device_id)
+        return session.device.driver if session and session.gateway.up else None
 
     async def _open(self, batch: list[Session]) -> None:
         devices = {session.device.id: session.device for session in batch}
+        for session in batch:
+            session.opening = True
         try:
             brought = await self.vault.bring(list(devices.values()))
         except Exception:
             logger.exception("Sessions could not be brought to this disk; again in a second")
             await asyncio.sleep(1)
-            self._to_open |= dict.fromkeys(devices)
+            self.ramp.add(devices)
             return
+        finally:
+            for session in batch:
+                session.opening = False
         for session in batch:
             device = devices[session.device.id]
             if self.sessions.get(device.id) is not session or session.device.epoch != device.epoch or session.leaving:
                 continue
             if device.id in brought.failed:
                 self._report(session, "offline", brought.failed[device.id])
-                self._open_later(device.id, FAILED_PAUSE_S)
+                self.ramp.add_later(device.id, FAILED_PAUSE_S)
             elif device.id in brought.fresh:
                 session.fresh = brought.fresh[device.id]
                 path = str(self.vault.path(device))
-                session.gateway.post([contract.Open(device.id, device.epoch, path, device.phone, session.fresh)])
-
-    def _open_later(self, device_id: int, pause: float) -> None:
-        asyncio.get_running_loop().call_later(pause, self._to_open.update, {device_id: None})
+                session.gateway.open(contract.Open(device.id, device.epoch, path, device.phone, session.fresh))
 
     # ------------------------------------------------------------------ copies
 
@@ -337,7 +397,7 @@ class Sessions:
 
     # ------------------------------------------------------------------ what gateways say
 
-    def _hear(self, slot: GatewaySlot, events: list[Event]) -> None:
+    def on_events(self, slot: GatewaySlot, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, contract.Wire | contract.StatsReport):
                 continue  # every outcome carries the wire's instant; the figures are for whoever runs the gateways
@@ -370,7 +430,7 @@ class Sessions:
             case contract.Offline(why=why):
                 self._report(session, "offline", why)
                 if why == IN_USE:  # the gateway does not try again by itself
-                    self._open_later(session.device.id, IN_USE_PAUSE_S)
+                    self.ramp.add_later(session.device.id, IN_USE_PAUSE_S)
             case contract.Unlinked(why=why):
                 session.device = replace(session.device, phone="")
                 self._report(session, "unlinked", why, served=True)
@@ -412,6 +472,8 @@ class Sessions:
                 continue  # dropped or assigned anew meanwhile: what is written speaks of the past
             if device_id not in known:
                 self.drop(device_id)
+            elif session.leaving:
+                continue
             elif report.state == "online":
                 device = session.device
                 self.sending.on_online([(device_id, report.epoch, device.workspace, device.weight)])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from devices.hosting.leases import ENDED, Lease
+from devices.hosting.states import FATAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ REST_SQL = """
 WITH idle AS MATERIALIZED (
     SELECT id FROM devices_device
     WHERE owner_id = %(host)s AND driver = %(driver)s AND open_message IS NULL AND request = ''
-      AND phone IS NOT NULL AND state = ANY(%(states)s)
+      AND phone IS NOT NULL AND state = ANY(%(states)s) AND (%(all)s OR state_reason <> %(fatal)s)
       AND EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s)
     ORDER BY state = 'online', next_send_at DESC LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
 )
@@ -89,6 +90,8 @@ def rest(lease: Lease, share: Share, most: int) -> list[int]:
                 "incarnation": lease.incarnation,
                 "driver": share.driver,
                 "states": LINKED if share.retiring else MOVABLE,
+                "all": share.retiring,
+                "fatal": FATAL,
                 "most": most,
             },
         )

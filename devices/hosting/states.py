@@ -15,6 +15,8 @@ from devices.live import push_devices
 
 logger = logging.getLogger(__name__)
 
+FATAL = "its session ends the gateway"  # a device with this reason is opened for nobody but a person who asks
+
 RECORD_SQL = """
 WITH told AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[], %(states)s::text[], %(reasons)s::text[],

@@ -49,7 +49,10 @@ class Vault:
         self.every_s = every_s
         self._due: dict[int, float] = {}  # loop time of each open device's next copy
         self._database = DatabaseThread("vault")
-        session_files.remove_copies(folder)
+
+    def tidy(self) -> None:
+        """Delete the copies that an engine left behind when it died."""
+        session_files.remove_copies(self.folder)
 
     def path(self, device: OwnedDevice) -> Path:
         return session_files.path_of(self.folder, device.driver, device.id)
@@ -94,6 +97,9 @@ class Vault:
             if copy and path is None:
                 return False
             return await self._database.run(keep, self.host, self.seal, device, path or self.path(device), clean)
+        except session_files.InUse:
+            logger.error("A session that should be closed is in use: there is no copy of it")
+            return False
         except Exception:
             logger.exception("A copy of a session could not be stored")
             return False

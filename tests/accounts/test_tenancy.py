@@ -120,7 +120,7 @@ def fill(workspace: Workspace, number: int) -> None:
     Reply.objects.create(
         workspace=workspace, device=device, contact=contact, message=message, wire_id=f"IN{number}", at=began
     )
-    ContactMove.objects.create(workspace=workspace, source=device, target=device, expected=1)
+    ContactMove.objects.create(workspace=workspace, source=device, target=device, expected=1, finished_at=began)
     CheckRun.objects.create(workspace=workspace, tag=Tag.objects.get(workspace=workspace), total=1)
     NumberCheck.objects.create(workspace=workspace, phone=contact.phone, on_whatsapp=True)
     WireId.objects.create(workspace=workspace, device_id=device.pk, wire_id=f"WIRE{number}", message_id=message.pk)

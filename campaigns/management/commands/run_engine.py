@@ -24,6 +24,7 @@ from campaigns.pulse import Pulse
 from campaigns.sender import Sender
 from devices import fault_points
 from devices.hosting import leases
+from devices.hosting.gateways import Limits
 from devices.hosting.host import Host
 from devices.hosting.leases import HostId, HostIdTaken, Lease, LeaseTimes
 from devices.hosting.sealing import BadKeys, Seal
@@ -85,6 +86,7 @@ class Engine:
             seal=self.seal,
             copy_every_s=settings.VAULT_EVERY_S,
             pairings_at_once=settings.PAIRINGS_AT_ONCE,
+            limits={"whatsapp": Limits(settings.GATEWAY_MAX_MB, settings.GATEWAY_MAX_CYCLES)},
         )
         host = Host(
             self.lease,

@@ -304,8 +304,6 @@ async def test_a_persons_message_comes_in_with_chat_and_sender(world: World, eng
 
 
 async def test_what_came_while_offline_is_delivered_after_coming_online(world: World, engine: Engine) -> None:
-    if not world.WRITES_TO_ABSENT:
-        pytest.skip("the stand-in's people write to connected sessions only; test_whatsapp.py has another device write")
     phone, path = await world.online(engine)
     engine.post(Close(1))
     await asyncio.to_thread(wait_until, lambda: phone not in world.logged_in(), "logged out")

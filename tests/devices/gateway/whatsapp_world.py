@@ -31,7 +31,6 @@ class WhatsAppWorld(World):
 
     IMPATIENT_S = 1.0  # the first message to a person takes a while: keys are looked up
     CODES_EXPIRE = False
-    WRITES_TO_ABSENT = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +39,7 @@ class WhatsAppWorld(World):
         self._port = 0
         self._environment: dict[str, str] = {}
         self._rules: list[dict[str, Any]] = []
-        self._banned: set[str] = set()
+        self._failing: set[str] = set()
         self._timers: list[threading.Timer] = []
         self.network: subprocess.Popen[bytes] | None = None
 
@@ -158,9 +157,10 @@ class WhatsAppWorld(World):
         self.control.text(phone=_digits(phone), sender=_digits(sender), text=text, quoted=quoted or None)
 
     def ban(self, phone: str, seconds: float) -> None:
-        reason = {"reason": 402, "code": 101, "expire": int(seconds)} if seconds else None
-        self.control.fail_login(phone=_digits(phone), attrs=reason)
-        self._banned.add(_digits(phone))
+        if seconds:
+            self.fail_logins(phone, 402, code=101, expire=int(seconds))
+        else:
+            self.control.fail_login(phone=_digits(phone), attrs=None)
         self.control.drop(phone=_digits(phone))
 
     def unlink(self, phone: str) -> None:
@@ -173,8 +173,12 @@ class WhatsAppWorld(World):
         self._timers[-1].start()
 
     def outdate(self) -> None:
-        self._banned.add("*")
-        self.control.fail_login(phone="*", attrs={"reason": 405})
+        self.fail_logins("*", 405)
+
+    def fail_logins(self, phone: str, reason: int, **attributes: int) -> None:
+        """WhatsApp's number for why, and what it says beside it."""
+        self._failing.add(_digits(phone))
+        self.control.fail_login(phone=_digits(phone), attrs={"reason": reason, **attributes})
 
     def clear(self) -> None:
         for timer in self._timers:
@@ -182,9 +186,9 @@ class WhatsAppWorld(World):
         self._rules = []
         self.control.rules(rules=[])
         self.control.silent(on=False)
-        for phone in self._banned:
+        for phone in self._failing:
             self.control.fail_login(phone=phone, attrs=None)
-        self._banned.clear()
+        self._failing.clear()
 
 
 def _digits(phone: str) -> str:

@@ -121,7 +121,6 @@ class World:
     IMPATIENT_S = 0.3  # a limit for acknowledgements that a quick one keeps
     CODES_S = (60.0, 20.0)  # life of a pairing's first code, and of the later ones
     CODES_EXPIRE = True  # within a test's patience
-    WRITES_TO_ABSENT = True  # `write` reaches sessions that are not connected, too
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fg")
@@ -333,7 +332,7 @@ class SimulatedWorld(World):
         self.phones.scan(code, phone)
 
     def delay_acks(self, seconds: float, *, times: int | None = None, to: str = "") -> None:
-        self.control.rule({"to": to} if to else None, delay_s=seconds, **_limited(times))
+        self.control.rule({"to": to} if to else {}, delay_s=seconds, **_limited(times))
 
     def lose_acks(self, *, times: int | None = None) -> None:
         self.control.rule(lost_ack=True, **_limited(times))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ class Listener:
     def on_outcome(self, outcome: contract.Outcome) -> None: ...
     def on_receipt(self, receipt: contract.Receipt) -> None: ...
     def on_incoming(self, incoming: contract.Incoming) -> None: ...
+    def is_idle(self, device: int) -> bool:
+        return True
+
     def on_found(self, found: contract.Found) -> None: ...
     def on_numbers(self, numbers: contract.Numbers) -> None: ...
 
@@ -76,8 +79,8 @@ class Hosted:
         Device.objects.filter(pk=device.pk).update(request=request, requested_at=Now())
         self.look()
 
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    async def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE_S) -> None:
+        deadline = asyncio.get_running_loop().time() + patience
         while not condition():
             assert asyncio.get_running_loop().time() < deadline, f"never came true: {what}"
             await asyncio.sleep(0.02)
@@ -101,11 +104,16 @@ class Hosted:
 
 @asynccontextmanager
 async def hosted(
-    world: SimulatedWorld, lease: Lease, disk: Path | None = None, size: int = 100, **options: Any
+    world: SimulatedWorld,
+    lease: Lease,
+    disk: Path | None = None,
+    size: int = 100,
+    program: Sequence[str] = (),
+    **options: Any,
 ) -> AsyncIterator[Hosted]:
-    """``disk``: the host's own, where several share the world."""
+    """``disk``: the host's own, where several share the world; ``program`` in place of the simulated gateway."""
     listener = Listener()
-    program = ["-m", "devices.gateway.simulator", "--socket", str(world.folder / "network")]
+    program = program or ["-m", "devices.gateway.simulator", "--socket", str(world.folder / "network")]
     sessions = Sessions(
         lease.host, disk or world.folder, {"simulator": program}, {"simulator": size}, listener, **options
     )

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from accounts.models import Workspace
 from devices.gateway import contract
-from devices.hosting import gateways, leases, states
+from devices.hosting import gateways, leases, ramp, states
 from devices.hosting import sessions as module
 from devices.hosting.gateways import GatewaySlot
 from devices.hosting.leases import Lease
@@ -140,7 +140,7 @@ async def test_another_weight_of_the_workspace_reaches_the_sending_side(world: S
 async def test_sessions_are_opened_no_faster_than_the_drivers_ramp(
     world: SimulatedWorld, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(module.RAMP, "simulator", 40)
+    monkeypatch.setitem(ramp.RATES, "simulator", 40)
     opened: list[float] = []
     post = GatewaySlot.post
 

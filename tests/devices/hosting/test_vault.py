@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from devices.hosting import leases, session_files
 from devices.hosting.leases import Lease, LeaseTimes, OwnedDevice
 from devices.hosting.sealing import Seal
 from devices.hosting.states import Report, record
-from devices.hosting.vault import CANNOT_OPEN, bring, keep
+from devices.hosting.vault import CANNOT_OPEN, Vault, bring, keep
 from devices.models import Device, SessionVault
 from tests.factories import make_device, make_workspace
 
@@ -176,6 +177,35 @@ def test_a_session_that_lies_here_closed_is_copied_with_what_lies_beside_it(
     restored = there.path(there_now)
     assert restored.read_bytes() == SECRET
     assert restored.with_name(restored.name + "-wal").read_bytes() == b"the latest"
+
+
+@pytest.mark.parametrize("lock", ["", ".lock"])
+async def test_a_session_that_a_process_has_open_is_not_taken_for_closed(
+    here: Disk, seal: Seal, device: Device, lock: str, look_from_the_loop: None
+) -> None:
+    owned = here.own(device)
+    path = here.write(owned, SECRET)
+    vault = Vault("here", here.folder, seal)
+    with path.with_name(path.name + lock).open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert not await vault.keep(owned, "", clean=True)
+    assert not SessionVault.objects.exists()
+    path.write_bytes(SECRET)
+    assert await vault.keep(owned, "", clean=True)
+    vault.close()
+    assert row(device).is_clean
+
+
+async def test_nothing_outside_the_folder_is_read_or_deleted_at_a_gateways_word(
+    here: Disk, seal: Seal, device: Device, tmp_path: Path, look_from_the_loop: None
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(SECRET)
+    vault = Vault("here", here.folder, seal)
+    assert not await vault.keep(here.own(device), str(elsewhere), clean=True)
+    vault.close()
+    assert elsewhere.exists()
+    assert not SessionVault.objects.exists()
 
 
 @pytest.mark.parametrize("seal_there", [None, Seal([Fernet.generate_key().decode()])])
