@@ -14,16 +14,12 @@ from typing import Protocol
 from PIL import Image, ImageCms, ImageOps
 
 from campaigns.models import MediaKind
+from devices.gateway.contract import MEDIA_LIMITS
 from devices.libmagic import magic
 
 MIB = 1 << 20
-MOST_BYTES = {
-    MediaKind.IMAGE: 5 * MIB,
-    MediaKind.VIDEO: 16 * MIB,
-    MediaKind.AUDIO: 16 * MIB,
-    MediaKind.DOCUMENT: 16 * MIB,
-}
-LARGEST = max(MOST_BYTES.values())
+LARGEST = 16 * MIB  # WhatsApp takes larger documents; but PostgreSQL keeps every file
+MOST_BYTES = {kind: min(MEDIA_LIMITS[kind], LARGEST) for kind in MediaKind}
 MOST_PIXELS = 40_000_000
 LONGEST_SIDE = 4_096  # pixels; WhatsApp shows no more of a picture
 LOOKED_AT = 65_536  # bytes by which libmagic judges

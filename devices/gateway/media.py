@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import logging
 import shutil
@@ -11,11 +10,11 @@ import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from devices.gateway.contract import MEDIA_LIMITS, Media
+from devices.libmagic import magic
 
 PREVIEW_PIXELS = 200
 MOST_PIXELS = 50_000_000  # a larger picture gets no preview: unpacking it would cost more than it is worth
@@ -30,23 +29,8 @@ _TYPES = {
 log = logging.getLogger("gateway")
 
 
-def _load_libmagic() -> Any:
-    """python-magic over the system's libmagic, or else over the one of its own wheel; None when there is neither.
-
-    The library imports it, too, and would not start without: then it gets an empty one.
-    """
-    for wheel in ("", "pylibmagic"):
-        try:
-            if wheel:
-                importlib.import_module(wheel)  # puts its libmagic where the next import finds it
-            return importlib.import_module("magic")
-        except ImportError:
-            continue
+if magic is None:  # the library imports it, too, and would not start without: then it gets an empty one
     sys.modules["magic"] = types.ModuleType("magic")
-    return None
-
-
-magic = _load_libmagic()
 
 
 class Unsendable(Exception):
