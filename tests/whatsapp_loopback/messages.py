@@ -18,6 +18,13 @@ from .wire import Jid, Node, now
 READ_KEPT = 100_000
 
 
+def _copies(node: Node) -> list[tuple[Jid, Node]]:
+    """Each device's, encrypted for it alone."""
+    participants = node.child("participants")
+    found = [(part.attrs["jid"], part.child("enc")) for part in (participants.children if participants else [])]
+    return [(jid, sealed) for jid, sealed in found if sealed]
+
+
 class Messages:
     def __init__(self, hub: Hub, people: People) -> None:
         self._hub, self._people = hub, people
@@ -27,6 +34,7 @@ class Messages:
         """Decrypted, recorded and witnessed now; acknowledged afterwards."""
         to, again = node.attrs["to"], node.child("enc")
         rule = self._hub.rules.find(device.phone, to.phone, use=again is None)
+        copies = [(to, again)] if again else _copies(node)
         record: dict[str, Any] = {
             "t": round(time.time(), 3),
             "id": node.attrs["id"],
@@ -34,21 +42,16 @@ class Messages:
             "device": device.number,
             "recipient": to.phone,
             "type": node.attrs.get("type"),
+            "devices": [str(jid) for jid, _ in copies],
             "extra": [child.tag for child in node.children if child.tag not in ("participants", "enc")],
         }
-        if again is None:
-            self._hub.journal.counts["messages"] += 1
-            participants = node.child("participants")
-            parts = participants.children if participants else []
-            copies = [(part.attrs["jid"], part.child("enc")) for part in parts]
-        else:
+        if again:
             record["retry"] = again.attrs.get("count")
-            copies = [(to, again)]
-        record["devices"] = [str(jid) for jid, _ in copies]
+        else:
+            self._hub.journal.counts["messages"] += 1
         unread = []
         if rule.ack_error is None:
-            handed = [(jid, sealed) for jid, sealed in copies if sealed is not None]
-            unread = [jid for jid, sealed in handed if not self._hand_over(device, node, jid, sealed, record)]
+            unread = [jid for jid, sealed in copies if not self._hand_over(device, node, jid, sealed, record)]
         else:
             record["refused"] = rule.ack_error  # by the server: it goes no further
         self._hub.journal.messages.append(record)
