@@ -185,7 +185,9 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             identity = await self._store.identity(device.path, fresh_keys=fresh_keys)
         except session_lock.InUse:
             self._never_opened(device, Offline(device.id, "session in use"))
-        except (OSError, StoreError) as error:
+        except OSError as error:
+            self._never_opened(device, Offline(device.id, f"session file: {error.strerror}"))
+        except StoreError as error:
             self._never_opened(device, Offline(device.id, f"session file: {error}"))
         else:
             if identity is None:
@@ -243,7 +245,11 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
     async def _wait_for_slow(self, device: WhatsAppDevice, client: Client, starting: asyncio.Task[None]) -> None:
         """A login that was refused in the instant before the library looked leaves it waiting for ever."""
         self._offline(device, "no answer from WhatsApp")
-        if await self._store.identity(device.path) is None:
+        try:
+            gone = await self._store.identity(device.path) is None
+        except StoreError:
+            gone = False  # that it could not be read says nothing of it
+        if gone:
             client.entered.set()
             self._unlinked(Unlinked(device.id, "removed on the phone"), device)
         await asyncio.wait([starting])
@@ -615,7 +621,11 @@ class WhatsAppGateway(GatewayServer[WhatsAppDevice]):
             device.life = self._spawn(self._log_in_after_linking(device))
 
     async def _log_in_after_linking(self, device: WhatsAppDevice) -> None:
-        identity = await self._store.identity(device.path)
+        try:
+            identity = await self._store.identity(device.path)
+        except StoreError as error:
+            self._pairing_failed(device, f"session file: {error}")
+            return
         if identity is None:
             self._pairing_failed(device, "refused")
             return
