@@ -15,8 +15,10 @@ from campaigns.models import (
     Campaign,
     CampaignDevice,
     CampaignTag,
+    CheckRun,
     Contact,
     ContactImport,
+    ContactMove,
     ContactTag,
     Content,
     ImportChunk,
@@ -24,6 +26,8 @@ from campaigns.models import (
     ImportRow,
     Media,
     Message,
+    NumberCheck,
+    Reply,
     Stream,
     Suppression,
     Tag,
@@ -222,3 +226,43 @@ class SuppressionAdmin(LookOnly):
     list_filter = ("source",)
     list_select_related = ("workspace",)
     search_fields = ("=phone", "workspace__name")
+
+
+@admin.register(Reply)
+class ReplyAdmin(LookOnly):
+    list_display = ("pk", "phone", "kind", "device", "message_id", "at", "workspace")
+    list_filter = ("kind",)
+    list_select_related = ("device", "workspace")
+    search_fields = ("=phone", "=wire_id", "=message__id")
+
+
+@admin.register(NumberCheck)
+class NumberCheckAdmin(LookOnly):
+    list_display = ("phone", "on_whatsapp", "checked_at", "workspace")
+    list_filter = ("on_whatsapp",)
+    list_select_related = ("workspace",)
+    search_fields = ("=phone",)
+
+
+@admin.register(CheckRun)
+class CheckRunAdmin(LookOnly):
+    list_display = ("pk", "workspace", "tag", "total", "asked", "answered", "absent", "created_at", "finished_at")
+    list_select_related = ("workspace", "tag")
+    search_fields = ("workspace__name",)
+
+
+@admin.register(ContactMove)
+class ContactMoveAdmin(LookOnly):
+    list_display = (
+        "pk",
+        "source",
+        "target",
+        "expected",
+        "people",
+        "messages",
+        "created_at",
+        "finished_at",
+        "workspace",
+    )
+    list_select_related = ("source", "target", "workspace")
+    search_fields = ("source__name", "target__name", "workspace__name")

@@ -19,7 +19,8 @@ STAGES = {
     "types": ["python", "-m", "mypy", "--no-incremental", "--cache-dir=/dev/null", "."],
     "templates": ["djlint", "templates", "--lint", "--quiet"],
     "migrations": ["python", "-m", "config.embedded", "manage.py", "makemigrations", "--check", "--dry-run"],
-    "fast": ["pytest", "-q", "-n", "2", "-m", "not browser and not faults"],
+    "fast": ["pytest", "-q", "-n", "2", "-m", "not browser and not faults and not neonize"],
+    "neonize": ["pytest", "-q", "-n", "2", "-m", "neonize"],
     "browser": ["pytest", "-q", "-m", "browser"],
     "faults": ["pytest", "-q", "-m", "faults"],
 }

@@ -15,11 +15,15 @@ from django.utils import timezone
 
 from campaigns.models import (
     Attempt,
+    CheckRun,
     ContactImport,
+    ContactMove,
     ImportChunk,
     ImportReject,
     ImportRow,
     Message,
+    NumberCheck,
+    Reply,
     Suppression,
     Tag,
     Uncertain,
@@ -52,6 +56,11 @@ def a_row_of_everything() -> None:
     Uncertain.objects.create(**tried, phone=message.phone, tag=b"t", began_at=now)
     Suppression.objects.create(workspace=workspace, phone=message.phone, source="person")
     WireId.objects.create(workspace=workspace, device_id=1, wire_id="A", message_id=message.pk)
+    device = message.stream.device
+    Reply.objects.create(workspace=workspace, device=device, wire_id="B", at=now, text="Yes", phone=message.phone)
+    NumberCheck.objects.create(workspace=workspace, phone=message.phone, on_whatsapp=True)
+    CheckRun.objects.create(workspace=workspace, total=1)
+    ContactMove.objects.create(workspace=workspace, source=device, target=device, expected=1)
     imported = ContactImport.objects.create(workspace=workspace, filename="people.csv")
     ImportChunk.objects.create(workspace=workspace, contact_import=imported, number=0, data=b"x")
     ImportRow.objects.create(workspace=workspace, contact_import=imported, phone="+60", name="Ann", tags="")

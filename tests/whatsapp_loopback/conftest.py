@@ -14,8 +14,15 @@ from tests.whatsapp_loopback.control import Control
 from tests.whatsapp_loopback.patch import Prepared, prepare
 from tests.whatsapp_loopback.server import LoopbackServer
 
+HERE = Path(__file__).parent
 _phones = count(62_812_000_001)
 LinkOne = Callable[[], Client]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.neonize)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,6 @@ from tests.whatsapp_loopback.clients import ROOT, Clients
 from tests.whatsapp_loopback.control import Control
 from tests.whatsapp_loopback.patch import Prepared
 
-pytestmark = pytest.mark.faults
-
 COMMAND = [sys.executable, "-m", "tests.whatsapp_loopback"]
 
 

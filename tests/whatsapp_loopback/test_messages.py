@@ -55,7 +55,6 @@ def test_a_message_that_the_library_repeats_after_a_cut_is_read_once(
     assert len([line for line in ledger.read_text().splitlines() if phone in line]) == 1
 
 
-@pytest.mark.faults  # the library waits 5 s for a connection to repeat the message on
 def test_the_ledger_is_written_before_the_acknowledgement(
     loopback: Control, client: Client, phone: str, ledger: Path
 ) -> None:

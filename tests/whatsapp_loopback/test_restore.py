@@ -114,7 +114,6 @@ def test_a_client_is_asked_by_another_client_to_write_again(
     copy.ask("stop")
 
 
-@pytest.mark.faults
 def test_a_server_that_forgot_everything_gets_what_it_needs_from_its_clients(
     prepared: Prepared, tmp_path: Path
 ) -> None:

@@ -45,7 +45,13 @@ from tests.devices.gateway.whatsapp_world import WhatsAppWorld
 from tests.devices.gateway.world import CodeRefused, Engine, SimulatedWorld, World, new_phone, wait_until
 
 
-@pytest.fixture(scope="module", params=[SimulatedWorld, WhatsAppWorld], ids=["simulator", "whatsapp"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(SimulatedWorld, id="simulator"),
+        pytest.param(WhatsAppWorld, id="whatsapp", marks=pytest.mark.neonize),
+    ],
+)
 def kind_of_world(request: pytest.FixtureRequest) -> type[World]:
     kind: type[World] = request.param
     return kind
@@ -474,7 +480,9 @@ async def test_stats_count_outcomes(world: World, engine: Engine) -> None:
     assert report.threads >= 1
     assert report.fds > report.open
     assert report.cycles == 0
-    engine.post(Close(1), Stats(2))
+    engine.post(Close(1, 3))
+    await engine.see(SnapshotTaken)
+    engine.post(Stats(2))
     after = await engine.see(StatsReport, request=2)
     assert after.cycles == 1
 

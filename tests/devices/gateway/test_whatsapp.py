@@ -42,6 +42,8 @@ from tests.devices.gateway.whatsapp_world import GATEWAY, WhatsAppWorld
 from tests.devices.gateway.world import Engine, World, wait_until
 from tests.whatsapp_loopback.controls import PIXEL
 
+pytestmark = pytest.mark.neonize
+
 PICTURE = base64.b64decode(PIXEL)
 FRIEND = "+60133333333"
 

@@ -24,7 +24,7 @@ from tests.factories import make_device, make_workspace
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.faults,
+    pytest.mark.neonize,
     pytest.mark.usefixtures("look_from_the_loop"),
 ]
 SEAL = Seal([Fernet.generate_key().decode()])
