@@ -20,7 +20,7 @@ from devices.models import Device
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_device
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 
 @dataclass
