@@ -22,7 +22,8 @@ STAGES = {
     "fast": ["pytest", "-q", "-n", "2", "-m", "not browser and not faults and not neonize"],
     "neonize": ["pytest", "-q", "-n", "2", "-m", "neonize"],
     "browser": ["pytest", "-q", "-m", "browser"],
-    "faults": ["pytest", "-q", "-m", "faults"],
+    "faults": ["pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "faults", "--ignore", "tests/faults"],
+    "chaos": ["pytest", "-q", "tests/faults"],  # whole installations: one at a time
 }
 FOUND_NO_TESTS = 5
 
