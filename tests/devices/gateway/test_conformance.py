@@ -341,6 +341,7 @@ async def test_a_ban_ends_the_open_send_and_tells_until_when(world: World, engin
     send = engine.sending()
     engine.post(send)
     await engine.see(Wire)
+    await asyncio.to_thread(wait_until, lambda: send.tag.hex() in world.ledger_tags(), "the ledger has it")
     world.ban(phone, 3600)
     banned = await engine.see(Banned)
     assert 3500 < banned.until - time.time() <= 3600

@@ -20,7 +20,7 @@ from devices.gateway.control import ControlRefused, ControlUnavailable, Simulato
 
 PROGRAM = [sys.executable, "-m", "devices.gateway.simulator"]
 OUTCOMES = (Sent, NotSent, Refused, Unknown)
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 QUICK = {
     "ack_ms": 20,
     "jitter_ms": 0,
