@@ -295,6 +295,7 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = not STATIC_MANIFEST
+WHITENOISE_AUTOREFRESH = not STATIC_MANIFEST  # files are found when asked for, not all of them at each start
 
 # ---- What browsers may do
 

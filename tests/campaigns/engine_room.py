@@ -15,7 +15,7 @@ from campaigns.sender import Sender
 from devices.hosting import leases
 from devices.hosting.leases import Lease, LeaseTimes
 from devices.hosting.sessions import Sessions
-from devices.hosting.watchdog import Watchdog
+from devices.hosting.watchdog import Watchdog, now
 from devices.models import Device
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_device
@@ -36,6 +36,13 @@ class EngineRoom:
             await asyncio.sleep(0.02)
 
 
+async def renew_for_ever(watchdog: Watchdog) -> None:
+    """The lease's renewals, as the host makes them: without them nothing is started any more."""
+    while True:
+        watchdog.renewed(now())
+        await asyncio.sleep(1)
+
+
 @asynccontextmanager
 async def engine_room(world: SimulatedWorld, lease: Lease, limit: int = 50) -> AsyncIterator[EngineRoom]:
     """Serves every device that the lease's host owns."""
@@ -44,7 +51,7 @@ async def engine_room(world: SimulatedWorld, lease: Lease, limit: int = 50) -> A
     program = ["-m", "devices.gateway.simulator", "--socket", str(world.folder / "network")]
     sessions = Sessions(lease.host, world.folder, {"simulator": program}, {"simulator": 1_000}, sender)
     sender.start(sessions, watchdog)
-    tasks = [asyncio.ensure_future(duty) for duty in (sessions.run(), sender.run())]
+    tasks = [asyncio.ensure_future(duty) for duty in (sessions.run(), sender.run(), renew_for_ever(watchdog))]
     for device in leases.assigned(lease):
         sessions.keep(device)
     try:

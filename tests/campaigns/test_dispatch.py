@@ -144,6 +144,12 @@ def listening(room: EngineRoom, lease: Lease) -> Iterator[None]:
         Bell.deliver = None
 
 
+def rests(room: EngineRoom, device: Device) -> bool:
+    """It was asked when it came online, and found nothing to do."""
+    worker = room.sender.workers.get(device.pk)
+    return worker is not None and worker.due is None and not (worker.ready or worker.asking)
+
+
 @pytest.mark.faults
 async def test_p13_a_lost_job_costs_at_most_the_reconcilers_thirty_seconds(
     world: SimulatedWorld, redis: Redis, host: str, look_from_the_loop: None
@@ -154,7 +160,7 @@ async def test_p13_a_lost_job_costs_at_most_the_reconcilers_thirty_seconds(
     lease = leases.begin(host, ["simulator"], LeaseTimes())
     device = owned_device(make_workspace(), lease)
     async with engine_room(world, lease) as room:
-        await room.until(lambda: device.pk in room.sender.workers, "the device is online")
+        await room.until(lambda: rests(room, device), "the device is online and rests")
         campaign = launch(device)
         bells = host_queue("campaign", host)
         assert bells.count == 1

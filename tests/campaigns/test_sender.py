@@ -218,7 +218,7 @@ async def test_a_busy_workspace_slows_no_other_one(world: SimulatedWorld, lease:
 
     async with engine_room(world, lease, limit=10) as room:
         _, alone = await seconds_of_b(room)
-        busy = campaign_of(150, 20_000, 0)
+        busy = campaign_of(150, 8_000, 0)
         for device in leases.assigned(lease):
             room.sessions.keep(device)
         await room.until(lambda: online(busy), "A's devices are online")

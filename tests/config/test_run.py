@@ -104,6 +104,15 @@ def run(tmp_path: Path) -> Iterator[Run]:
     run.clear()
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """One that runs, for tests that leave it running."""
+    run = Run(tmp_path_factory.mktemp("run"))
+    run.start()
+    yield run
+    run.clear()
+
+
 def within(seconds: float, condition: Callable[[], object]) -> None:
     assert wait_until(lambda: bool(condition()), seconds)
 
@@ -134,50 +143,47 @@ def test_one_command_starts_everything_and_sigterm_leaves_nothing(run: Run) -> N
     assert run.manage("migrate", "--check").returncode == 2
 
 
-def test_secrets_are_private_and_each_is_given_to_who_needs_it(run: Run) -> None:
-    run.start()
-    assert run.var.stat().st_mode & 0o777 == 0o700
-    secrets = {path.name: path.read_text() for path in (run.var / "secrets").iterdir()}
+def test_secrets_are_private_and_each_is_given_to_who_needs_it(lasting: Run) -> None:
+    assert lasting.var.stat().st_mode & 0o777 == 0o700
+    secrets = {path.name: path.read_text() for path in (lasting.var / "secrets").iterdir()}
     assert set(secrets) == {"secret_key", "vault_keys", "redis_password"}
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (run.var / "secrets").iterdir())
-    written = [path for folder in ("redis", "sessions", "simulator") for path in (run.var / folder).rglob("*")]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (lasting.var / "secrets").iterdir())
+    written = [path for folder in ("redis", "sessions", "simulator") for path in (lasting.var / folder).rglob("*")]
     assert any(path.name.startswith("appendonly") for path in written)
     assert [path for path in written if path.stat().st_mode & 0o077] == []
-    said = run.said()
-    command_lines = " ".join(" ".join(process.cmdline()) for process in run.processes())
+    said = lasting.said()
+    command_lines = " ".join(" ".join(process.cmdline()) for process in lasting.processes())
     for secret in secrets.values():
         assert secret not in said
         assert secret not in command_lines
-    within(20, lambda: run.processes("run_engine"))
-    holders = [p for p in run.processes() if secrets["vault_keys"] in p.environ().values()]
+    within(20, lambda: lasting.processes("run_engine"))
+    holders = [p for p in lasting.processes() if secrets["vault_keys"] in p.environ().values()]
     assert holders
     assert all("run_engine" in " ".join(p.cmdline()) or "devices.gateway" in " ".join(p.cmdline()) for p in holders)
 
 
-def test_a_killed_process_is_started_again(run: Run) -> None:
-    run.start()
-    for words in (["daphne"], ["valkey-server"], ["postgres", "-D"]):
-        (killed, *_) = run.processes(*words)
-        killed.kill()
-        within(20, partial(runs_anew, run, killed.pid, words))
-    within(30, lambda: run.get("/accounts/login/") == 200)
-
-
-def test_every_process_says_when_redis_goes_and_when_it_is_back(run: Run) -> None:
-    run.start()
+def test_every_process_says_when_redis_goes_and_when_it_is_back(lasting: Run) -> None:
     processes = ("web", "worker", "clock", "engine")
 
     def told(sentence: str, times: int) -> bool:
-        lines = [line for line in run.said().splitlines() if sentence in line]
+        lines = [line for line in lasting.said().splitlines() if sentence in line]
         return all(sum(f'"process": "{name}"' in line for line in lines) >= times for name in processes)
 
     within(20, lambda: told("Successfully connected to Redis", 1))
-    (valkey,) = run.processes("valkey-server")
+    (valkey,) = lasting.processes("valkey-server")
     valkey.suspend()
     within(20, lambda: told("Redis is not reachable; sending goes on from PostgreSQL", 1))
-    assert run.get("/accounts/login/") == 200
+    assert lasting.get("/accounts/login/") == 200
     valkey.resume()
     within(20, lambda: told("Successfully connected to Redis", 2))
+
+
+def test_a_killed_process_is_started_again(lasting: Run) -> None:
+    for words in (["daphne"], ["valkey-server"], ["postgres", "-D"]):
+        (killed, *_) = lasting.processes(*words)
+        killed.kill()
+        within(20, partial(runs_anew, lasting, killed.pid, words))
+    within(30, lambda: lasting.get("/accounts/login/") == 200)
 
 
 def test_after_a_kill_nothing_runs_on_and_the_next_start_finds_its_data(run: Run) -> None:
