@@ -51,7 +51,29 @@ class Workspace(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(100)],
         help_text="Turns at sending it gets for each turn of a workspace with 1, where many wait.",
     )
+    quiet_from = models.TimeField(
+        null=True, blank=True, help_text="From here to the end nobody is written to, by each person's own clock."
+    )
+    quiet_to = models.TimeField(null=True, blank=True)
+    frequency_cap = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Messages a person gets at most within the days; replies and tests not counted.",
+    )
+    frequency_days = models.PositiveSmallIntegerField(default=7, db_default=7, validators=[MinValueValidator(1)])
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(quiet_from__isnull=True, quiet_to__isnull=True)
+                | (
+                    models.Q(quiet_from__isnull=False, quiet_to__isnull=False)
+                    & ~models.Q(quiet_from=models.F("quiet_to"))
+                ),
+                name="quiet_hours_have_both_ends",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -4,19 +4,40 @@ from campaigns.models.campaign import (
     Assignment,
     Campaign,
     CampaignDevice,
+    CampaignSegment,
     CampaignState,
     CampaignTag,
     Failover,
+    Retarget,
     UncertainPolicy,
+    Variant,
 )
-from campaigns.models.contact import Contact, ContactStatus, ContactTag, Suppression, SuppressionSource, Tag
-from campaigns.models.contact_import import ContactImport, ImportChunk, ImportReject, ImportRow, ImportState
+from campaigns.models.consent import ConsentEntry, ConsentKind
+from campaigns.models.contact import (
+    Contact,
+    ContactStatus,
+    ContactTag,
+    Erasure,
+    GlobalSuppression,
+    Suppression,
+    SuppressionSource,
+    Tag,
+)
+from campaigns.models.contact_import import (
+    ContactImport,
+    ImportChunk,
+    ImportReject,
+    ImportRow,
+    ImportState,
+    UpdatePolicy,
+)
 from campaigns.models.contact_move import ContactMove
-from campaigns.models.content import Content
+from campaigns.models.content import Content, Template
 from campaigns.models.media import Media, MediaKind
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
 from campaigns.models.number_check import GOOD_FOR, CheckRun, NumberCheck
 from campaigns.models.reply import Reply, ReplyKind
+from campaigns.models.segment import CustomField, FieldKind, Segment
 from campaigns.models.stream import Lane, Stream
 
 __all__ = [
@@ -25,16 +46,23 @@ __all__ = [
     "Attempt",
     "Campaign",
     "CampaignDevice",
+    "CampaignSegment",
     "CampaignState",
     "CampaignTag",
     "CheckRun",
+    "ConsentEntry",
+    "ConsentKind",
     "Contact",
     "ContactImport",
     "ContactMove",
     "ContactStatus",
     "ContactTag",
     "Content",
+    "CustomField",
+    "Erasure",
     "Failover",
+    "FieldKind",
+    "GlobalSuppression",
     "ImportChunk",
     "ImportReject",
     "ImportRow",
@@ -47,11 +75,16 @@ __all__ = [
     "NumberCheck",
     "Reply",
     "ReplyKind",
+    "Retarget",
+    "Segment",
     "Stream",
     "Suppression",
     "SuppressionSource",
     "Tag",
+    "Template",
     "Uncertain",
     "UncertainPolicy",
+    "UpdatePolicy",
+    "Variant",
     "WireId",
 ]

@@ -13,6 +13,7 @@ from accounts.tenancy import TenantForeignKey, TenantModel
 from campaigns.engine.lifecycle import CAMPAIGN_MOVES
 from campaigns.models.contact import Tag
 from campaigns.models.content import Content
+from campaigns.models.segment import Segment
 from campaigns.querysets.campaigns import CampaignQuerySet
 from devices.models import Device
 
@@ -43,12 +44,34 @@ class UncertainPolicy(models.TextChoices):
     ASSUME_SENT = "assume_sent", "Count as sent"
 
 
+class Retarget(models.TextChoices):
+    NOT_READ = "not_read", "Got it, but have not read it"
+    NOT_REPLIED = "not_replied", "Got it, but have not replied"
+    REPLIED = "replied", "Replied"
+    FAILED = "failed", "It failed"
+
+
 class Campaign(TenantModel):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
     state = models.CharField(max_length=9, choices=CampaignState.choices, default=CampaignState.DRAFT)
     content = TenantForeignKey(Content, on_delete=models.RESTRICT, related_name="+")
     everyone = models.BooleanField(default=False, help_text="The audience is all contacts, whatever their tags.")
+    retarget_of = TenantForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="The audience is this campaign's recipients, as `retarget` says; tags and segments narrow it.",
+    )
+    retarget = models.CharField(max_length=11, choices=Retarget.choices, blank=True, default="", db_default="")
+    not_contacted_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Whoever got a message within so many days is left out when planned."
+    )
+    hold_out = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Percent of the audience that get nothing, to compare with."
+    )
     min_delay = models.FloatField(default=0, help_text="Seconds; the campaign's own least gap on each device.")
 
     assignment = models.CharField(max_length=11, choices=Assignment.choices, default=Assignment.STICKY)
@@ -63,6 +86,34 @@ class Campaign(TenantModel):
     expire_after_h = models.PositiveIntegerField(
         null=True, blank=True, help_text="Hours after the start; what has not left by then expires. Empty: never."
     )
+
+    local_from = models.TimeField(
+        null=True, blank=True, help_text="It leaves only between these hours of each person's own clock."
+    )
+    local_to = models.TimeField(null=True, blank=True)
+    stagger_s = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Seconds: each device begins so much later than the one before it."
+    )
+    canary = models.PositiveIntegerField(
+        null=True, blank=True, help_text="So many people first; the others once somebody has looked and says so."
+    )
+    canary_passed_at = models.DateTimeField(null=True, blank=True)
+    stop_failures = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="It pauses itself when more than this percent of what was tried failed."
+    )
+    stop_opt_outs = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="It pauses itself when more than this percent of the people written to opted out.",
+    )
+    paused_why = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Why it paused itself; empty when a person did.",
+    )
+    archived_at = models.DateTimeField(null=True, blank=True)
 
     start_at = models.DateTimeField(null=True, blank=True, help_text="Empty: when somebody presses start.")
     launched_at = models.DateTimeField(null=True, blank=True)
@@ -107,16 +158,51 @@ class Campaign(TenantModel):
 
 
 class CampaignTag(TenantModel):
-    """The audience: contacts with any of these tags."""
+    """The audience: contacts with any of these tags or in any of the segments, and with none of the excluded ones."""
 
     campaign = TenantForeignKey(Campaign, on_delete=models.CASCADE, related_name="tag_links", db_index=False)
     tag = TenantForeignKey(Tag, on_delete=models.CASCADE, related_name="campaign_links")
+    excluded = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["campaign", "tag"], name="one_tag_per_campaign")]
 
     def __str__(self) -> str:
         return f"{self.campaign_id} addresses {self.tag_id}"
+
+
+class CampaignSegment(TenantModel):
+    campaign = TenantForeignKey(Campaign, on_delete=models.CASCADE, related_name="segment_links", db_index=False)
+    segment = TenantForeignKey(Segment, on_delete=models.RESTRICT, related_name="campaign_links")
+    excluded = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["campaign", "segment"], name="one_segment_per_campaign")]
+
+    def __str__(self) -> str:
+        return f"{self.campaign_id} addresses segment {self.segment_id}"
+
+
+class Variant(TenantModel):
+    """One wording of an A/B test. Its messages have streams of their own, so its figures are kept like all others.
+
+    A campaign without variants sends its own content. `Stream.variant` is ``number``, 0 where there are none.
+    """
+
+    campaign = TenantForeignKey(Campaign, on_delete=models.CASCADE, related_name="variants", db_index=False)
+    number = models.PositiveSmallIntegerField(help_text="1 is shown as A.")
+    content = TenantForeignKey(Content, on_delete=models.RESTRICT, related_name="+")
+    share = models.PositiveSmallIntegerField(help_text="Percent of the people who are not held out; all add up to 100.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["campaign", "number"], name="one_variant_per_number")]
+
+    def __str__(self) -> str:
+        return self.letter
+
+    @property
+    def letter(self) -> str:
+        return chr(ord("A") + self.number - 1)
 
 
 class CampaignDevice(TenantModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
@@ -38,6 +39,11 @@ class Contact(TenantModel):
         db_index=False,
         help_text="The number that this person knows: campaigns with sticky devices write from it.",
     )
+    timezone = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Empty: not known, the workspace's zone."
+    )
+    paused_until = models.DateTimeField(null=True, blank=True, help_text="They asked for silence until then.")
+    last_reply_at = models.DateTimeField(null=True, blank=True)
     opted_out_at = models.DateTimeField(null=True, blank=True)
     opted_out_reason = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
@@ -61,6 +67,7 @@ class SuppressionSource(models.TextChoices):
     REPLY = "reply", "Their reply"
     PERSON = "person", "A member of the workspace"
     IMPORT = "import", "An import"
+    LINK = "link", "Their opt-out link"
 
 
 class Suppression(TenantModel):
@@ -69,13 +76,47 @@ class Suppression(TenantModel):
     phone = models.CharField(max_length=16, help_text="E.164.")
     source = models.CharField(max_length=6, choices=SuppressionSource.choices)
     reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workspace", "phone"], name="one_suppression_per_phone")]
+        indexes = [models.Index(fields=["workspace", "-id"], name="suppressions_of_workspace")]
 
     def __str__(self) -> str:
         return self.phone
+
+
+class GlobalSuppression(models.Model):
+    """A number that no workspace of this installation may write to. Staff keep the list; every claim asks it."""
+
+    phone = models.CharField(max_length=16, unique=True, help_text="E.164.")
+    reason = models.CharField(max_length=200)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.phone
+
+
+class Erasure(TenantModel):
+    """Somebody who was erased: only a keyed digest of the number is kept, so that no import brings them back."""
+
+    digest = models.CharField(max_length=64, help_text="HMAC-SHA256 of the E.164 number, in hex.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "digest"], name="one_erasure_per_number")]
+
+    def __str__(self) -> str:
+        return self.digest[:8]
 
 
 class Tag(TenantModel):

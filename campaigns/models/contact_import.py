@@ -26,6 +26,12 @@ class ImportState(models.TextChoices):
     STOPPED = "stopped", "Stopped"
 
 
+class UpdatePolicy(models.TextChoices):
+    FILL = "fill", "Fill what is empty"
+    OVERWRITE = "overwrite", "Overwrite"
+    SKIP = "skip", "Leave as they are"
+
+
 class ContactImport(TenantModel):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     filename = models.CharField(max_length=200)
@@ -43,6 +49,16 @@ class ContactImport(TenantModel):
     tags = models.JSONField(default=list, blank=True, help_text="Names of the tags that every row gets.")
     consent_source = models.CharField(max_length=200, blank=True)
     consent_proof = models.CharField(max_length=300, blank=True)
+    policy = models.CharField(
+        max_length=9,
+        choices=UpdatePolicy.choices,
+        default=UpdatePolicy.OVERWRITE,
+        db_default=UpdatePolicy.OVERWRITE,
+        help_text="What happens to people who are contacts already.",
+    )
+    dry_run = models.BooleanField(default=False, db_default=False, help_text="Counts and rejects only; saves nobody.")
+    sheet = models.CharField(max_length=100, blank=True, default="", db_default="", help_text="Of a workbook.")
+    undone_at = models.DateTimeField(null=True, blank=True)
 
     rows_done = models.PositiveBigIntegerField(default=0)
     bytes_done = models.PositiveBigIntegerField(default=0)

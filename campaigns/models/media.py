@@ -45,6 +45,9 @@ class Media(TenantModel):
     chosen_at = models.DateTimeField(
         db_default=Now(), help_text="When it was last uploaded or put into a message; unused a day later it is deleted."
     )
+    kept_at = models.DateTimeField(
+        null=True, blank=True, help_text="When somebody put it into the library: there it stays, used or not."
+    )
 
     objects = MediaManager()  # type: ignore[misc]  # the base class has a manager, too
 

@@ -1,4 +1,4 @@
-"""A stream: what one campaign still has to send through one device, and all the counters."""
+"""A stream: what one campaign, or one variant of it, still has to send through one device, and all the counters."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class Stream(TenantModel):
     )
     device = TenantForeignKey(Device, on_delete=models.CASCADE, related_name="streams", db_index=False)
     lane = models.PositiveSmallIntegerField(choices=Lane.choices)
+    variant = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Number of the campaign's variant; 0: the campaign's own content."
+    )
     running = models.BooleanField(default=False)
     min_delay = models.FloatField(default=0)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Nothing of it leaves from then on.")
@@ -57,7 +60,7 @@ class Stream(TenantModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["campaign", "device"], name="one_stream_per_campaign_device"),
+            models.UniqueConstraint(fields=["campaign", "device", "variant"], name="one_stream_per_campaign_device"),
             models.UniqueConstraint(
                 fields=["device"],
                 condition=models.Q(campaign__isnull=True),

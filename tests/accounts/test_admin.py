@@ -43,6 +43,7 @@ def workspace_form(workspace: Workspace) -> dict[str, str]:
         "default_country": workspace.default_country,
         "device_limit": str(workspace.device_limit),
         "weight": str(workspace.weight),
+        "frequency_days": str(workspace.frequency_days),
     }
 
 

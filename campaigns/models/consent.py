@@ -1,0 +1,44 @@
+"""The consent ledger: every agreement and every withdrawal, with source and proof. Rows are only ever added."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.tenancy import TenantForeignKey, TenantModel
+from campaigns.models.contact import Contact
+
+
+class ConsentKind(models.TextChoices):
+    GRANTED = "granted", "Agreed"
+    WITHDRAWN = "withdrawn", "Withdrew"
+
+
+class ConsentEntry(TenantModel):
+    """The database refuses updates and deletes, but for erasing a person."""
+
+    contact = TenantForeignKey(
+        Contact, null=True, blank=True, on_delete=models.SET_NULL, related_name="consents", db_index=False
+    )
+    phone = models.CharField(max_length=16, help_text="E.164; empty once the person is erased.", blank=True)
+    kind = models.CharField(max_length=9, choices=ConsentKind.choices)
+    source = models.CharField(max_length=200, help_text="How they said so: a form, an import, their reply, a member.")
+    proof = models.CharField(max_length=300, blank=True, default="", db_default="")
+    contact_import = TenantForeignKey(
+        "campaigns.ContactImport", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "consent entries"
+        indexes = [
+            models.Index(fields=["contact", "-id"], name="consents_of_contact"),
+            models.Index(fields=["workspace", "-id"], name="consents_of_workspace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.at:%Y-%m-%d}"
