@@ -125,12 +125,14 @@ class Known:
     devices: Mapping[str, int] = field(default_factory=dict)
 
 
-def matching(workspace: Workspace, conditions: Mapping[str, Any]) -> ContactQuerySet:
-    """Whom the conditions describe, in no order; nobody where there is no condition.
+def matching(
+    workspace: Workspace, conditions: Mapping[str, Any], among: ContactQuerySet | None = None
+) -> ContactQuerySet:
+    """Whom the conditions describe, of all or ``among`` these, in no order; nobody where there is no condition.
 
     Fit to be a subquery of millions. A tag or a device that is gone by now belongs to nobody. Raises BadConditions.
     """
-    everybody = Contact.objects.for_workspace(workspace).order_by()
+    everybody = (Contact.objects.for_workspace(workspace) if among is None else among).order_by()
     if not conditions.get("rules"):
         return everybody.none()
     match, rules, known = _read(workspace, conditions)
@@ -164,6 +166,22 @@ def check(workspace: Workspace, conditions: Mapping[str, Any]) -> None:
 def kinds_of(workspace: Workspace) -> dict[str, str]:
     """Name of each custom field that has a kind → its kind."""
     return dict(CustomField.objects.for_workspace(workspace).values_list("name", "kind"))
+
+
+def in_words(workspace: Workspace, rule: Mapping[str, Any]) -> str:
+    """A condition that makes sense, as people say it: ``city contains “Kuala”``, ``Tag has vip``."""
+    read = _rule(rule, kinds_of(workspace), 0)
+    subject = SUBJECTS.get(read.what, read.field)
+    said = WORDS[read.kind][read.operator]
+    if read.kind in SINCE and read.operator != "never":
+        return f"{subject} {said.replace('days', f'{int(read.value):,} days')}"
+    if read.operator in VALUELESS:
+        return f"{subject} {said}"
+    if read.kind == "device":
+        device = Device.objects.for_workspace(workspace).filter(uuid=read.value).first()
+        return f"{subject} {said} {device.name if device else 'gone'}"
+    value = CHOICES.get(read.kind, {}).get(read.value, read.value)
+    return f"{subject} {said} {value}" if read.kind in SUBJECTS else f"{subject} {said} “{value}”"
 
 
 # ------------------------------------------------------------------------------------------ what they say
