@@ -43,6 +43,7 @@ MESSAGE_STATES = {
 REASONS = {
     "opted_out": "This person has opted out.",
     "suppressed": "This number asked to hear no more.",
+    "contact_deleted": "This person was deleted from the contacts.",
     "not_on_whatsapp": "This number was not on WhatsApp when it was last checked.",
     "no_room": "Every number had its fill: the campaign allows each only so many people.",
     "too_late": "The campaign's time to send had passed.",

@@ -178,6 +178,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.planning.climb_warm_up",
         "campaigns.jobs.moving.move_people",
+        "campaigns.jobs.contacts.change_contacts",
         "campaigns.jobs.imports.run_import",
         "campaigns.jobs.doubts.settle",
         "campaigns.jobs.media.forget_unused",

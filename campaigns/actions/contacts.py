@@ -1,15 +1,17 @@
-"""What people do with a single contact: add it. Opting out is told in `campaigns.actions.suppression`."""
+"""What people do with a single contact: add and edit it. Opting out is told in `campaigns.actions.suppression`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.actions.suppression import suppression_of
 from campaigns.models import Contact, ContactTag, Tag
+from devices.models import Device
 
 
 @transaction.atomic
@@ -43,3 +45,41 @@ def add_tags(contact: Contact, names: Sequence[str]) -> None:
     tags = Tag.objects.for_workspace(workspace).filter(name__in=names)
     links = [ContactTag(workspace=workspace, contact=contact, tag=tag) for tag in tags]
     ContactTag.objects.bulk_create(links, ignore_conflicts=True)
+
+
+@transaction.atomic
+def edit_contact(
+    contact: Contact,
+    by: User,
+    *,
+    name: str,
+    status: str,
+    tags: Sequence[str],
+    device: Device | None,
+    timezone: str,
+    fields: Mapping[str, str],
+) -> list[str]:
+    """What was changed, in words. ``fields`` says all that were shown: an empty one goes, one not named stays."""
+    locked = Contact.objects.for_workspace(contact.workspace).select_for_update(no_key=True).get(pk=contact.pk)
+    kept = {key: value for key, value in locked.fields.items() if key not in fields}
+    wanted = {
+        "name": name,
+        "status": status,
+        "device": device,
+        "timezone": timezone,
+        "fields": kept | {key: value for key, value in fields.items() if value},
+    }
+    changed = [field for field, value in wanted.items() if getattr(locked, field) != value]
+    for field, value in wanted.items():
+        setattr(locked, field, value)
+    if changed:
+        locked.updated_at = Now()
+        locked.save(update_fields=[*changed, "updated_at"])
+    had = set(contact.tag_links.values_list("tag__name", flat=True))
+    added, removed = [tag for tag in tags if tag not in had], sorted(had - set(tags))
+    add_tags(contact, added)
+    contact.tag_links.filter(tag__name__in=removed).delete()
+    told = {"changed": changed, "tags_added": added, "tags_removed": removed}
+    if said := {word: what for word, what in told.items() if what}:
+        record(contact.workspace, by, "contact.edited", f"contact:{contact.uuid}", **said)
+    return [*changed, *(["tags"] if added or removed else [])]

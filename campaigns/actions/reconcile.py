@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.db.models.functions import Now
 
 from campaigns.actions.campaigns import PLAN_JOB, finish_campaigns, start_due_campaigns
+from campaigns.actions.contact_changes import resume_stalled_changes
 from campaigns.actions.contact_moves import resume_stalled_moves
 from campaigns.actions.expiry import expire_overdue
 from campaigns.actions.failover import fail_over
@@ -54,4 +55,5 @@ STEPS: tuple[Callable[[], object], ...] = (
     finish_campaigns,
     resume_stalled_imports,
     resume_stalled_moves,
+    resume_stalled_changes,
 )

@@ -33,6 +33,17 @@ ON CONFLICT (device_id, wire_id) DO NOTHING
 RETURNING device_id, wire_id
 """
 
+LAST_REPLY_SQL = """
+WITH heard AS (SELECT * FROM unnest(%s::bigint[], %s::timestamptz[]) AS h(contact_id, at)),
+these AS MATERIALIZED (
+    SELECT c.id FROM campaigns_contact c WHERE c.id IN (SELECT contact_id FROM heard)
+    ORDER BY c.phone FOR NO KEY UPDATE
+)
+UPDATE campaigns_contact c SET last_reply_at = h.at
+FROM heard h JOIN these ON these.id = h.contact_id
+WHERE c.id = h.contact_id AND (c.last_reply_at IS NULL OR c.last_reply_at < h.at)
+"""
+
 REPLIED_SQL = """
 UPDATE campaigns_message SET replied_at = now() WHERE id = ANY(%s) AND replied_at IS NULL
 RETURNING stream_id, campaign_id
@@ -67,6 +78,7 @@ def note_incoming(incoming: Sequence[Incoming]) -> set[int]:
     """
     fresh = _insert(_understand(incoming))
     # Locks in the order of everywhere: people by number, devices, streams by id.
+    _note_last_replies(fresh)
     # Whoever asks again had the answer before: it goes with the suppression that is new.
     stops = [heard for heard in sorted(fresh, key=lambda heard: heard.phone) if heard.asks_to_stop]
     stopped = [
@@ -174,6 +186,13 @@ def _insert(heard: Sequence[Heard]) -> list[Heard]:
         cursor.execute(INSERT_SQL, [list(column) for column in zip(*rows, strict=True)])
         new = set(cursor.fetchall())
     return [one for one in heard if (one.device.pk, one.wire_id) in new]
+
+
+def _note_last_replies(fresh: Sequence[Heard]) -> None:
+    """Locks people by number first: a statement that locks them as it finds them could wait crosswise."""
+    if people := {heard.contact.pk: heard.at for heard in sorted(fresh, key=lambda heard: heard.at) if heard.contact}:
+        with connection.cursor() as cursor:
+            cursor.execute(LAST_REPLY_SQL, [list(people), list(people.values())])
 
 
 def _count_for_warming(fresh: Sequence[Heard]) -> None:

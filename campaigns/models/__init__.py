@@ -23,6 +23,7 @@ from campaigns.models.contact import (
     SuppressionSource,
     Tag,
 )
+from campaigns.models.contact_change import ContactChange, Deed
 from campaigns.models.contact_import import (
     ContactImport,
     ImportChunk,
@@ -53,12 +54,14 @@ __all__ = [
     "ConsentEntry",
     "ConsentKind",
     "Contact",
+    "ContactChange",
     "ContactImport",
     "ContactMove",
     "ContactStatus",
     "ContactTag",
     "Content",
     "CustomField",
+    "Deed",
     "Erasure",
     "Failover",
     "FieldKind",

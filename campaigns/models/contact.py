@@ -56,7 +56,12 @@ class Contact(TenantModel):
         indexes = [
             models.Index(
                 fields=["workspace", "-id"], condition=models.Q(opted_out_at__isnull=False), name="opted_out_contacts"
-            )
+            ),
+            models.Index(
+                fields=["workspace", "last_reply_at"],
+                condition=models.Q(last_reply_at__isnull=False),
+                name="contacts_by_last_reply",
+            ),
         ]
 
     def __str__(self) -> str:

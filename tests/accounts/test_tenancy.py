@@ -27,6 +27,7 @@ from campaigns.models import (
     CheckRun,
     ConsentEntry,
     Contact,
+    ContactChange,
     ContactImport,
     ContactMove,
     CustomField,
@@ -142,6 +143,7 @@ def fill(workspace: Workspace, number: int) -> None:
         workspace=workspace, device=device, contact=contact, message=message, wire_id=f"IN{number}", at=began
     )
     ContactMove.objects.create(workspace=workspace, source=device, target=device, expected=1, finished_at=began)
+    ContactChange.objects.create(workspace=workspace, deed="delete", selection={}, up_to=number, expected=1)
     CheckRun.objects.create(workspace=workspace, tag=Tag.objects.get(workspace=workspace), total=1)
     NumberCheck.objects.create(workspace=workspace, phone=contact.phone, on_whatsapp=True)
     WireId.objects.create(workspace=workspace, device_id=device.pk, wire_id=f"WIRE{number}", message_id=message.pk)

@@ -1,0 +1,249 @@
+"""Changing many contacts at once: tag, untag, field, status, device, delete; in steps, so that nobody waits long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from accounts.audit import record
+from accounts.models import User, Workspace
+from campaigns.contact_filters import Filters, NotThere
+from campaigns.live import push_campaigns
+from campaigns.models import Contact, ContactChange, ContactTag, Deed, Tag
+from campaigns.querysets.contacts import ContactQuerySet
+from campaigns.segments import BadConditions
+from devices.jobs import enqueue
+from devices.models import Device
+
+CHANGE_JOB = "campaigns.jobs.contacts.change_contacts"
+STEP = 2_000  # people; whoever waits for one of them waits for one step at most
+TURN_S = 30.0  # then another job of the queue may come first
+STALLED_AFTER = timedelta(seconds=60)
+
+TAG_SQL = """
+INSERT INTO campaigns_contacttag (workspace_id, contact_id, tag_id)
+SELECT %(workspace)s, id, %(tag)s FROM unnest(%(people)s::bigint[]) AS these(id)
+ON CONFLICT (contact_id, tag_id) DO NOTHING
+"""
+FIELD_SQL = """
+UPDATE campaigns_contact SET fields = fields || jsonb_build_object(%(name)s::text, %(value)s::text), updated_at = now()
+WHERE id = ANY(%(people)s) AND jsonb_extract_path_text(fields, %(name)s) IS DISTINCT FROM %(value)s
+"""
+FIELD_EMPTY_SQL = """
+UPDATE campaigns_contact SET fields = fields - %(name)s::text, updated_at = now()
+WHERE id = ANY(%(people)s) AND jsonb_exists(fields, %(name)s)
+"""
+# What waits for them will never leave. Streams are locked before messages, both by id, as everywhere; also those of
+# messages that may come back to waiting before their own turn to be locked.
+STREAMS_SQL = """
+SELECT id FROM campaigns_stream WHERE id IN (
+    SELECT stream_id FROM campaigns_message WHERE contact_id = ANY(%(people)s)
+    AND state IN ('pending', 'waiting', 'sending', 'dead', 'uncertain')
+) ORDER BY id FOR NO KEY UPDATE
+"""
+FORGET_SQL = """
+WITH theirs AS MATERIALIZED (
+    SELECT id, stream_id, campaign_id, state, state IN ('pending', 'waiting') AND NOT confirms_stop AS waits
+    FROM campaigns_message WHERE contact_id = ANY(%(people)s) ORDER BY id FOR UPDATE
+),
+moved AS (
+    UPDATE campaigns_message m SET
+        contact_id = NULL,
+        state = CASE WHEN t.waits THEN 'skipped' ELSE m.state END,
+        reason = CASE WHEN t.waits THEN 'contact_deleted' ELSE m.reason END
+    FROM theirs t WHERE m.id = t.id
+    RETURNING t.stream_id, t.campaign_id, t.state AS was, t.waits
+),
+counted AS (
+    SELECT stream_id, campaign_id, count(*) FILTER (WHERE was = 'pending') AS pending,
+           count(*) FILTER (WHERE was = 'waiting') AS waiting
+    FROM moved WHERE waits GROUP BY stream_id, campaign_id
+)
+UPDATE campaigns_stream s SET
+    pending = s.pending - n.pending, waiting = s.waiting - n.waiting, skipped = s.skipped + n.pending + n.waiting
+FROM counted n WHERE s.id = n.stream_id
+RETURNING n.campaign_id
+"""
+
+
+def selected(workspace: Workspace, selection: dict[str, Any]) -> ContactQuerySet:
+    """The people a selection means now: ``{"uuids": […]}`` or ``{"query": …}``. Raises NotThere, BadConditions."""
+    if "uuids" in selection:
+        return Contact.objects.for_workspace(workspace).filter(uuid__in=selection["uuids"])
+    return Filters(workspace, selection["query"]).contacts().order_by()
+
+
+@transaction.atomic
+def start_change(
+    workspace: Workspace, by: User, deed: str, selection: dict[str, Any], name: str = "", value: str = ""
+) -> ContactChange:
+    """Do ``deed`` to everybody selected: a few people at once, many in a job.
+
+    ``name``: of the tag or field; ``value``: of the field (empty takes it away), the status, or the device's UUID
+    (empty: none). A tag that is not there yet is made.
+    """
+    people = selected(workspace, selection)
+    if deed == Deed.TAG:
+        Tag.objects.bulk_create([Tag(workspace=workspace, name=name)], ignore_conflicts=True)
+    last = Contact.objects.for_workspace(workspace).aggregate(last=Max("pk"))["last"] or 0
+    change = ContactChange.objects.create(
+        workspace=workspace,
+        deed=deed,
+        name=name,
+        value=value,
+        selection=selection,
+        up_to=last,
+        expected=people.filter(pk__lte=last).count(),
+        created_by=by,
+    )
+    record(workspace, by, f"contacts.{deed}", change.target, people=change.expected, **_told(change))
+    if change.expected > STEP:
+        enqueue("planning", CHANGE_JOB, change.pk)
+    else:
+        while not change_step(change.pk):
+            pass
+    change.refresh_from_db()
+    return change
+
+
+def _told(change: ContactChange) -> dict[str, str]:
+    """For the ledger: no values of fields, which may be anything about a person."""
+    told = {"name": change.name} if change.name else {}
+    if change.deed in (Deed.STATUS, Deed.DEVICE):
+        told["value"] = change.value
+    return told
+
+
+def work_on_change(change_id: int, turn: float = TURN_S) -> None:
+    """The next steps of a change. Safe to lose, to repeat and to run late: steps queue up at the change's row."""
+    until = time.monotonic() + turn
+    while not change_step(change_id):
+        if time.monotonic() > until:
+            enqueue("planning", CHANGE_JOB, change_id)
+            return
+
+
+def resume_stalled_changes() -> int:
+    """Enqueue again every change whose job was lost; for the clock."""
+    stalled = ContactChange.objects.filter(finished_at__isnull=True, heartbeat_at__lt=Now() - STALLED_AFTER)
+    lost = list(stalled.values_list("pk", flat=True))
+    for change_id in lost:
+        enqueue("planning", CHANGE_JOB, change_id)
+    return len(lost)
+
+
+@transaction.atomic
+def change_step(change_id: int, size: int = STEP) -> bool:
+    """Change the next ``size`` people, by number; true when nobody is left."""
+    found = ContactChange.objects.select_for_update(of=("self",)).filter(pk=change_id, finished_at__isnull=True)
+    change = found.select_related("workspace", "created_by").first()
+    if change is None:
+        return True
+    try:
+        people = _lock_people(change, size)
+        if people:
+            change.changed += DEEDS[change.deed](change, [pk for pk, _phone in people])
+    except (NotThere, BadConditions, Gone) as problem:
+        people, change.error = [], str(problem) or "The segment or import it was about is gone."
+    change.people += len(people)
+    change.last_phone = people[-1][1] if people else change.last_phone
+    change.heartbeat_at = Now()
+    done = len(people) < size
+    if done:
+        change.finished_at = Now()
+        told = {"people": change.people, "changed": change.changed, "error": change.error}
+        record(change.workspace, change.created_by, f"contacts.{change.deed}_done", change.target, **told)
+    change.save()
+    return done
+
+
+class Gone(Exception):
+    """The tag or device of a change was removed meanwhile."""
+
+
+def _lock_people(change: ContactChange, size: int) -> list[tuple[int, str]]:
+    """The next people's (id, number), locked by number, on from the last one: who was changed may match no more."""
+    chosen = selected(change.workspace, change.selection).values("pk")
+    people = Contact.objects.for_workspace(change.workspace).filter(
+        pk__in=chosen, pk__lte=change.up_to, phone__gt=change.last_phone
+    )
+    deletes = change.deed == Deed.DELETE
+    locked = people.order_by("phone").select_for_update(no_key=not deletes)
+    return list(locked.values_list("pk", "phone")[:size])
+
+
+def _execute(sql: str, **values: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.rowcount
+
+
+def _tag(change: ContactChange, people: Sequence[int]) -> int:
+    return _execute(TAG_SQL, workspace=change.workspace_id, tag=_tag_of(change), people=list(people))
+
+
+def _untag(change: ContactChange, people: Sequence[int]) -> int:
+    links = ContactTag.objects.for_workspace(change.workspace).filter(tag=_tag_of(change), contact__in=people)
+    return links.delete()[0]
+
+
+def _tag_of(change: ContactChange) -> int:
+    tag = Tag.objects.for_workspace(change.workspace).filter(name=change.name).first()
+    if tag is None:
+        raise Gone(f"The tag “{change.name}” was deleted meanwhile.")
+    return tag.pk
+
+
+def _set_field(change: ContactChange, people: Sequence[int]) -> int:
+    sql = FIELD_SQL if change.value else FIELD_EMPTY_SQL
+    return _execute(sql, name=change.name, value=change.value, people=list(people))
+
+
+def _set_status(change: ContactChange, people: Sequence[int]) -> int:
+    others = Contact.objects.filter(pk__in=people).exclude(status=change.value)
+    return others.update(status=change.value, updated_at=Now())
+
+
+def _set_device(change: ContactChange, people: Sequence[int]) -> int:
+    device = None
+    if change.value:
+        device = Device.objects.for_workspace(change.workspace).filter(uuid=change.value).first()
+        if device is None:
+            raise Gone("The device was removed meanwhile.")
+    others = Contact.objects.filter(pk__in=people).exclude(device=device)
+    return others.update(device=device, updated_at=Now())
+
+
+def _delete(change: ContactChange, people: Sequence[int]) -> int:
+    return forget(people)
+
+
+def forget(people: Sequence[int]) -> int:
+    """Delete these contacts (ids, locked by number). Their messages, replies, consent and suppressions stay.
+
+    What waits for them is skipped. Returns how many are gone.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(STREAMS_SQL, {"people": list(people)})
+        cursor.execute(FORGET_SQL, {"people": list(people)})
+        campaigns = {campaign for (campaign,) in cursor.fetchall() if campaign}
+    gone = Contact.objects.filter(pk__in=people).delete()[1].get(Contact._meta.label, 0)
+    if campaigns:
+        push_campaigns(campaigns)
+    return gone
+
+
+DEEDS = {
+    Deed.TAG: _tag,
+    Deed.UNTAG: _untag,
+    Deed.FIELD: _set_field,
+    Deed.STATUS: _set_status,
+    Deed.DEVICE: _set_device,
+    Deed.DELETE: _delete,
+}
