@@ -43,6 +43,11 @@ MESSAGE_STATES = {
 REASONS = {
     "opted_out": "This person has opted out.",
     "suppressed": "This number asked to hear no more.",
+    "barred": "Nobody may write to this number from here.",
+    "frequency_cap": "They had as many messages lately as the workspace allows.",
+    "hold_out": "One of those who get nothing, to compare with.",
+    "quiet_hours": "It is outside the hours for writing to them, by their own clock.",
+    "silence": "They asked to hear nothing for a while.",
     "not_on_whatsapp": "This number was not on WhatsApp when it was last checked.",
     "no_room": "Every number had its fill: the campaign allows each only so many people.",
     "too_late": "The campaign's time to send had passed.",
