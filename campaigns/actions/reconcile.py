@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from campaigns.actions.campaigns import PLAN_JOB, finish_campaigns, start_due_campaigns
@@ -42,6 +43,7 @@ def resume_plans() -> None:
 def ring_for_due_work() -> None:
     for lane, name in ((Lane.DIRECT, "control"), (Lane.CAMPAIGN, "campaign"), (Lane.SEQUENCE, "sequence")):
         due = Stream.objects.filter(running=True, lane=lane, next_due__lte=Now(), device__owner__isnull=False)
+        due = due.filter(Q(lane=Lane.DIRECT) | Q(held_until__isnull=True) | Q(held_until__lte=Now()))
         rouse(name, due.values_list("device__owner_id", "device_id").distinct())
 
 

@@ -43,6 +43,9 @@ class Contact(TenantModel):
         max_length=64, blank=True, default="", db_default="", help_text="Empty: not known, the workspace's zone."
     )
     paused_until = models.DateTimeField(null=True, blank=True, help_text="They asked for silence until then.")
+    claimed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a message to them last began to leave, where a frequency cap is set."
+    )
     last_reply_at = models.DateTimeField(null=True, blank=True)
     opted_out_at = models.DateTimeField(null=True, blank=True)
     opted_out_reason = models.CharField(max_length=200, blank=True, default="")
@@ -62,6 +65,7 @@ class Contact(TenantModel):
                 condition=models.Q(last_reply_at__isnull=False),
                 name="contacts_by_last_reply",
             ),
+            models.Index(fields=["workspace", "timezone"], condition=~models.Q(timezone=""), name="contacts_by_zone"),
         ]
 
     def __str__(self) -> str:
