@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from accounts.models import Workspace
 from campaigns.compose import TextError, slug, variables_for, variables_in
 from campaigns.models import Campaign, Contact, ContactTag, Suppression
+from campaigns.opt_out import link_for
 from campaigns.querysets.contacts import ContactQuerySet
 
 SAMPLE = 1_000
@@ -64,7 +65,7 @@ def person_at(contacts: ContactQuerySet, number: int) -> Contact | None:
 
 
 def variables_of(contact: Contact) -> dict[str, object]:
-    return variables_for(contact.name, contact.phone, contact.fields)
+    return variables_for(contact.name, contact.phone, contact.fields, link_for(contact.uuid))
 
 
 def field_words(workspace: Workspace) -> list[tuple[str, str]]:
@@ -82,7 +83,7 @@ def missing_values(text: str, contacts: ContactQuerySet) -> tuple[int, dict[str,
         return 0, {}
     if not wanted:
         return 0, {}
-    found = reachable(contacts).only("pk", "name", "phone", "fields")
+    found = reachable(contacts).only("pk", "uuid", "name", "phone", "fields")
     people = [variables_of(contact) for contact in found[:SAMPLE]]
     lacking = {word: sum(not str(person.get(word) or "").strip() for person in people) for word in sorted(wanted)}
     return len(people), {word: count for word, count in lacking.items() if count}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection
 
@@ -45,6 +46,7 @@ class Claimed(NamedTuple):
     deaths: int
     refusals: int
     holds: int
+    contact: UUID | None
 
 
 class Held(NamedTuple):
@@ -136,7 +138,8 @@ stream AS MATERIALIZED (
     WHERE j.held IS NULL
 ),
 head AS MATERIALIZED (
-    SELECT st.*, m.*, c.name, c.fields, coalesce(campaign.content_id, m.planned_content_id) AS content_id,
+    SELECT st.*, m.*, c.name, c.fields, c.uuid AS contact_uuid,
+           coalesce(campaign.content_id, m.planned_content_id) AS content_id,
            -- Messages are read as of the statement's start, the stream as of its lock: planned in between, they
            -- would be overlooked and the stream laid to rest. Then ask again.
            CASE WHEN st.stream_id IS NULL THEN 'idle'
@@ -218,7 +221,7 @@ opened AS (
 SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END,
        greatest(0, extract(epoch FROM m.next_send_at - now()))::float8, m.message_id, m.new_tag,
        m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, content.media_id,
-       coalesce(m.name, ''), coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths, m.refusals, m.holds
+       coalesce(m.name, ''), coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths, m.refusals, m.holds, m.contact_uuid
 FROM moved m JOIN campaigns_content content ON content.id = m.content_id
 UNION ALL
 SELECT h.device_id,
@@ -229,11 +232,11 @@ SELECT h.device_id,
            WHERE s.device_id = h.device_id AND s.running AND (s.expires_at IS NULL OR s.expires_at > now())
              AND (h.opens_at IS NULL OR s.lane = 0))) - now())
            WHEN 'spread' THEN h.place ELSE 0 END::float8,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM head h WHERE h.verdict NOT IN ('send', 'opted_out', 'suppressed')
 UNION ALL
 SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8, j.open_message, j.open_tag,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM judged j WHERE j.held IS NOT NULL
 """
 
