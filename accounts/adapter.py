@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.core.internal.httpkit import get_client_ip
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
@@ -28,8 +27,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return self.get_login_redirect_url(request)
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """A server that listens on a Unix socket knows no address: such requests count as one source."""
-        return get_client_ip(request) or "unknown"
+        return throttle.source_of(request)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         self._tried = (credentials.get("email") or "", self.get_client_ip(request))

@@ -1,17 +1,24 @@
-"""Counts tries to sign in, by account and by source, in PostgreSQL: an emptied Redis forgets none of them."""
+"""Counts tries to sign in, by account and by source, in PostgreSQL: an emptied Redis forgets none of them.
+
+And what strangers ask of public pages, by source.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 
+from allauth.core.internal.httpkit import get_client_ip
 from django.db import connection
+from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from accounts.models import LoginThrottle
 
 TRIES_PER_ACCOUNT = 10
 TRIES_PER_SOURCE = 100  # an office shares one address
+CHOICES_PER_SOURCE = 300  # on the opt-out page; the phones of a whole country may share one address
 WINDOW = "15 minutes"
+WINDOW_S = 900
 
 # A try takes its place before the password is looked at, so that many at once can't all slip in below the limit.
 TAKE = """
@@ -29,6 +36,16 @@ FORGET = "DELETE FROM accounts_loginthrottle WHERE window_start < now() - %s::in
 def take_try(email: str, source: str) -> bool:
     """Whether this try may go on. It counts as failed until `give_back`; unknown accounts count like known ones."""
     return _take(source_key(source), TRIES_PER_SOURCE) and _take(account_key(email), TRIES_PER_ACCOUNT)
+
+
+def take_choice(source: str) -> bool:
+    """Whether one more choice on a public page may come from this source now."""
+    return _take(source_key(source).replace("source:", "choice:", 1), CHOICES_PER_SOURCE)
+
+
+def source_of(request: HttpRequest) -> str:
+    """A server that listens on a Unix socket knows no address: such requests count as one source."""
+    return get_client_ip(request) or "unknown"
 
 
 def give_back(email: str, source: str) -> None:

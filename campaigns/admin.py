@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from accounts.audit import record
+from accounts.masking import mask_phones
+from accounts.phones import BadPhone, to_e164
 from campaigns.models import (
     Attempt,
     Campaign,
     CampaignDevice,
     CampaignTag,
     CheckRun,
+    ConsentEntry,
     Contact,
     ContactImport,
     ContactMove,
     ContactTag,
     Content,
+    Erasure,
+    GlobalSuppression,
     ImportChunk,
     ImportReject,
     ImportRow,
@@ -226,6 +234,65 @@ class SuppressionAdmin(LookOnly):
     list_filter = ("source",)
     list_select_related = ("workspace",)
     search_fields = ("=phone", "workspace__name")
+
+
+class GlobalSuppressionForm(forms.ModelForm):
+    def clean_phone(self) -> str:
+        phone: str = self.cleaned_data["phone"]
+        if not phone.strip().startswith("+"):  # staff belong to no country
+            raise ValidationError("Write it with + and the country code.")
+        try:
+            return to_e164(phone, "ZZ")
+        except BadPhone as problem:
+            raise ValidationError(f"{problem}.") from None
+
+
+@admin.register(GlobalSuppression)
+class GlobalSuppressionAdmin(LargeAdmin):
+    """Numbers that no workspace may write to. Added and removed, never changed; each is in the audit."""
+
+    form = GlobalSuppressionForm
+    fields = ("phone", "reason")
+    list_display = ("phone", "reason", "created_by", "created_at")
+    list_select_related = ("created_by",)
+    search_fields = ("=phone", "reason")
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: GlobalSuppression, form: forms.ModelForm, change: bool) -> None:
+        obj.created_by = request.user  # type: ignore[assignment]
+        super().save_model(request, obj, form, change)
+        note_global(request, obj, "suppression.added_everywhere")
+
+    def delete_model(self, request: HttpRequest, obj: GlobalSuppression) -> None:
+        note_global(request, obj, "suppression.removed_everywhere")
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
+        for suppression in queryset:
+            note_global(request, suppression, "suppression.removed_everywhere")
+        super().delete_queryset(request, queryset)
+
+
+def note_global(request: HttpRequest, suppression: GlobalSuppression, action: str) -> None:
+    target = f"number:{mask_phones(suppression.phone)}"
+    record(None, request.user, action, target, reason=suppression.reason)  # type: ignore[arg-type]
+
+
+@admin.register(ConsentEntry)
+class ConsentEntryAdmin(LookOnly):
+    list_display = ("pk", "phone", "kind", "source", "proof", "created_by", "at", "workspace")
+    list_filter = ("kind",)
+    list_select_related = ("created_by", "workspace")
+    search_fields = ("=phone", "=contact__uuid")
+
+
+@admin.register(Erasure)
+class ErasureAdmin(LookOnly):
+    list_display = ("digest", "workspace", "created_by", "created_at")
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("=digest", "workspace__name")
 
 
 @admin.register(Reply)

@@ -14,6 +14,7 @@ from accounts.models import Workspace
 from campaigns.compose import slug, variables_for
 from campaigns.engine.lifecycle import ASSUMED, DEAD, DELIVERED, READ, SENDING, SENT, UNCERTAIN
 from campaigns.models import Campaign, Contact, ContactTag, Message, Retarget, Segment, Suppression
+from campaigns.opt_out import link_for
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.segments import BadConditions, members
 
@@ -151,7 +152,7 @@ def person_at(contacts: ContactQuerySet, number: int) -> Contact | None:
 
 
 def variables_of(contact: Contact) -> dict[str, object]:
-    return variables_for(contact.name, contact.phone, contact.fields)
+    return variables_for(contact.name, contact.phone, contact.fields, link_for(contact.uuid))
 
 
 def field_words(workspace: Workspace) -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ MAX_UNCLOSED = 20
 MAX_VALUE = 16_384  # characters of any value on the way
 MAX_NUMBER = 10**15
 TAGS = ("content", "output", "illegal", "if", "unless", "case", "assign")
-RESERVED = ("name", "first_name", "phone")
+RESERVED = ("name", "first_name", "phone", "opt_out_link")
 KEYWORDS = frozenset({"true", "false", "nil", "null", "empty", "blank", "and", "or", "contains", "not"})
 
 Variables = Mapping[str, object]
@@ -150,14 +150,14 @@ def render(
     return text
 
 
-def variables_for(name: str, phone: str, fields: Mapping[str, str]) -> dict[str, object]:
+def variables_for(name: str, phone: str, fields: Mapping[str, str], opt_out_link: str = "") -> dict[str, object]:
     """What a text can say about one person: each custom field under its name and under its slug."""
     found: dict[str, object] = {}
     for key, value in fields.items():
         found.setdefault(slug(key), value)
     found.update(fields)
     name = name.strip()
-    found.update(name=name, first_name=name.split()[0] if name else "", phone=phone)
+    found.update(name=name, first_name=name.split()[0] if name else "", phone=phone, opt_out_link=opt_out_link)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is kept of people who were erased: a keyed digest of the number, so that no import brings them back."""
+"""Who was erased: known again by a keyed digest of the number, which tells nobody the number."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from django.utils.crypto import salted_hmac
 
 
 def digest(phone: str) -> str:
-    """HMAC-SHA256 of the number (E.164) in hex, as `Erasure.digest` keeps it. Keyed by SECRET_KEY."""
-    return salted_hmac("campaigns.erasures", phone, algorithm="sha256").hexdigest()
+    """The 64 hexadecimal digits that `Erasure` keeps of a number (E.164)."""
+    return salted_hmac(key_salt="flotilla.erasure", value=phone, algorithm="sha256").hexdigest()

@@ -25,6 +25,7 @@ from campaigns.engine.lifecycle import UNCERTAIN
 from campaigns.engine.outcome import Verdict
 from campaigns.media_files import FileGone, MediaFiles
 from campaigns.notes import OUTAGE, Notes
+from campaigns.opt_out import VARIABLE, link_for
 from campaigns.outbox import Ask, Claimed, Held, Settlement
 from campaigns.pulse import Pulse
 from campaigns.schedule import AHEAD_S, DeviceWorker, Flight, Schedule
@@ -498,6 +499,7 @@ def _template(content: int, text: str) -> compose.Template:
 
 def render(message: Claimed) -> str:
     """The message's words for this person. Raises `TextError`."""
-    variables = compose.variables_for(message.name, message.phone, message.fields)
+    link = link_for(message.contact) if message.contact and VARIABLE in message.text else ""
+    variables = compose.variables_for(message.name, message.phone, message.fields, link)
     template = _template(message.content, message.text)
     return compose.render(template, variables, caption=message.media is not None, seed=message.message)

@@ -51,6 +51,7 @@ REASONS = {
     "silence": "They asked to hear nothing for a while.",
     "not_on_whatsapp": "This number was not on WhatsApp when it was last checked.",
     "no_room": "Every number had its fill: the campaign allows each only so many people.",
+    "erased": "This person was erased.",
     "too_late": "The campaign's time to send had passed.",
     "campaign_cancelled": "The campaign was cancelled.",
     "engine_lost": "The engine died while it was being sent.",

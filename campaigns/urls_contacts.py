@@ -1,8 +1,8 @@
-"""The addresses of contacts and their imports."""
+"""The addresses of contacts, of what they agreed to, and of their imports."""
 
 from django.urls import path
 
-from campaigns.views import checks, contacts, imports
+from campaigns.views import checks, consent, contacts, erasing, imports, opt_out, suppression
 
 urlpatterns = [
     path("contacts/", contacts.contact_list, name="contacts"),
@@ -13,6 +13,14 @@ urlpatterns = [
     path("contacts/<uuid:uuid>/", contacts.contact_page, name="contact"),
     path("contacts/<uuid:uuid>/opt-out/", contacts.contact_opt_out, name="contact_opt_out"),
     path("contacts/<uuid:uuid>/opt-in/", contacts.contact_opt_in, name="contact_opt_in"),
+    path("contacts/<uuid:uuid>/erase/", erasing.contact_erase, name="contact_erase"),
+    path("contacts/consent/", consent.consent_ledger, name="consent"),
+    path("contacts/consent/export/", consent.consent_export, name="consent_export"),
+    path("contacts/suppressed/", suppression.suppression_list, name="suppression"),
+    path("contacts/suppressed/add/", suppression.suppression_add, name="suppression_add"),
+    path("contacts/suppressed/export/", suppression.suppression_export, name="suppression_export"),
+    path("contacts/suppressed/<uuid:uuid>/remove/", suppression.suppression_remove, name="suppression_remove"),
+    path("o/<str:token>", opt_out.opt_out, name="opt_out"),
     path("contacts/imports/", imports.import_list, name="imports"),
     path("contacts/imports/new/", imports.import_upload, name="import_upload"),
     path("contacts/imports/<uuid:uuid>/", imports.import_page, name="import"),

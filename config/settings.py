@@ -28,6 +28,7 @@ SIGNUP = env.choice("SIGNUP", ("open", "invite", "closed"), "open")
 # Where people reach this installation. An https address switches on everything that only works behind TLS.
 PORT = env.number("PORT", 8000, 1, 65535)
 SITE_URL = env.text("SITE_URL", f"http://localhost:{PORT}").rstrip("/")
+SITE_URL_IS_SET = bool(env.text("SITE_URL"))  # only then links may leave this machine: people's opt-out links
 HTTPS = SITE_URL.startswith("https://")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 if (site_host := urlsplit(SITE_URL).hostname) and site_host not in ALLOWED_HOSTS:

@@ -23,6 +23,8 @@ from campaigns.models import (
     ContactTag,
     Content,
     Media,
+    Suppression,
+    SuppressionSource,
     Tag,
 )
 from devices.models import Device, DeviceState, Host
@@ -88,6 +90,13 @@ def make_contact(workspace: Workspace, *, tags: tuple[str, ...] = (), **fields: 
         tag, _ = Tag.objects.get_or_create(workspace=workspace, name=name)
         ContactTag.objects.create(workspace=workspace, contact=contact, tag=tag)
     return contact
+
+
+def make_suppression(workspace: Workspace, **fields: Any) -> Suppression:
+    made = {"phone": f"+6013{next(_numbers):07d}", "source": SuppressionSource.PERSON, **fields}
+    suppression = Suppression.objects.create(workspace=workspace, **made)
+    suppression.refresh_from_db()
+    return suppression
 
 
 def make_campaign(

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from accounts.models import Workspace
-from tests.factories import make_campaign, make_contact, make_device, make_import, make_media
+from tests.factories import make_campaign, make_contact, make_device, make_import, make_media, make_suppression
 
 MATRIX = {
     # config
@@ -95,6 +95,14 @@ MATRIX = {
     "campaigns:contact": "viewer",
     "campaigns:contact_opt_out": "manager",
     "campaigns:contact_opt_in": "manager",
+    "campaigns:contact_erase": "manager",
+    "campaigns:consent": "viewer",
+    "campaigns:consent_export": "manager",
+    "campaigns:suppression": "viewer",
+    "campaigns:suppression_add": "manager",
+    "campaigns:suppression_export": "manager",
+    "campaigns:suppression_remove": "manager",
+    "campaigns:opt_out": "public",
     "campaigns:imports": "viewer",
     "campaigns:import_upload": "manager",
     "campaigns:import": "viewer",
@@ -117,6 +125,7 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "devices": make_device,
     "campaigns": make_campaign,
     "contacts": make_contact,
+    "suppressed": make_suppression,
     "files": make_media,
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
 }

@@ -9,9 +9,15 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from campaigns.actions.consent import note_granted
+from campaigns.actions.erasing import is_erased
 from campaigns.actions.suppression import suppression_of
 from campaigns.models import Contact, ContactTag, Tag
 from devices.models import Device
+
+
+class Erased(ValueError):
+    """Somebody who was erased does not come back."""
 
 
 @transaction.atomic
@@ -20,8 +26,10 @@ def add_contact(
 ) -> tuple[Contact, bool]:
     """The contact with this number, and whether it is new. One that exists already stays as it is.
 
-    A number that is suppressed makes a contact that has opted out.
+    A number that is suppressed makes a contact that has opted out. Raises `Erased`.
     """
+    if is_erased(workspace, phone):
+        raise Erased
     made = Contact(workspace=workspace, phone=phone, name=name, consent_source=consent_source)
     if suppression := suppression_of(workspace, phone):
         made.opted_out_at, made.opted_out_reason = suppression.created_at, suppression.reason
@@ -29,6 +37,7 @@ def add_contact(
     contact = Contact.objects.for_workspace(workspace).get(phone=phone)
     if created:
         add_tags(contact, tags)
+        note_granted(workspace, phone, contact, consent_source, "", by)
         record(workspace, by, "contact.added", f"contact:{contact.uuid}", consent_source=consent_source)
     return contact, created
 

@@ -31,6 +31,7 @@ from campaigns.models import (
     Tag,
     UncertainPolicy,
 )
+from campaigns.opt_out import problem_in
 from devices.models import Device
 
 # The states in which a text can still reach somebody.
@@ -199,6 +200,8 @@ def what_is_missing(campaign: Campaign) -> list[str]:
     content = campaign.content
     try:
         parse(content.text)
+        if problem := problem_in(content.text):
+            missing.append(problem)
     except TextError as error:
         missing.append(f"The text cannot be used. {error}")
     if not content.text.strip() and content.media_id is None:

@@ -20,6 +20,7 @@ from campaigns.actions.media import choose_media, keep_file
 from campaigns.compose import MAX_SOURCE, TextError, parse
 from campaigns.media import ACCEPTED, LARGEST, MIB, MISSING, TYPES, UnusableFile
 from campaigns.models import Assignment, Campaign, Failover, Media, Tag, UncertainPolicy
+from campaigns.opt_out import problem_in
 from campaigns.shown import duration
 from devices.libmagic import magic
 from devices.models import Device
@@ -35,8 +36,11 @@ def clean_text(text: str) -> str:
     text = text.replace("\r\n", "\n").strip()
     try:
         parse(text)
+        problem = problem_in(text)
     except TextError as error:
         raise ValidationError(str(error)) from error
+    if problem:
+        raise ValidationError(problem)
     return text
 
 

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import Workspace
 from accounts.phones import BadPhone, to_e164
+from campaigns.actions.erasing import is_erased
 from campaigns.imports.mapping import NAME_LENGTH, BadRow, clean, split_tags
 
 SOURCES = [
@@ -70,9 +71,12 @@ class ContactForm(ConsentForm):
 
     def clean_phone(self) -> str:
         try:
-            return to_e164(self.cleaned_data["phone"], self.workspace.default_country)
+            phone = to_e164(self.cleaned_data["phone"], self.workspace.default_country)
         except BadPhone as problem:
             raise ValidationError(f"{problem}.") from None
+        if is_erased(self.workspace, phone):
+            raise ValidationError("The person with this number was erased for good and is not added again.")
+        return phone
 
     def clean_name(self) -> str:
         return " ".join(clean(self.cleaned_data["name"]).split())

@@ -38,6 +38,13 @@ class ConsentEntry(TenantModel):
         indexes = [
             models.Index(fields=["contact", "-id"], name="consents_of_contact"),
             models.Index(fields=["workspace", "-id"], name="consents_of_workspace"),
+            models.Index(
+                fields=["workspace", "-id"], condition=models.Q(kind="withdrawn"), name="withdrawals_of_workspace"
+            ),
+            # Whoever is a contact is found by the contact.
+            models.Index(
+                fields=["workspace", "phone"], condition=models.Q(contact__isnull=True), name="consents_of_strangers"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -82,6 +82,7 @@ class SuppressionSource(models.TextChoices):
 class Suppression(TenantModel):
     """A number this workspace must not write to, whether or not it is a contact now; checked by every claim."""
 
+    uuid = models.UUIDField(db_default=RandomUUID(), unique=True, editable=False)
     phone = models.CharField(max_length=16, help_text="E.164.")
     source = models.CharField(max_length=6, choices=SuppressionSource.choices)
     reason = models.CharField(max_length=200, blank=True, default="", db_default="")

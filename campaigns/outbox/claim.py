@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection
 
@@ -45,6 +46,7 @@ class Claimed(NamedTuple):
     deaths: int
     refusals: int
     holds: int
+    contact: UUID | None
 
 
 class Held(NamedTuple):
@@ -155,7 +157,7 @@ stream AS MATERIALIZED (
     WHERE j.held IS NULL
 ),
 head AS MATERIALIZED (
-    SELECT st.*, m.*, c.name, c.fields, campaign.local_from, campaign.local_to,
+    SELECT st.*, m.*, c.name, c.fields, c.uuid AS contact_uuid, campaign.local_from, campaign.local_to,
            coalesce(
                CASE WHEN st.variant > 0 THEN (
                    SELECT v.content_id FROM campaigns_variant v
@@ -312,7 +314,7 @@ SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END,
        CASE m.state WHEN 'sending' THEN greatest(0, extract(epoch FROM m.next_send_at - now())) ELSE 0 END::float8,
        m.message_id, m.new_tag,
        m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, content.media_id,
-       coalesce(m.name, ''), coalesce(m.fields, '{{}}'::jsonb), m.tries, m.deaths, m.refusals, m.holds
+       coalesce(m.name, ''), coalesce(m.fields, '{{}}'::jsonb), m.tries, m.deaths, m.refusals, m.holds, m.contact_uuid
 FROM moved m JOIN campaigns_content content ON content.id = m.content_id
 UNION ALL
 SELECT h.device_id,
@@ -323,15 +325,15 @@ SELECT h.device_id,
            WHERE s.device_id = h.device_id AND s.running AND (s.expires_at IS NULL OR s.expires_at > now())
              AND (h.opens_at IS NULL OR s.lane = 0))) - now())
            WHEN 'spread' THEN h.place ELSE 0 END::float8,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM head h WHERE h.verdict NOT IN ({disposed}, 'not_now')
 UNION ALL
 SELECT c.device_id, 'again', CASE WHEN c.until IS NOT NULL OR c.place <= {places} THEN 0 ELSE {later} END::float8,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM closed c
 UNION ALL
 SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8, j.open_message, j.open_tag,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM judged j WHERE j.held IS NOT NULL
 """
 

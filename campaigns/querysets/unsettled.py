@@ -51,7 +51,8 @@ UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.m
          JOIN campaigns_stream s ON s.id = m.stream_id"""
 # Nobody knows whether the last attempt of a message that three gateways died with got through.
 DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
-NOT_EXPIRED = "(s.expires_at IS NULL OR s.expires_at > now())"
+# Of an erased person nobody knows the number any more.
+SENDABLE = "m.phone <> '' AND (s.expires_at IS NULL OR s.expires_at > now())"
 
 # The claim would journal the last attempt, too, but by then the message has lost its reason.
 BRING_BACK_SQL = """
@@ -103,12 +104,12 @@ SELECT count(*) FROM moved
 RETRY_SQL = BRING_BACK_SQL.format(
     deaths="0",
     was=DEAD,
-    old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=NOT_EXPIRED),
+    old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
     deaths="m.deaths",  # the message itself may be what kills gateways
     was=UNCERTAIN,
-    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may=NOT_EXPIRED),
+    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may=SENDABLE),
 )
 ASSUME_SQL = COUNT_AS_SENT_SQL.format(
     old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true")

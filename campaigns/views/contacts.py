@@ -14,13 +14,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.contacts import add_contact
-from campaigns.actions.suppression import suppress, suppression_of, unsuppress
+from campaigns.actions.suppression import suppress, suppressed_everywhere, suppression_of
 from campaigns.forms.contacts import ContactForm, ReasonForm
-from campaigns.models import Contact, ContactImport, SuppressionSource, Tag
+from campaigns.models import Contact, ContactImport, Suppression, SuppressionSource, Tag
 from campaigns.numbers import absent_among, check_of, on_whatsapp, unchecked
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import shown_message
 from campaigns.views.answers import is_fragment
+from campaigns.views.suppression import ask_again
 
 PAGE = 50
 COUNTED = 10_000
@@ -30,7 +31,9 @@ OPTED_OUT_BY: dict[str, str] = {
     SuppressionSource.REPLY: "They answered with a request to stop.",
     SuppressionSource.PERSON: "A member of this workspace noted it.",
     SuppressionSource.IMPORT: "It came with an import.",
+    SuppressionSource.LINK: "They chose it on the page behind their opt-out link.",
 }
+BY_STAFF = "The staff of this installation took the number off for all workspaces."
 
 
 def the_contact(request: WorkspaceRequest, uuid: UUID) -> Contact:
@@ -151,10 +154,13 @@ class OptOut(NamedTuple):
     at: datetime
     how: str
     reason: str
+    by_staff: bool = False
 
 
 def opt_out_of(contact: Contact) -> OptOut | None:
     """The list of suppressed numbers has the say; the contact's own mark repeats it."""
+    if everywhere := suppressed_everywhere(contact.phone):
+        return OptOut(everywhere.created_at, BY_STAFF, "", by_staff=True)
     if suppression := suppression_of(contact.workspace, contact.phone):
         how = OPTED_OUT_BY[suppression.source]
         return OptOut(suppression.created_at, how, contact.opted_out_reason or suppression.reason)
@@ -202,13 +208,14 @@ def contact_opt_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     return redirect("campaigns:contact", contact.uuid)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @workspace_role("manager")
 def contact_opt_in(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     contact = the_contact(request, uuid)
-    form = ReasonForm(request.POST)
-    if not form.is_valid():
-        return render_contact(request, contact, form, status=422)
-    if unsuppress(request.workspace, contact.phone, form.cleaned_data["reason"], request.user):
-        messages.success(request, f"The opt-out of {contact} was taken back.")
-    return redirect("campaigns:contact", contact.uuid)
+    suppression = suppression_of(request.workspace, contact.phone)
+    if suppression is None and contact.opted_out_at is None:
+        return redirect("campaigns:contact", uuid)
+    if suppression is None:  # the contact's own mark, from before there was the list
+        suppression = Suppression(workspace=request.workspace, phone=contact.phone, source=SuppressionSource.PERSON)
+        suppression.reason, suppression.created_at = contact.opted_out_reason, contact.opted_out_at
+    return ask_again(request, suppression, "campaigns:contact", uuid)

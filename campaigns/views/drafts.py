@@ -25,13 +25,19 @@ from campaigns.compose import render as render_text
 from campaigns.forms.campaigns import LONGEST_H, CampaignForm, RunningForm, selectable_devices
 from campaigns.live import figures, streams_of
 from campaigns.models import Assignment, Campaign, CampaignState, Contact, Failover, Media, Tag
+from campaigns.opt_out import VARIABLE, problem_in
 from campaigns.plans import course_of, warnings
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.views.answers import say
 from campaigns.views.campaigns import the_campaign
 from devices.models import Device
 
-OWN_WORDS = [("name", "Name"), ("first_name", "First name"), ("phone", "Phone number")]
+OWN_WORDS = [
+    ("name", "Name"),
+    ("first_name", "First name"),
+    ("phone", "Phone number"),
+    (VARIABLE, "Opt-out link"),
+]
 
 
 @workspace_role("manager")
@@ -128,7 +134,7 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
         context["unknown"] = sorted(variables_in(source) - known)
         variables = variables_of(contact) if contact else {}
         context["text"] = render_text(template, variables, caption=media is not None) if source else ""
-        context["error"] = no_caption(source, media)
+        context["error"] = no_caption(source, media) or problem_in(source)
     except TextError as error:
         context["error"] = error
     return render(request, "campaigns/_preview.html", context)

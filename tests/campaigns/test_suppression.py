@@ -129,15 +129,19 @@ def test_taking_an_opt_out_back_needs_a_reason_and_lets_messages_pass_again(
 ) -> None:
     contact = make_contact(workspace)
     suppress(workspace, contact.phone, PERSON, "said so", workspace.owner)
-    with pytest.raises(ValueError, match="needs a reason"):
-        unsuppress(workspace, contact.phone, " ", workspace.owner)
-    assert unsuppress(workspace, contact.phone, "asked again", workspace.owner)
-    assert not unsuppress(workspace, contact.phone, "asked again", workspace.owner)
+    for reason, source in ((" ", "In the shop"), ("asked again", "")):
+        with pytest.raises(ValueError, match="needs a reason"):
+            unsuppress(workspace, contact.phone, reason, workspace.owner, consent_source=source)
+    assert unsuppress(workspace, contact.phone, "asked again", workspace.owner, consent_source="In the shop")
+    assert not unsuppress(workspace, contact.phone, "asked again", workspace.owner, consent_source="In the shop")
     contact.refresh_from_db()
     assert (contact.opted_out_at, contact.opted_out_reason) == (None, "")
     launched(workspace, device)
     assert [claimed.phone for claimed in leaves(lease, device)] == [contact.phone]
-    assert AuditEntry.objects.get(action="contact.opt_out_taken_back").detail == {"reason": "asked again"}
+    assert AuditEntry.objects.get(action="contact.opt_out_taken_back").detail == {
+        "reason": "asked again",
+        "consent_source": "In the shop",
+    }
 
 
 # ---- STOP
@@ -187,7 +191,7 @@ def test_stop_in_a_chat_whose_number_is_hidden_is_known_by_what_was_sent_there(
 def test_after_an_opt_out_was_taken_back_stop_is_confirmed_again(workspace: Workspace, device: Device) -> None:
     for _ in range(2):
         note_incoming([says(device, STRANGER, "stop")])
-        unsuppress(workspace, STRANGER, "asked again", workspace.owner)
+        unsuppress(workspace, STRANGER, "asked again", workspace.owner, consent_source="In the shop")
     assert Message.objects.filter(confirms_stop=True).count() == 2
 
 
