@@ -31,7 +31,7 @@ ORDER BY at
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("campaigns", "0013_audience"),
+        ("campaigns", "0014_content"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0003_quiet_hours'),
-        ('campaigns', '0013_audience'),
+        ('campaigns', '0014_timing'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

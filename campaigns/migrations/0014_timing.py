@@ -81,7 +81,7 @@ def counter(help_text=""):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('campaigns', '0013_audience'),
+        ('campaigns', '0014_people'),
     ]
 
     operations = [
