@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from campaigns.views import campaigns, clones, direct, drafts, files, moves, moving
+from campaigns.views import campaigns, clones, direct, drafts, files, lists, moves, moving
 
 app_name = "campaigns"
 
@@ -12,7 +12,8 @@ urlpatterns = [
     path("devices/<uuid:uuid>/test/send/", direct.send_device_test, name="send_device_test"),
     path("devices/<uuid:uuid>/move/", moving.move_messages, name="move_messages"),
     path("devices/<uuid:uuid>/move-people/", moving.move_people, name="move_people"),
-    path("campaigns/", campaigns.campaign_list, name="list"),
+    path("campaigns/", lists.campaign_list, name="list"),
+    path("campaigns/calendar/", lists.calendar, name="calendar"),
     path("campaigns/new/", drafts.create, name="create"),
     path("campaigns/preview/", drafts.preview, name="preview"),
     path("campaigns/audience/", drafts.audience_count, name="audience"),

@@ -67,6 +67,7 @@ MATRIX = {
     "campaigns:move_messages": "manager",
     "campaigns:move_people": "manager",
     "campaigns:list": "viewer",
+    "campaigns:calendar": "viewer",
     "campaigns:create": "manager",
     "campaigns:preview": "viewer",
     "campaigns:audience": "viewer",
