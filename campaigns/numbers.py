@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from campaigns.models import GOOD_FOR, Contact, NumberCheck
@@ -13,12 +13,19 @@ from campaigns.querysets.contacts import ContactQuerySet
 
 def on_whatsapp(contacts: ContactQuerySet, there: bool) -> ContactQuerySet:
     """Those whose number was found there, or not."""
-    return contacts.filter(Exists(_checks().filter(on_whatsapp=there)))
+    return contacts.filter(on_whatsapp_check("yes" if there else "no"))
 
 
 def unchecked(contacts: ContactQuerySet) -> ContactQuerySet:
     """Those of whom nobody knows, or not any more."""
-    return contacts.filter(~Exists(_checks()))
+    return contacts.filter(on_whatsapp_check("unknown"))
+
+
+def on_whatsapp_check(word: str) -> Q:
+    """Of contacts: ``yes`` and ``no`` as the last check found, ``unknown`` where there is none that is good."""
+    if word == "unknown":
+        return ~Q(Exists(_checks()))
+    return Q(Exists(_checks().filter(on_whatsapp=word == "yes")))
 
 
 def check_of(contact: Contact) -> NumberCheck | None:
