@@ -1,7 +1,8 @@
 """What a message says: Liquid texts, parsed once and rendered for each person within firm limits.
 
 Only output, ``if``, ``unless``, ``case`` and ``assign`` exist, with filters that can neither loop, load nor grow
-without bound (SECURITY 13). A text of plain words and simple variables never enters the Liquid interpreter.
+without bound (SECURITY 13). A text of plain words, simple variables and choices of words never enters the Liquid
+interpreter.
 """
 
 from __future__ import annotations
@@ -26,7 +27,22 @@ from liquid.exceptions import (
     OutputStreamLimitError,
 )
 from liquid.expression import Expression
+from liquid.token import TOKEN_CONTENT, Token
 from liquid.utils import ReadOnlyChainMap
+
+from campaigns.wordings import (
+    Choice,
+    ChoiceError,
+    ChoiceNode,
+    ChoiceTag,
+    Pick,
+    by_number,
+    by_seed,
+    choices_in,
+    veiled,
+    with_choices,
+    wordings,
+)
 
 MAX_TEXT = 4096  # characters that leave for one person
 MAX_CAPTION = 1024  # of them beside a file
@@ -62,12 +78,29 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class Either:
+    """A choice of words at this place of the text, with the parts of each option."""
+
+    place: int
+    options: tuple[tuple[Part, ...], ...]
+
+
+Part = str | Name | Either
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed text. ``parts`` where it is only words and plain variables, else ``liquid``."""
+    """A parsed text. ``parts`` where it is only words, plain variables and choices of them, else ``liquid``."""
 
     source: str
-    parts: tuple[str | Name, ...] | None
-    liquid: BoundTemplate | None
+    parts: tuple[Part, ...] | None
+    liquid: LimitedTemplate | None
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def wordings(self) -> int:
+        """How many ways there are to say it; 1 where the author left no choice."""
+        return wordings(self.choices)
 
 
 def parse(text: str) -> Template:
@@ -76,36 +109,35 @@ def parse(text: str) -> Template:
         raise TextError(f"The text has {len(text):,} characters; at most {MAX_SOURCE:,} can be written.")
     if "\0" in text:
         raise TextError("The text contains a character that cannot be sent (NUL).")
-    if "{{" not in text and "{%" not in text:
+    if "{" not in text:
         return Template(text, (text,), None)
-    # Liquid's lexer takes seconds over a few thousand blanks behind an unclosed brace.
-    if blanks := re.search(rf"\s{{{MAX_BLANKS},}}", text):
-        raise TextError(f"More than {MAX_BLANKS} blanks stand in a row.", *position(text, blanks.start()))
-    # And over a few thousand open braces: it reads on to the end from each of them.
-    after = max(text.rfind("}}"), 0)
-    if text.count("{{", after) > MAX_UNCLOSED:
-        raise TextError(
-            "A variable begins with {{ but its closing }} is missing.", *position(text, text.find("{{", after))
-        )
+    if "{{" in text or "{%" in text:
+        check_lexable(text)
     try:
-        found = LIQUID.from_string(text)
+        found: LimitedTemplate = LIQUID.from_string(text)  # type: ignore[assignment]
         check(found.nodes, text)
     except LiquidError as error:
         raise explain(error, text) from error
     except RecursionError:
         raise TextError("The text is nested too deeply.") from None
-    return Template(text, simple_parts(found.nodes), found)
+    return Template(text, simple_parts(found.nodes), found, choices_in(found.nodes))
 
 
-def render(template: Template, variables: Variables, *, caption: bool = False) -> str:
+def render(
+    template: Template, variables: Variables, *, caption: bool = False, seed: int = 0, wording: int | None = None
+) -> str:
     """The text for one person; raises `TextError` when it cannot be made, is too long, or is empty.
 
-    A ``caption`` stands beside a file: it is shorter, and may be empty.
+    A ``caption`` stands beside a file: it is shorter, and may be empty. ``seed``, the message's id, makes the author's
+    choices of words, always in the same way; a ``wording`` from 1 to `Template.wordings` makes them instead.
     """
-    if template.parts is not None:
-        text = "".join([p if type(p) is str else words(variables.get(p.key)) for p in template.parts])  # type: ignore[union-attr]
+    pick = by_seed(seed) if wording is None else by_number(template.choices, wording)
+    if template.parts is None:
+        text = interpret(template, variables, pick)
+    elif template.choices:
+        text = "".join(said(template.parts, variables, pick))
     else:
-        text = interpret(template, variables)
+        text = "".join([p if type(p) is str else words(variables.get(p.key)) for p in template.parts])  # type: ignore[union-attr]
     most = MAX_CAPTION if caption else MAX_TEXT
     if len(text) > most:
         beside = " beside a file" if caption else ""
@@ -152,12 +184,28 @@ def words(value: object) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def simple_parts(nodes: Iterable[Node]) -> tuple[str | Name, ...] | None:
-    """The text as words and plain variables, or None where it needs the interpreter."""
-    parts: list[str | Name] = []
+def said(parts: Iterable[Part], variables: Variables, pick: Pick) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, Name):
+            yield words(variables.get(part.key))
+        else:
+            yield from said(part.options[pick(part.place, len(part.options))], variables, pick)
+
+
+def simple_parts(nodes: Iterable[Node]) -> tuple[Part, ...] | None:
+    """The text as words, plain variables and choices of them, or None where it needs the interpreter."""
+    parts: list[Part] = []
     for node in nodes:
         if isinstance(node, ContentNode):
             parts.append(node.text)
+            continue
+        if isinstance(node, ChoiceNode):
+            options = [simple_parts(block.nodes) for block in node.blocks]
+            if None in options:
+                return None
+            parts.append(Either(node.place, tuple(options)))  # type: ignore[arg-type]
             continue
         path = node.expression.left if isinstance(node, OutputNode) else None
         if not isinstance(path, Path) or node.expression.filters or len(path.path) != 1:
@@ -168,10 +216,10 @@ def simple_parts(nodes: Iterable[Node]) -> tuple[str | Name, ...] | None:
     return tuple(parts)
 
 
-def interpret(template: Template, variables: Variables) -> str:
+def interpret(template: Template, variables: Variables, pick: Pick) -> str:
     assert template.liquid is not None
     try:
-        return template.liquid.render(variables)
+        return template.liquid.say(variables, pick)
     except OutputStreamLimitError:
         raise TextError(
             f"The text would be too long for this person; at most {MAX_TEXT:,} characters are sent."
@@ -183,6 +231,19 @@ def interpret(template: Template, variables: Variables) -> str:
 
 
 # --- what is refused before anything runs ---------------------------------------------------------------------------
+
+
+def check_lexable(text: str) -> None:
+    """Refuse what would keep Liquid's lexer busy for seconds."""
+    # A few thousand blanks behind an unclosed brace.
+    if blanks := re.search(rf"\s{{{MAX_BLANKS},}}", text):
+        raise TextError(f"More than {MAX_BLANKS} blanks stand in a row.", *position(text, blanks.start()))
+    # A few thousand open braces: it reads on to the end from each of them.
+    after = max(text.rfind("}}"), 0)
+    if text.count("{{", after) > MAX_UNCLOSED:
+        raise TextError(
+            "A variable begins with {{ but its closing }} is missing.", *position(text, text.find("{{", after))
+        )
 
 
 def check(nodes: Iterable[Node], text: str) -> None:
@@ -249,6 +310,8 @@ def explain(error: LiquidError, text: str) -> TextError:
 
 def in_plain_words(error: LiquidError) -> str:
     message = str(error.message or "")
+    if isinstance(error, ChoiceError):
+        return message
     if isinstance(error, BlockNestingError):
         return f"Conditions are nested too deeply; at most {MAX_NESTING} levels."
     if isinstance(error, LocalNamespaceLimitError):
@@ -262,6 +325,8 @@ def in_plain_words(error: LiquidError) -> str:
 
 
 def unexpected_tag(name: str) -> str:
+    if name in "{|}":
+        return "A condition that begins in an option of a choice must end in it, too."
     if name.startswith(("end", "els")) or name == "when":
         return f"{{% {name} %}} stands here without a condition that it belongs to."
     return f"{{% {name} %}} cannot be used here; you can use if, unless, case and assign."
@@ -363,6 +428,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
 class Context(RenderContext):
     """Without Liquid's ``now`` and ``today``: they would speak of the server's clock."""
 
+    pick: Pick
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.scope = ReadOnlyChainMap(self.locals, self.globals)
@@ -370,6 +437,14 @@ class Context(RenderContext):
 
 class LimitedTemplate(BoundTemplate):
     context_class = Context
+
+    def say(self, variables: Variables, pick: Pick) -> str:
+        """Like `render`, with somebody to make the author's choices."""
+        context = Context(self, globals=variables)
+        context.pick = pick
+        buffer = self._get_buffer()
+        self.render_with_context(context, buffer)
+        return buffer.getvalue()
 
     def make_partial_namespace(self, partial: bool, render_args: Mapping[str, object]) -> Mapping[str, object]:
         return render_args
@@ -387,7 +462,19 @@ class LimitedEnvironment(Environment):
         super().setup_tags_and_filters()
         for name in set(self.tags) - set(TAGS):
             del self.tags[name]
+        self.add_tag(ChoiceTag)
         self.filters = dict(FILTERS)
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        lexer = super().tokenizer()
+
+        def tokens(source: str) -> Iterator[Token]:
+            source = veiled(source)
+            if "{{" not in source and "{%" not in source:
+                return with_choices([Token(TOKEN_CONTENT, source, 0, source)])
+            return with_choices(lexer(source))
+
+        return tokens
 
 
 LIQUID = LimitedEnvironment()

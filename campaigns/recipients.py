@@ -131,7 +131,8 @@ def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
         content = content_of(message)
         if content.pk not in parsed:
             parsed[content.pk] = parse(content.text)
-        text = render(parsed[content.pk], variables_of(message.contact), caption=content.media is not None)
+        variables, beside_a_file = variables_of(message.contact), content.media is not None
+        text = render(parsed[content.pk], variables, caption=beside_a_file, seed=message.pk)
     except TextError as error:
         return Recipient(message, shown_message(message), "", str(error))
     note = "As it would read now." if message.state in CLAIMABLE else "Made again from the text; not recorded."

@@ -349,7 +349,7 @@ def _since(rule: Rule) -> Q:
 def field_text(name: str) -> Coalesce:
     """A custom field's value as text, empty where it has none. Not a JSON path: a field may be called 0."""
     text = Func(F("fields"), Value(name), function="jsonb_extract_path_text", output_field=TextField())
-    return Coalesce(text, Value(""))
+    return Coalesce(text, Value(""), output_field=TextField())
 
 
 def _number(text: Coalesce) -> Func:

@@ -498,4 +498,5 @@ def _template(content: int, text: str) -> compose.Template:
 def render(message: Claimed) -> str:
     """The message's words for this person. Raises `TextError`."""
     variables = compose.variables_for(message.name, message.phone, message.fields)
-    return compose.render(_template(message.content, message.text), variables, caption=message.media is not None)
+    template = _template(message.content, message.text)
+    return compose.render(template, variables, caption=message.media is not None, seed=message.message)

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from accounts.audit import record
 from accounts.models import User
-from campaigns.actions.planning import expiry_of, rooms_of
+from campaigns.actions.planning import open_streams, rooms_of
 from campaigns.engine.assignment import assign
 from campaigns.engine.lifecycle import CLAIMABLE
 from campaigns.live import push_campaigns
@@ -116,38 +116,48 @@ def _deal_all(
     locked = list(streams.select_for_update(no_key=True, of=("self",)))
     moved = {}
     for found in campaigns:
-        own = {stream.device_id: stream for stream in locked if stream.campaign_id == found.pk}
-        if count := _deal(found, own.pop(source.pk), list(own.values()), people):
+        own = [stream for stream in locked if stream.campaign_id == found.pk]
+        if count := _deal(found, source, own, people):
             moved[found.pk] = count
     return moved
 
 
 def _open_streams(campaign: Campaign, targets: Sequence[Device]) -> None:
     """The targets are devices of the campaign from now on."""
-    common = {"workspace_id": campaign.workspace_id, "campaign": campaign}
-    links = [CampaignDevice(device=device, **common) for device in targets]
+    links = [
+        CampaignDevice(workspace_id=campaign.workspace_id, campaign=campaign, device=device) for device in targets
+    ]
     CampaignDevice.objects.bulk_create(links, ignore_conflicts=True)
-    settings = {
-        "lane": Lane.CAMPAIGN,
-        "running": campaign.state == CampaignState.RUNNING,
-        "min_delay": campaign.min_delay,
-        "expires_at": expiry_of(campaign),
-    }
-    streams = [Stream(device=device, **common, **settings) for device in targets]
-    Stream.objects.bulk_create(streams, ignore_conflicts=True)
+    open_streams(campaign, [device.pk for device in targets])
 
 
-def _deal(campaign: Campaign, source: Stream, targets: Sequence[Stream], people: Sequence[int] | None) -> int:
-    """What is due first goes first, in case that there is not room for everybody."""
-    unsent = Message.objects.filter(stream=source, state__in=CLAIMABLE).order_by("due_at", "pk")
+def _deal(campaign: Campaign, source: Device, streams: Sequence[Stream], people: Sequence[int] | None) -> int:
+    """What is due first goes first, in case that there is not room for everybody; each keeps its variant.
+
+    ``streams``: the campaign's at the source and at the targets.
+    """
+    leaving = {stream.pk: stream for stream in streams if stream.device_id == source.pk}
+    unsent = Message.objects.filter(stream__in=leaving.values(), state__in=CLAIMABLE).order_by("due_at", "pk")
     if people is not None:
         unsent = unsent.filter(contact__in=people)
-    messages = list(unsent.values_list("pk", flat=True))
-    slots = {stream.device_id: slot for slot, stream in enumerate(targets, 1)}
+    messages = list(unsent.values_list("pk", "stream_id"))
+    targets = [stream for stream in streams if stream.pk not in leaving]
+    slots = {(stream.device_id, stream.variant): slot for slot, stream in enumerate(targets, 1)}
     chosen = assign([None] * len(messages), rooms_of(campaign, targets))
-    dealt = [(message, slots[device]) for message, device in zip(messages, chosen, strict=True) if device is not None]
-    if not dealt:
-        return 0
+    count = 0
+    for stream in leaving.values():
+        dealt = [
+            (message, slots[device, stream.variant])
+            for (message, own), device in zip(messages, chosen, strict=True)
+            if own == stream.pk and device is not None
+        ]
+        if dealt:
+            count += _move(stream, targets, dealt)
+    return count
+
+
+def _move(source: Stream, targets: Sequence[Stream], dealt: Sequence[tuple[int, int]]) -> int:
+    """``dealt``: messages and the places, counted from 1, of the streams they go to."""
     with connection.cursor() as cursor:
         cursor.execute(
             MOVE_SQL,

@@ -78,7 +78,8 @@ def _fates(messages: Iterable[Message], gap: float, epoch: int, rng: random.Rand
         begun = message.due_at + timedelta(seconds=gap * (place + rng.random() / 2))
         text = texts.get(message.content_id) or parse(message.content.text)
         texts[message.content_id] = text
-        words = render(text, variables_of(message.contact)) if message.contact else message.content.text
+        person = message.contact
+        words = render(text, variables_of(person), seed=message.pk) if person else message.content.text
         yield _fate(message, begun, words, epoch, rng)
 
 

@@ -1,9 +1,10 @@
-"""Which device writes to whom: the number a person knows, else all numbers in turn, within each one's room."""
+"""Which device writes to whom, and which wording they get: the number a person knows, else all numbers in turn."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from math import inf
 
 
@@ -37,3 +38,26 @@ def assign(known: Sequence[int | None], rooms: Mapping[int, int | None], turn: i
         else:
             queue.popleft()
     return chosen
+
+
+def is_held_out(campaign: int, person: int, percent: int) -> bool:
+    """Whether the person is of those ``percent`` in a hundred who get nothing; the same whenever it is asked."""
+    return percent > 0 and _lot("hold-out", campaign, person) * 100 < percent
+
+
+def variant_of(campaign: int, person: int, shares: Sequence[tuple[int, int]]) -> int:
+    """Which of the variants (number, share) the person gets, the same whenever it is asked; 0 where there are none."""
+    if not shares:
+        return 0
+    left = _lot("variant", campaign, person) * sum(share for _, share in shares)
+    for number, share in shares:
+        left -= share
+        if left < 0:
+            return number
+    return shares[-1][0]
+
+
+def _lot(what: str, campaign: int, person: int) -> float:
+    """A number in [0, 1) that says nothing about the same person's lots elsewhere."""
+    drawn = blake2b(f"{what}:{campaign}:{person}".encode(), digest_size=8).digest()
+    return int.from_bytes(drawn) / 2**64

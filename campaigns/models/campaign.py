@@ -98,6 +98,9 @@ class Campaign(TenantModel):
         null=True, blank=True, help_text="So many people first; the others once somebody has looked and says so."
     )
     canary_passed_at = models.DateTimeField(null=True, blank=True)
+    awaiting_word = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="So many people wait until somebody has looked at the first few."
+    )
     stop_failures = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="It pauses itself when more than this percent of what was tried failed."
     )
@@ -113,6 +116,11 @@ class Campaign(TenantModel):
         db_default="",
         help_text="Why it paused itself; empty when a person did.",
     )
+    # What was counted when it was last resumed: whether it goes wrong is judged by what came after.
+    resumed_tried = models.PositiveIntegerField(default=0, db_default=0)
+    resumed_failed = models.PositiveIntegerField(default=0, db_default=0)
+    resumed_sent = models.PositiveIntegerField(default=0, db_default=0)
+    resumed_opted_out = models.PositiveIntegerField(default=0, db_default=0)
     archived_at = models.DateTimeField(null=True, blank=True)
 
     start_at = models.DateTimeField(null=True, blank=True, help_text="Empty: when somebody presses start.")

@@ -43,6 +43,9 @@ class Contact(TenantModel):
         max_length=64, blank=True, default="", db_default="", help_text="Empty: not known, the workspace's zone."
     )
     paused_until = models.DateTimeField(null=True, blank=True, help_text="They asked for silence until then.")
+    claimed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a message to them last began to leave, where a frequency cap is set."
+    )
     last_reply_at = models.DateTimeField(null=True, blank=True)
     opted_out_at = models.DateTimeField(null=True, blank=True)
     opted_out_reason = models.CharField(max_length=200, blank=True, default="")
@@ -56,7 +59,8 @@ class Contact(TenantModel):
         indexes = [
             models.Index(
                 fields=["workspace", "-id"], condition=models.Q(opted_out_at__isnull=False), name="opted_out_contacts"
-            )
+            ),
+            models.Index(fields=["workspace", "timezone"], condition=~models.Q(timezone=""), name="contacts_by_zone"),
         ]
 
     def __str__(self) -> str:

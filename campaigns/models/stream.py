@@ -36,6 +36,9 @@ class Stream(TenantModel):
     running = models.BooleanField(default=False)
     min_delay = models.FloatField(default=0)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Nothing of it leaves from then on.")
+    held_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then it is outside the hours for writing to any of its people."
+    )
     spread = models.BooleanField(
         default=False, db_default=False, help_text="Its first send has its place within the device's longest gap."
     )

@@ -19,7 +19,7 @@ from campaigns.actions.drafts import (
     edit_campaign,
     no_caption,
 )
-from campaigns.audience import audience, field_words, person_at, size_of, variables_of
+from campaigns.audience import Audience, field_words, person_at, size_of, variables_of
 from campaigns.compose import TextError, parse, variables_in
 from campaigns.compose import render as render_text
 from campaigns.forms.campaigns import LONGEST_H, CampaignForm, RunningForm, selectable_devices
@@ -170,7 +170,8 @@ def campaign_so_far(asked: QueryDict) -> Campaign:
 
 
 def audience_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:
-    return audience(request.workspace, asked.get("audience") == "everyone", ids_of(asked.getlist("tags")))
+    asked_for = Audience(everyone=asked.get("audience") == "everyone", tags=tuple(ids_of(asked.getlist("tags"))))
+    return asked_for.contacts(request.workspace)
 
 
 def media_asked(request: WorkspaceRequest, uuid: str) -> Media | None:

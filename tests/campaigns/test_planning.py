@@ -14,7 +14,8 @@ from django.db import connection
 from accounts.models import Workspace
 from campaigns.actions.campaigns import launch_campaign
 from campaigns.actions.planning import plan_chunk
-from campaigns.models import Campaign, CampaignTag, Contact, Message, Stream, Tag
+from campaigns.engine.assignment import is_held_out, variant_of
+from campaigns.models import Campaign, CampaignTag, Contact, Content, Message, Stream, Tag, Variant
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.factories import make_campaign, make_contact, make_device, make_workspace
@@ -200,3 +201,92 @@ def test_tags_choose_who_takes_part_chunk_by_chunk_and_each_person_once(
     assert rounds == 5
     campaign.refresh_from_db()
     assert campaign.recipients == 12
+
+
+def variants(campaign: Campaign, *shares: int) -> list[Variant]:
+    return [
+        Variant.objects.create(
+            workspace=campaign.workspace,
+            campaign=campaign,
+            number=number,
+            share=share,
+            content=Content.objects.create(workspace=campaign.workspace, text=f"Wording {number}"),
+        )
+        for number, share in enumerate(shares, 1)
+    ]
+
+
+def plan_all(campaign: Campaign, size: int = 4) -> Campaign:
+    assert launch_campaign(campaign, None)
+    while not plan_chunk(campaign.pk, size):
+        pass
+    campaign.refresh_from_db()
+    assert is_clean(audit()), audit()
+    return campaign
+
+
+def test_each_device_has_a_stream_for_each_variant_and_people_are_drawn_by_share(
+    workspace: Workspace, devices: tuple[Device, ...]
+) -> None:
+    for _ in range(60):
+        make_contact(workspace)
+    campaign = make_campaign(workspace, devices=devices)
+    made = variants(campaign, 75, 25)
+    plan_all(campaign, size=20)
+    assert set(campaign.streams.values_list("device", "variant")) == {
+        (device.pk, number) for device in devices for number in (1, 2)
+    }
+    got = Counter(Message.objects.filter(campaign=campaign).values_list("stream__variant", flat=True))
+    assert got[1] + got[2] == 60
+    assert 5 <= got[2] <= 26, "a quarter, as chance will have it"
+    for message in Message.objects.filter(campaign=campaign).select_related("stream"):
+        assert message.content_id == made[message.stream.variant - 1].content_id
+        assert message.contact_id
+        assert message.stream.variant == variant_of(campaign.pk, message.contact_id, [(1, 75), (2, 25)])
+
+
+def test_the_variants_of_a_device_go_out_in_turns(workspace: Workspace, devices: tuple[Device, ...]) -> None:
+    for _ in range(30):
+        make_contact(workspace)
+    campaign = make_campaign(workspace, devices=devices[:1])
+    variants(campaign, 50, 50)
+    plan_all(campaign, size=7)
+    due = list(Message.objects.filter(campaign=campaign).order_by("contact_id").values_list("due_at", flat=True))
+    assert due == sorted(set(due))
+    for stream in campaign.streams.all():
+        assert stream.next_due == stream.messages.order_by("due_at")[0].due_at
+
+
+def test_p2_a_device_cap_counts_the_people_of_all_its_variants(
+    workspace: Workspace, devices: tuple[Device, ...]
+) -> None:
+    for _ in range(20):
+        make_contact(workspace)
+    campaign = make_campaign(workspace, devices=devices, device_cap=4)
+    variants(campaign, 50, 50)
+    assert spread(plan_all(campaign)) == [4, 4, 4]
+    assert Message.objects.filter(campaign=campaign, reason="no_room").count() == 8
+
+
+def test_the_people_held_out_have_a_row_that_says_so(workspace: Workspace, devices: tuple[Device, ...]) -> None:
+    for _ in range(60):
+        make_contact(workspace)
+    campaign = plan_all(make_campaign(workspace, devices=devices, hold_out=30), size=25)
+    held_out = Message.objects.filter(campaign=campaign, state="skipped", reason="hold_out")
+    assert 5 <= held_out.count() <= 32
+    assert campaign.recipients == 60
+    assert not Contact.objects.filter(pk__in=held_out.values("contact"), device__isnull=False).exists()
+    for message in Message.objects.filter(campaign=campaign):
+        assert (message.reason == "hold_out") == is_held_out(campaign.pk, message.contact_id or 0, 30)
+
+
+def test_each_device_begins_a_stagger_later_than_the_one_before(
+    workspace: Workspace, devices: tuple[Device, ...]
+) -> None:
+    for _ in range(6):
+        make_contact(workspace)
+    campaign = planned(workspace, devices, stagger_s=90)
+    assert campaign.launched_at
+    for turn, stream in enumerate(campaign.streams.order_by("device_id")):
+        assert stream.next_due == campaign.launched_at + timedelta(seconds=90 * turn)
+        assert set(stream.messages.values_list("due_at", flat=True)) == {stream.next_due}

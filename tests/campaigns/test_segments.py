@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -43,7 +43,7 @@ def found(workspace: Workspace, *rules: dict[str, Any], match: str = "all") -> s
     return {contact.name for contact in matching(workspace, asked)}
 
 
-def days_ago(days: float):
+def days_ago(days: float) -> datetime:
     return timezone.now() - timedelta(days=days)
 
 

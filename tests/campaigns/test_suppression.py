@@ -19,7 +19,7 @@ from campaigns.actions.importing import work_on_import
 from campaigns.actions.planning import plan_whole
 from campaigns.actions.replies import note_incoming
 from campaigns.actions.suppression import suppress, unsuppress
-from campaigns.audience import audience, person_at, reachable, size_of
+from campaigns.audience import Audience, person_at, reachable, size_of
 from campaigns.models import Campaign, CampaignState, Contact, Lane, Message, Suppression, SuppressionSource
 from campaigns.outbox import Ask, Claimed, Settlement
 from campaigns.sender import render
@@ -270,7 +270,7 @@ def test_audiences_count_the_suppressed_as_opted_out(workspace: Workspace) -> No
     # As when somebody is imported and suppressed in the same instant.
     Suppression.objects.create(workspace=workspace, phone=unmarked.phone, source=PERSON)
     Suppression.objects.create(workspace=make_workspace(), phone=agreeing.phone, source=PERSON)
-    people = audience(workspace, True, [])
+    people = Audience(everyone=True).contacts(workspace)
     size = size_of(people)
     assert (size.people, size.opted_out, size.reachable) == (3, 2, 1)
     assert list(reachable(people)) == [agreeing]
