@@ -75,6 +75,8 @@ MATRIX = {
     "campaigns:file": "viewer",
     "campaigns:campaign": "viewer",
     "campaigns:edit": "manager",
+    "campaigns:step": "manager",
+    "campaigns:test_send": "manager",
     "campaigns:delete": "manager",
     "campaigns:clone": "manager",
     "campaigns:archive": "manager",
@@ -125,4 +127,4 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
 }
 # What stands for parameters that are no ids of a workspace's nouns.
-SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1"}
+SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "step": "audience"}

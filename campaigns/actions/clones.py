@@ -20,6 +20,7 @@ from campaigns.models import (
     Retarget,
     Variant,
 )
+from campaigns.steps import STEPS
 
 COPY = " (copy)"
 # What a person decided about the one campaign holds for its copy too.
@@ -49,6 +50,9 @@ def clone(campaign: Campaign, user: User | None, retarget: str = "") -> Campaign
         workspace_id=campaign.workspace_id,
         name=copy_name(campaign.name),
         created_by=user,
+        edited_by=user,
+        edited_at=timezone.now(),
+        steps_done=len(STEPS),
         **settings,
     )
     _copy_links(campaign, copy, everybody=not retarget)
