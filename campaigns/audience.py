@@ -11,7 +11,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Workspace
-from campaigns.compose import TextError, slug, variables_for, variables_in
+from campaigns.compose import slug, variables_for
 from campaigns.engine.lifecycle import ASSUMED, DEAD, DELIVERED, READ, SENDING, SENT, UNCERTAIN
 from campaigns.models import Campaign, Contact, ContactTag, Message, Retarget, Segment, Suppression
 from campaigns.querysets.contacts import ContactQuerySet
@@ -159,17 +159,3 @@ def field_words(workspace: Workspace) -> list[tuple[str, str]]:
     newest = Contact.objects.for_workspace(workspace).order_by("-pk").values_list("fields", flat=True)[:SAMPLE]
     names = {name for fields in newest for name in fields}
     return sorted(((slug(name), name) for name in names), key=lambda pair: pair[1].lower())
-
-
-def missing_values(text: str, contacts: ContactQuerySet) -> tuple[int, dict[str, int]]:
-    """How many reachable people were looked at (≤ `SAMPLE`), and how many of them lack each of the text's variables."""
-    try:
-        wanted = variables_in(text)
-    except TextError:
-        return 0, {}
-    if not wanted:
-        return 0, {}
-    found = reachable(contacts).only("pk", "name", "phone", "fields")
-    people = [variables_of(contact) for contact in found[:SAMPLE]]
-    lacking = {word: sum(not str(person.get(word) or "").strip() for person in people) for word in sorted(wanted)}
-    return len(people), {word: count for word, count in lacking.items() if count}

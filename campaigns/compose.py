@@ -20,6 +20,7 @@ from liquid.builtin.expressions import Filter, FilteredExpression, Path
 from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.filters import misc, string
 from liquid.builtin.output import OutputNode
+from liquid.builtin.tags.assign_tag import AssignNode
 from liquid.exceptions import (
     BlockNestingError,
     LiquidError,
@@ -166,6 +167,45 @@ def variables_in(text: str) -> set[str]:
     if template.liquid is None:
         return set()
     return set(template.liquid.global_variables())
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A place where a variable is said, and what is said there without it. ``{{ other }}`` stands for another one."""
+
+    word: str
+    instead: str
+
+
+def uses_of(template: Template) -> list[Use]:
+    """Where the text says its variables, but for places that a condition on the same variable decides about."""
+    return list(uses(template.liquid.nodes, frozenset())) if template.liquid else []
+
+
+def uses(nodes: Iterable[Node], decided: frozenset[str]) -> Iterator[Use]:
+    for node in nodes:
+        if isinstance(node, OutputNode | AssignNode):
+            expression = node.expression
+            names = names_in(expression)
+            for word in sorted(names - decided):
+                others = {name: f"{{{{ {name} }}}}" for name in names - {word}}
+                yield Use(word, said_by(expression, others).strip())
+        else:
+            about = decided.union(*(names_in(expression) for expression in node.expressions()))
+            yield from uses(node.children(None, include_partials=False), about)  # type: ignore[arg-type]
+
+
+def names_in(expression: Expression) -> set[str]:
+    paths = (found for found in with_children(expression) if isinstance(found, Path))
+    return {path.path[0] for path in paths if isinstance(path.path[0], str)}
+
+
+def said_by(expression: Expression, variables: Variables) -> str:
+    """One expression alone; nothing where it cannot be worked out."""
+    try:
+        return words(expression.evaluate(Context(LIQUID.from_string(""), globals=variables)))
+    except (LiquidError, TextError, RecursionError, ArithmeticError, ValueError, TypeError):
+        return ""
 
 
 def slug(field: str) -> str:

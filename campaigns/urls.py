@@ -16,6 +16,7 @@ urlpatterns = [
     path("campaigns/calendar/", lists.calendar, name="calendar"),
     path("campaigns/new/", drafts.create, name="create"),
     path("campaigns/preview/", previews.preview, name="preview"),
+    path("campaigns/missing/", previews.missing, name="missing"),
     path("campaigns/audience/", previews.audience_count, name="audience"),
     path("campaigns/files/", files.upload, name="file_upload"),
     path("campaigns/files/<uuid:uuid>/", files.show, name="file"),

@@ -70,6 +70,7 @@ MATRIX = {
     "campaigns:calendar": "viewer",
     "campaigns:create": "manager",
     "campaigns:preview": "viewer",
+    "campaigns:missing": "viewer",
     "campaigns:audience": "viewer",
     "campaigns:file_upload": "manager",
     "campaigns:file": "viewer",

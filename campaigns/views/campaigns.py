@@ -10,8 +10,9 @@ from django.views.decorators.http import require_GET
 
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.drafts import what_is_missing
-from campaigns.audience import audience_of, missing_values
+from campaigns.audience import audience_of
 from campaigns.live import figures, live_context, streams_of, topic, unsettled
+from campaigns.missing import report
 from campaigns.models import Campaign, CampaignState
 from campaigns.plans import plan_of
 from campaigns.recipients import asked_list, messages_behind, recipients, states_of
@@ -38,13 +39,11 @@ def campaign_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 
 
 def review_context(campaign: Campaign) -> dict[str, object]:
-    looked_at, missing = missing_values(campaign.content.text, audience_of(campaign))
     return {
         "campaign": campaign,
         "state": shown_campaign(campaign),
         "plan": plan_of(campaign),
-        "looked_at": looked_at,
-        "missing_values": missing,
+        "missing": report(campaign.content.text, audience_of(campaign)),
         "problems": what_is_missing(campaign),
     }
 

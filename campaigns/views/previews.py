@@ -12,12 +12,13 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.direct import send_test
 from campaigns.actions.drafts import no_caption
-from campaigns.audience import Audience, field_words, missing_values, person_at, size_of, variables_of
+from campaigns.audience import Audience, field_words, person_at, size_of, variables_of
 from campaigns.compose import TextError, parse, variables_in
 from campaigns.compose import render as render_text
 from campaigns.forms.campaigns import LONGEST_H, TEXTS
 from campaigns.forms.direct import DraftTestForm
 from campaigns.forms.steps import selectable_devices
+from campaigns.missing import report
 from campaigns.models import Assignment, Campaign, Contact, Failover, Media
 from campaigns.plans import course_of, warnings
 from campaigns.querysets.contacts import ContactQuerySet
@@ -43,16 +44,21 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     try:
         template = parse(source)
         known = {word for pair in OWN_WORDS + field_words(request.workspace) for word in pair}
-        context["unknown"] = unknown = sorted(variables_in(source) - known)
+        context["unknown"] = sorted(variables_in(source) - known)
         variables = variables_of(contact) if contact else {}
         context["text"] = render_text(template, variables, caption=media is not None) if source else ""
         context["error"] = no_caption(source, media)
-        looked_at, missing = missing_values(source, people)
-        context["looked_at"] = looked_at
-        context["missing"] = {word: many for word, many in missing.items() if word not in unknown}
     except TextError as error:
         context["error"] = error
     return render(request, "campaigns/_preview.html", context)
+
+
+@require_POST
+@workspace_role("viewer")
+def missing(request: WorkspaceRequest) -> HttpResponse:
+    """What people of the audience lack of the text's variables. Apart from the preview: it looks at many people."""
+    found = report(source_asked(request), people_asked(request, request.POST))
+    return render(request, "campaigns/_missing.html", {"missing": found})
 
 
 def source_asked(request: WorkspaceRequest) -> str:

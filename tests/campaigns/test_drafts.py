@@ -22,7 +22,7 @@ from campaigns.actions.drafts import (
     what_is_missing,
 )
 from campaigns.actions.planning import plan_chunk
-from campaigns.audience import audience_of, missing_values, size_of
+from campaigns.audience import audience_of, size_of
 from campaigns.models import Campaign, CampaignState, Message, Stream, Tag
 from tests.campaigns.campaign_cases import planned_campaign
 from tests.factories import make_campaign, make_contact, make_device, make_media, make_workspace
@@ -182,15 +182,6 @@ def test_everyone_is_everyone_of_this_workspace(workspace: Workspace) -> None:
     mine = make_contact(workspace)
     assert list(audience_of(make_campaign(workspace, everyone=True))) == [mine]
     assert list(audience_of(make_campaign(workspace, everyone=False))) == []
-
-
-def test_missing_values_are_counted_for_each_variable(workspace: Workspace) -> None:
-    make_contact(workspace, name="Ann", fields={"City": "Ipoh"})
-    make_contact(workspace, name="", fields={"City": " "})
-    people = audience_of(make_campaign(workspace))
-    assert missing_values("Hi {{ name }} of {{ city }}, {{ nmae }}", people) == (2, {"city": 1, "name": 1, "nmae": 2})
-    assert missing_values("Hi", people) == (0, {})
-    assert missing_values("{% for %}", people) == (0, {})
 
 
 def test_what_is_missing_says_each_thing_once_and_nothing_when_ready(workspace: Workspace) -> None:

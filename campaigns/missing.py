@@ -1,0 +1,116 @@
+"""What a text asks for and people do not have: how many lack it, and what they read in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from django.db import connection
+
+from campaigns.audience import reachable
+from campaigns.compose import RESERVED, TextError, Use, parse, slug, uses_of, variables_in
+from campaigns.querysets.contacts import ContactQuerySet
+
+LOOKED_AT = 100_000
+OWN_LABELS = {"name": "name", "first_name": "first name"}
+EVERYBODY_HAS = {"phone", "opt_out_link"}
+
+KEYS_SQL = "SELECT DISTINCT key FROM ({people}) person CROSS JOIN LATERAL jsonb_object_keys(person.fields) key"
+COUNT_SQL = "SELECT count(*), {lacking} FROM ({people}) person"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """So many of those ``looked_at`` lack the variable ``word``; ``exact``: these are all who can be reached.
+
+    ``fallbacks`` is what they read in its place, where an empty text is nothing; no fallbacks at all: the text has
+    conditions about it, which decide.
+    """
+
+    word: str
+    label: str
+    people: int
+    looked_at: int
+    exact: bool
+    fallbacks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        who = "person has" if self.people == 1 else "people have"
+        if not self.exact:
+            who = f"of the {self.looked_at:,} people looked at {'has' if self.people == 1 else 'have'}"
+        return f"{self.people:,} {who} no {self.label}: {self.instead}."
+
+    @property
+    def instead(self) -> str:
+        they = "they" if self.people != 1 else "this person"
+        if not self.fallbacks:
+            return "the text says what happens then"
+        gets = "get" if self.people != 1 else "gets"
+        return f"{they} {gets} " + " or ".join(f"“{text}”" if text else "nothing" for text in self.fallbacks)
+
+
+def report(text: str, contacts: ContactQuerySet) -> list[Missing]:
+    """What people who can be reached lack of a text's variables, by how many lack it; nothing for an unusable text.
+
+    Exact for up to `LOOKED_AT` people; of more, the first so many are looked at, and each line says so.
+    """
+    try:
+        wanted = variables_in(text) - EVERYBODY_HAS
+        uses = uses_of(parse(text))
+    except TextError:
+        return []
+    if not wanted:
+        return []
+    looked_at, more, lacking = counted(sorted(wanted), contacts)
+    found = [
+        Missing(word, label, people, looked_at, not more, tuple(fallbacks(word, uses)))
+        for word, (label, people) in lacking.items()
+        if people
+    ]
+    return sorted(found, key=lambda missing: (-missing.people, missing.word))
+
+
+def counted(wanted: list[str], contacts: ContactQuerySet) -> tuple[int, bool, dict[str, tuple[str, int]]]:
+    """How many were looked at, whether there are more, and for each word its label and who lacks it."""
+    people = reachable(contacts).order_by("pk").values("name", "fields")
+    sql, params = people[:LOOKED_AT].query.sql_with_params()
+    more = people[LOOKED_AT : LOOKED_AT + 1].exists()
+    with connection.cursor() as cursor:
+        keys: list[str] = []
+        if set(wanted) - set(RESERVED):
+            cursor.execute(KEYS_SQL.format(people=sql), params)
+            keys = [key for (key,) in cursor.fetchall()]
+        labels, columns, values = [], [], []
+        for word in wanted:
+            named = keys_of(word, keys)
+            labels.append(OWN_LABELS.get(word) or (named[0] if named else word))
+            columns.append(f"count(*) FILTER (WHERE coalesce({value_sql(word, named)}, '') !~ '\\S')")
+            if word not in RESERVED:
+                values += [value for key in named for value in (key, key)]
+        cursor.execute(COUNT_SQL.format(lacking=", ".join(columns), people=sql), [*values, *params])
+        looked_at, *counts = cursor.fetchone()
+    return looked_at, more, dict(zip(wanted, zip(labels, counts, strict=True), strict=True))
+
+
+def keys_of(word: str, keys: Iterable[str]) -> list[str]:
+    """The custom fields that a text means by this word, the one that decides first (see `variables_for`)."""
+    meant = [key for key in keys if key == word or slug(key) == word]
+    # PostgreSQL keeps the keys of an object by length.
+    return sorted(meant, key=lambda key: (key != word, len(key.encode()), key.encode()))
+
+
+def value_sql(word: str, keys: list[str]) -> str:
+    if word in RESERVED:
+        return "person.name"
+    if not keys:
+        return "NULL"
+    return "CASE " + " ".join("WHEN person.fields ? %s THEN person.fields ->> %s" for _ in keys) + " END"
+
+
+def fallbacks(word: str, uses: Iterable[Use]) -> Iterator[str]:
+    """Each once, in the order of the text."""
+    seen = set()
+    for use in uses:
+        if use.word == word and use.instead not in seen:
+            seen.add(use.instead)
+            yield use.instead
