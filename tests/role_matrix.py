@@ -67,14 +67,21 @@ MATRIX = {
     "campaigns:move_messages": "manager",
     "campaigns:move_people": "manager",
     "campaigns:list": "viewer",
+    "campaigns:calendar": "viewer",
     "campaigns:create": "manager",
     "campaigns:preview": "viewer",
+    "campaigns:missing": "viewer",
     "campaigns:audience": "viewer",
     "campaigns:file_upload": "manager",
     "campaigns:file": "viewer",
     "campaigns:campaign": "viewer",
     "campaigns:edit": "manager",
+    "campaigns:step": "manager",
+    "campaigns:test_send": "manager",
     "campaigns:delete": "manager",
+    "campaigns:clone": "manager",
+    "campaigns:archive": "manager",
+    "campaigns:unarchive": "manager",
     "campaigns:text": "manager",
     "campaigns:recipients": "viewer",
     "campaigns:leave_out": "manager",
@@ -130,4 +137,4 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
 }
 # What stands for parameters that are no ids of a workspace's nouns.
-SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1"}
+SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "step": "audience"}

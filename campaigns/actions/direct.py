@@ -8,7 +8,7 @@ from django.db.models.functions import Least, Now
 
 from accounts.audit import record
 from accounts.models import User
-from campaigns.models import Contact, Content, Lane, Message, Stream
+from campaigns.models import Contact, Content, Lane, Media, Message, Stream
 from devices.jobs import rouse
 from devices.models import Device
 
@@ -17,12 +17,12 @@ LIQUID_SIGNS = str.maketrans("", "", "{}")
 
 
 @transaction.atomic
-def send_test(device: Device, phone: str, text: str, by: User | None) -> Message:
-    """Queue ``text`` for ``phone`` (E.164) on the device's lane `direct`, ahead of every campaign.
+def send_test(device: Device, phone: str, text: str, by: User | None, media: Media | None = None) -> Message:
+    """Queue ``text``, or a file with it, for ``phone`` (E.164) on the device's lane `direct`, ahead of every campaign.
 
     It obeys the device's pace and caps. ``text`` is sent as Liquid renders it without a contact.
     """
-    message = _queue(device, phone, text, by)
+    message = _queue(device, phone, text, by, media=media)
     record(device.workspace, by, "device.test_message", f"device:{device.uuid}")
     return message
 
@@ -51,12 +51,13 @@ def _queue(
     by: User | None,
     contact: Contact | None = None,
     confirms_stop: bool = False,
+    media: Media | None = None,
 ) -> Message:
     stream = Stream.objects.select_for_update(no_key=True).get(pk=direct_stream(device).pk)
     message = Message.objects.create(
         workspace_id=device.workspace_id,
         stream=stream,
-        content=Content.objects.create(workspace_id=device.workspace_id, text=text, created_by=by),
+        content=Content.objects.create(workspace_id=device.workspace_id, text=text, media=media, created_by=by),
         contact=contact,
         phone=phone,
         confirms_stop=confirms_stop,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from enum import Enum
 from typing import Any
+from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Model
 from django.utils import timezone
 
 from accounts.audit import record
-from accounts.models import User, Workspace
+from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.campaigns import rouse_campaign
 from campaigns.actions.planning import expiry_of
 from campaigns.audience import audience_of, reachable
@@ -21,6 +24,7 @@ from campaigns.models import (
     Assignment,
     Campaign,
     CampaignDevice,
+    CampaignSegment,
     CampaignState,
     CampaignTag,
     Content,
@@ -30,8 +34,10 @@ from campaigns.models import (
     Stream,
     Tag,
     UncertainPolicy,
+    Variant,
 )
 from campaigns.opt_out import problem_in
+from campaigns.steps import STEPS
 from devices.models import Device
 
 # The states in which a text can still reach somebody.
@@ -45,6 +51,14 @@ class Safety:
     failover: str = Failover.WAIT
     uncertain_policy: str = UncertainPolicy.HOLD
     expire_after_h: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One text of an A/B test; ``share``: percent of the people who are written to."""
+
+    text: str
+    share: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,62 +77,196 @@ class Plan:
     safety: Safety = Safety()
     media: Media | None = None
 
+    def changes(self) -> Changes:
+        return {
+            "wordings": [Wording(self.text)],
+            **{field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("text", "safety")},
+            **asdict(self.safety),
+        }
 
-@transaction.atomic
+
+# What somebody decided, by name: columns of the campaign, and what it is linked to. What is not named stays as it was.
+Changes = dict[str, Any]
+LINKS: dict[str, tuple[type[Model], str, dict[str, bool]]] = {
+    "tags": (CampaignTag, "tag", {"excluded": False}),
+    "excluded_tags": (CampaignTag, "tag", {"excluded": True}),
+    "segments": (CampaignSegment, "segment", {"excluded": False}),
+    "excluded_segments": (CampaignSegment, "segment", {"excluded": True}),
+    "devices": (CampaignDevice, "device", {}),
+}
+SAID = ("wordings", "media")
+
+
+class Edit(Enum):
+    """How an attempt to save a draft ended."""
+
+    SAVED = "saved"
+    NEWER = "newer"  # somebody else has changed it since
+    CLOSED = "closed"  # it is no draft any more
+
+
 def create_campaign(workspace: Workspace, by: User | None, plan: Plan) -> Campaign:
-    campaign = Campaign.objects.create(
-        workspace=workspace,
-        content=Content.objects.create(workspace=workspace, text=plan.text, media=plan.media, created_by=by),
-        created_by=by,
-        **_columns(plan),
-    )
-    _link(campaign, plan)
-    record(workspace, by, "campaign.created", campaign.target, name=campaign.name)
+    campaign, _ = create_draft(workspace, by, uuid4(), plan.changes(), steps_done=len(STEPS))
     return campaign
 
 
 @transaction.atomic
-def edit_campaign(campaign: Campaign, by: User | None, plan: Plan) -> bool:
-    """Replace the plan of a draft. False: it is none any more."""
-    if not Campaign.objects.filter(pk=campaign.pk, state=CampaignState.DRAFT).update(**_columns(plan)):
-        return False
-    _set_content(campaign, by, plan.text, plan.media)
-    campaign.refresh_from_db()
-    campaign.tag_links.all().delete()
-    campaign.device_links.all().delete()
-    _link(campaign, plan)
-    record(campaign.workspace, by, "campaign.edited", campaign.target, name=campaign.name)
-    push_campaigns([campaign.pk])
-    return True
-
-
-def _columns(plan: Plan) -> dict[str, Any]:
-    return {
-        "name": plan.name,
-        "everyone": plan.everyone,
-        "start_at": plan.start_at,
-        "min_delay": plan.min_delay,
-        "assignment": plan.assignment,
-        "device_cap": plan.device_cap,
-        **asdict(plan.safety),
-    }
-
-
-def _link(campaign: Campaign, plan: Plan) -> None:
-    """Tags are kept for everyone too: whoever goes back to them finds them again."""
-    owner = {"workspace_id": campaign.workspace_id, "campaign": campaign}
-    CampaignTag.objects.bulk_create(CampaignTag(tag=tag, **owner) for tag in plan.tags)
-    CampaignDevice.objects.bulk_create(CampaignDevice(device=device, **owner) for device in plan.devices)
+def create_draft(
+    workspace: Workspace, by: User | None, uuid: UUID, changes: Changes, steps_done: int = 1
+) -> tuple[Campaign, bool]:
+    """A draft with these choices, and whether it was made now: asked twice under one ``uuid``, it is made once."""
+    wordings: Sequence[Wording] = changes.get("wordings") or [Wording("")]
+    media = changes.get("media")
+    try:
+        with transaction.atomic():
+            campaign = Campaign.objects.create(
+                workspace=workspace,
+                uuid=uuid,
+                content=_content(workspace.pk, by, wordings[0].text, media),
+                created_by=by,
+                edited_by=by,
+                edited_at=timezone.now(),
+                steps_done=steps_done,
+                **_columns(changes),
+            )
+    except IntegrityError:
+        found = Campaign.objects.for_workspace(workspace).filter(uuid=uuid).first()
+        # Another workspace's: only who makes such ids up by hand gets here.
+        return (found, False) if found else create_draft(workspace, by, uuid4(), changes, steps_done)
+    _set_wordings(campaign, by, wordings, media)
+    _link(campaign, changes)
+    record(workspace, by, "campaign.created", campaign.target, name=campaign.name)
+    return campaign, True
 
 
 @transaction.atomic
-def change_text(campaign: Campaign, text: str, by: User | None, media: Media | None = None) -> bool:
+def edit_draft(
+    campaign: Campaign,
+    by: User | None,
+    changes: Changes,
+    version: int | None = None,
+    *,
+    alone: bool = False,
+    steps_done: int = 0,
+) -> Edit:
+    """Change a draft. ``version`` is the one that was looked at; None: whatever there is now.
+
+    Somebody's own later edits count as seen, from another window too, unless ``alone``: what saves itself in the
+    background comes late now and then.
+    """
+    found = Campaign.objects.select_for_update(of=("self",)).filter(pk=campaign.pk).get()
+    if found.state != CampaignState.DRAFT:
+        return Edit.CLOSED
+    if version is not None and version != found.version:
+        own = by is not None and found.edited_by_id == by.pk and version >= found.others_version
+        if alone or not own:
+            return Edit.NEWER
+    columns = _columns(changes)
+    for name, value in columns.items():
+        setattr(found, name, value)
+    if "wordings" in changes or "media" in changes:
+        _say(found, by, changes)
+    _link(found, changes)
+    if by is None or found.edited_by_id != by.pk:
+        found.others_version = found.version
+    found.version += 1
+    found.edited_by, found.edited_at = by, timezone.now()
+    found.steps_done = max(found.steps_done, steps_done)
+    own_columns = ("content", "version", "others_version", "edited_by", "edited_at", "steps_done")
+    found.save(update_fields=[*columns, *own_columns])
+    _note_edit(found, by)
+    push_campaigns([found.pk])
+    campaign.refresh_from_db()
+    return Edit.SAVED
+
+
+def _note_edit(campaign: Campaign, by: User | None) -> None:
+    """A form that saves itself would fill the ledger: an edit after an edit of the same person is one deed."""
+    entries = AuditEntry.objects.filter(workspace=campaign.workspace_id, target=campaign.target)
+    newest = entries.order_by("-at", "-pk").values_list("action", "actor").first()
+    if newest != ("campaign.edited", by and by.pk):
+        record(campaign.workspace, by, "campaign.edited", campaign.target, name=campaign.name)
+
+
+def _columns(changes: Changes) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name not in LINKS and name not in SAID}
+
+
+def _link(campaign: Campaign, changes: Changes) -> None:
+    """Tags are kept for everyone too: whoever goes back to them finds them again.
+
+    All that go first: one that changes from wanted to unwanted would be there twice.
+    """
+    owner = {"workspace_id": campaign.workspace_id, "campaign": campaign}
+    named = [(name, *LINKS[name]) for name in LINKS if name in changes]
+    for _, model, _, kind in named:
+        model._default_manager.filter(campaign=campaign, **kind).delete()
+    for name, model, noun, kind in named:
+        model._default_manager.bulk_create(model(**{noun: one}, **kind, **owner) for one in changes[name])
+
+
+def _say(campaign: Campaign, by: User | None, changes: Changes) -> None:
+    """What is not named stays: another file under the same texts, or other texts under the same file."""
+    media = changes["media"] if "media" in changes else campaign.content.media
+    _set_wordings(campaign, by, changes.get("wordings") or wordings_of(campaign), media)
+
+
+def wordings_of(campaign: Campaign) -> list[Wording]:
+    """Its texts: one, or those of its variants in their order."""
+    variants = campaign.variants.select_related("content").order_by("number")
+    return [Wording(one.content.text, one.share) for one in variants] or [Wording(campaign.content.text)]
+
+
+def _set_wordings(campaign: Campaign, by: User | None, wordings: Sequence[Wording], media: Media | None) -> bool:
+    """The first is also the campaign's own content. A text that stays keeps its version. False: nothing changed."""
+    variants = {one.number: one for one in campaign.variants.select_related("content__media")}
+    versions = [campaign.content, *(one.content for one in variants.values())]
+    known = {content.text: content for content in versions if content.media == media}
+    for wording in wordings:
+        if wording.text not in known:
+            known[wording.text] = _content(campaign.workspace_id, by, wording.text, media)
+    contents = [known[wording.text] for wording in wordings]
+    shares = enumerate(wordings, 1) if len(wordings) > 1 else []
+    wanted = {number: (contents[number - 1].pk, wording.share) for number, wording in shares}
+    before = {number: (one.content_id, one.share) for number, one in variants.items()}
+    if campaign.content == contents[0] and before == wanted:
+        return False
+    campaign.content = contents[0]
+    Campaign.objects.filter(pk=campaign.pk).update(content=campaign.content)
+    campaign.variants.exclude(number__in=wanted).delete()
+    for number, (content, share) in wanted.items():
+        values = {"content_id": content, "share": share}
+        Variant.objects.update_or_create(
+            campaign=campaign,
+            number=number,
+            defaults=values,
+            create_defaults={**values, "workspace_id": campaign.workspace_id},
+        )
+    return True
+
+
+def _content(workspace: int, by: User | None, text: str, media: Media | None) -> Content:
+    return Content.objects.create(workspace_id=workspace, text=text, media=media, created_by=by)
+
+
+@transaction.atomic
+def change_text(
+    campaign: Campaign, text: str, by: User | None, media: Media | None = None, others: Sequence[str] = ()
+) -> bool:
     """Another text, with this file or none, for everyone not written to yet: a claim takes the campaign's newest.
 
-    False: nobody can be written to any more, or nothing is different.
+    ``others``: those of the variants after the first; how many there are stays. False: nobody can be written to any
+    more, or nothing is different.
     """
     found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=OPEN_STATES).first()
-    if found is None or not _set_content(found, by, text, media):
+    if found is None:
+        return False
+    shares = list(found.variants.order_by("number").values_list("share", flat=True)) or [100]
+    texts = [text, *others]
+    if len(texts) != len(shares):
+        return False
+    wordings = [Wording(text, share) for text, share in zip(texts, shares, strict=True)]
+    if not _set_wordings(found, by, wordings, media):
         return False
     unsent = Stream.objects.filter(campaign=found).totals()
     record(found.workspace, by, "campaign.text_changed", found.target, people=unsent["n_pending"] + unsent["n_waiting"])
@@ -164,14 +312,6 @@ def leave_out_absent(campaign: Campaign, wanted: bool, by: User | None) -> bool:
     return True
 
 
-def _set_content(campaign: Campaign, by: User | None, text: str, media: Media | None) -> bool:
-    if campaign.content.text == text and campaign.content.media == media:
-        return False
-    campaign.content = Content.objects.create(workspace_id=campaign.workspace_id, text=text, media=media, created_by=by)
-    Campaign.objects.filter(pk=campaign.pk).update(content=campaign.content)
-    return True
-
-
 @transaction.atomic
 def delete_draft(campaign: Campaign, by: User | None) -> bool:
     """False: it is no draft any more."""
@@ -198,16 +338,17 @@ def what_is_missing(campaign: Campaign) -> list[str]:
     """Why a draft cannot be started yet, each as a sentence; empty when it can."""
     missing = []
     content = campaign.content
-    try:
-        parse(content.text)
-        if problem := problem_in(content.text):
+    for wording in wordings_of(campaign):
+        try:
+            parse(wording.text)
+            if problem := problem_in(wording.text):
+                missing.append(problem)
+        except TextError as error:
+            missing.append(f"The text cannot be used. {error}")
+        if not wording.text.strip() and content.media_id is None:
+            missing.append("The text is empty.")
+        if problem := no_caption(wording.text, content.media):
             missing.append(problem)
-    except TextError as error:
-        missing.append(f"The text cannot be used. {error}")
-    if not content.text.strip() and content.media_id is None:
-        missing.append("The text is empty.")
-    if problem := no_caption(content.text, content.media):
-        missing.append(problem)
     if not reachable(audience_of(campaign)).exists():
         missing.append("Nobody is in the audience.")
     if not Device.objects.filter(campaign_links__campaign=campaign).linked().exists():

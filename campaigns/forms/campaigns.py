@@ -1,34 +1,31 @@
-"""The forms of a campaign: its plan, and its text alone."""
+"""What the forms of a campaign share: its message, what happens when something goes wrong; and the edit of a running one."""
 
 from __future__ import annotations
 
-import zoneinfo
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db.models import Q
+from django.forms.boundfield import BoundField
 from django.utils import timezone
 
 from accounts.models import User, Workspace
-from campaigns.actions.drafts import Plan, Safety, no_caption
+from campaigns.actions.drafts import Safety, Wording, no_caption, wordings_of
 from campaigns.actions.media import choose_media, keep_file
 from campaigns.compose import MAX_SOURCE, TextError, parse
 from campaigns.media import ACCEPTED, LARGEST, MIB, MISSING, TYPES, UnusableFile
-from campaigns.models import Assignment, Campaign, Failover, Media, Tag, UncertainPolicy
+from campaigns.models import Campaign, Failover, Media, UncertainPolicy
 from campaigns.opt_out import problem_in
 from campaigns.shown import duration
 from devices.libmagic import magic
-from devices.models import Device
 
-LOCAL = "%Y-%m-%dT%H:%M"
-FARTHEST = timedelta(days=3653)
 LONGEST_H = 8_760
-MOST_PEOPLE = 10_000_000
+WHOLE = 100
+TEXTS = ("text", "text_2", "text_3", "text_4")
+SHARES = ("share", "share_2", "share_3", "share_4")
 
 
 def clean_text(text: str) -> str:
@@ -44,11 +41,18 @@ def clean_text(text: str) -> str:
     return text
 
 
-class SafetyForm(forms.Form):
-    """What happens when something goes wrong."""
+class FailureForm(forms.Form):
+    """What happens when a number cannot send, or nobody knows what became of a message."""
 
     failover = forms.ChoiceField(choices=Failover.choices, initial=Failover.WAIT)
     uncertain_policy = forms.ChoiceField(choices=UncertainPolicy.choices, initial=UncertainPolicy.HOLD)
+
+    @property
+    def uncertain_after(self) -> str:
+        return duration(settings.UNCERTAIN_AFTER_S)
+
+
+class ExpiryForm(forms.Form):
     expire_after_h = forms.IntegerField(
         label="Hours until it expires",
         required=False,
@@ -59,6 +63,10 @@ class SafetyForm(forms.Form):
         error_messages={"invalid": "A whole number of hours; empty: never."},
     )
 
+
+class SafetyForm(FailureForm, ExpiryForm):
+    """What happens when something goes wrong."""
+
     @staticmethod
     def safety_of(campaign: Campaign) -> dict[str, Any]:
         return {name: getattr(campaign, name) for name in SafetyForm.base_fields}
@@ -67,14 +75,13 @@ class SafetyForm(forms.Form):
         return Safety(**{name: self.cleaned_data[name] for name in SafetyForm.base_fields})
 
     @property
-    def uncertain_after(self) -> str:
-        return duration(settings.UNCERTAIN_AFTER_S)
-
-    @property
     def safety_is_chosen(self) -> bool:
         """Something there is wrong or not as usual: show it unfolded."""
-        fields = (self[name] for name in SafetyForm.base_fields)
-        return any(field.errors or (field.value() or None) != field.field.initial for field in fields)
+        return any(differs(self[name]) for name in SafetyForm.base_fields)
+
+
+def differs(field: BoundField) -> bool:
+    return bool(field.errors) or (field.value() or None) != field.field.initial
 
 
 class FileForm(forms.Form):
@@ -118,10 +125,43 @@ class FileForm(forms.Form):
                 self.add_error("file", "The file that was chosen is gone. Choose it again.")
 
 
-class MessageForm(FileForm):
-    """What a message says: a text, or a file with or without a text."""
+def text_field(label: str) -> forms.CharField:
+    return forms.CharField(label=label, required=False, max_length=MAX_SOURCE, strip=False)
 
-    text = forms.CharField(label="Message", required=False, max_length=MAX_SOURCE, strip=False)
+
+def share_field(letter: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=f"Percent that get {letter}",
+        required=False,
+        min_value=1,
+        max_value=99,
+        error_messages={
+            "invalid": "A whole number of percent.",
+            "min_value": "At least 1 percent.",
+            "max_value": "At most 99 percent.",
+        },
+    )
+
+
+class Line(NamedTuple):
+    """A wording as a page shows it."""
+
+    letter: str
+    text: BoundField
+    share: BoundField
+
+
+class MessageForm(FileForm):
+    """What a message says: a text, or a file with or without a text; in up to four wordings, each for its share."""
+
+    text = text_field("Text")
+    text_2 = text_field("Wording B")
+    text_3 = text_field("Wording C")
+    text_4 = text_field("Wording D")
+    share = share_field("A")
+    share_2 = share_field("B")
+    share_3 = share_field("C")
+    share_4 = share_field("D")
 
     def clean_text(self) -> str:
         text = clean_text(self.cleaned_data["text"])
@@ -131,14 +171,84 @@ class MessageForm(FileForm):
             raise ValidationError(problem)
         return text
 
+    def clean(self) -> None:
+        super().clean()
+        for name in TEXTS[1:]:
+            if name in self.cleaned_data:
+                try:
+                    text = self.cleaned_data[name] = clean_text(self.cleaned_data[name])
+                    if problem := no_caption(text, self.chosen):
+                        self.add_error(name, problem)
+                except ValidationError as error:
+                    self.add_error(name, error)
+        self._share()
+
+    def _share(self) -> None:
+        """Whoever names no share means equal ones."""
+        if any(name in self.errors for name in (*TEXTS, *SHARES)):
+            return
+        used = self._used()
+        given = [self.cleaned_data[SHARES[place]] for place in used]
+        if len(used) > 1 and any(given) and (None in given or sum(given) != WHOLE):
+            total = sum(share or 0 for share in given)
+            self.add_error(SHARES[0], f"The shares add up to {total} percent. Together they must be {WHOLE}.")
+
+    def _used(self) -> list[int]:
+        return [place for place, name in enumerate(TEXTS) if place == 0 or self.cleaned_data[name]]
+
+    def wordings(self) -> list[Wording] | None:
+        """As they are to be saved; None where something is wrong with one of them."""
+        if any(name in self.errors for name in (*TEXTS, *SHARES)):
+            return None
+        used = self._used()
+        each, over = divmod(WHOLE, len(used))
+        return [
+            Wording(
+                self.cleaned_data[TEXTS[place]],
+                (self.cleaned_data[SHARES[place]] if len(used) > 1 else None) or each + (turn < over),
+            )
+            for turn, place in enumerate(used)
+        ]
+
+    @property
+    def lines(self) -> list[Line]:
+        return [Line(chr(ord("A") + at), self[TEXTS[at]], self[SHARES[at]]) for at in range(len(TEXTS))]
+
+    @property
+    def others_are_chosen(self) -> bool:
+        """There is a second wording, or something is wrong with one: show them unfolded."""
+        return any(line.text.value() or line.text.errors or line.share.errors for line in self.lines[1:]) or bool(
+            self["share"].errors
+        )
+
 
 class RunningForm(MessageForm, SafetyForm):
-    """What can still be changed after the start."""
+    """What can still be changed after the start. A test keeps its number of wordings, and their shares."""
 
     def __init__(self, by: User, *args: Any, campaign: Campaign, **kwargs: Any) -> None:
         kwargs["initial"] = {**message_of(campaign), **self.safety_of(campaign)}
         super().__init__(campaign.workspace, by, *args, chosen=campaign.content.media, **kwargs)
         self.campaign = campaign
+        self.wanted = max(campaign.variants.count(), 1)
+        for name in (*TEXTS[self.wanted :], *SHARES):
+            del self.fields[name]
+
+    def clean(self) -> None:
+        super().clean()
+        for name in TEXTS[1 : self.wanted]:
+            if name in self.cleaned_data and not self.cleaned_data[name] and self.chosen is None:
+                self.add_error(name, "Write this wording too: who gets which is decided already.")
+
+    def _share(self) -> None:
+        """They stay."""
+
+    @property
+    def lines(self) -> list[Line]:
+        return [Line(chr(ord("A") + at), self[name], self[name]) for at, name in enumerate(TEXTS[: self.wanted])]
+
+    @property
+    def others(self) -> list[str]:
+        return [self.cleaned_data[name] for name in TEXTS[1 : self.wanted]]
 
     def clean_expire_after_h(self) -> int | None:
         hours, began = self.cleaned_data["expire_after_h"], self.campaign.launched_at
@@ -149,133 +259,11 @@ class RunningForm(MessageForm, SafetyForm):
         return hours
 
 
-class CampaignForm(MessageForm, SafetyForm):
-    """One workspace's choices only: a foreign tag or device is not a valid choice."""
-
-    name = forms.CharField(max_length=120, error_messages={"required": "Give the campaign a name."})
-    audience = forms.ChoiceField(choices=[("tags", "People with a tag"), ("everyone", "Everyone")], initial="tags")
-    tags = forms.ModelMultipleChoiceField(
-        queryset=Tag.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
-    )
-    devices: forms.ModelMultipleChoiceField = forms.ModelMultipleChoiceField(
-        queryset=Device.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
-    )
-    min_delay = forms.FloatField(
-        label="Least gap on each device",
-        required=False,
-        validators=[
-            MinValueValidator(0, "Seconds, 0 or more."),
-            MaxValueValidator(86_400, "At most 86,400 seconds, which is a day."),
-        ],
-        error_messages={"invalid": "Seconds, as a number."},
-    )
-    assignment = forms.ChoiceField(choices=Assignment.choices, initial=Assignment.STICKY)
-    device_cap = forms.IntegerField(
-        label="Most people for each number",
-        required=False,
-        validators=[
-            MinValueValidator(1, "At least one person; empty: no cap."),
-            MaxValueValidator(MOST_PEOPLE, f"At most {MOST_PEOPLE:,} people; empty: no cap."),
-        ],
-        error_messages={"invalid": "A whole number of people; empty: no cap."},
-    )
-    when = forms.ChoiceField(choices=[("now", "When I press start"), ("at", "At a time")], initial="now")
-    start_at = forms.CharField(required=False, max_length=32)
-
-    def __init__(
-        self, workspace: Workspace, by: User, *args: Any, campaign: Campaign | None = None, **kwargs: Any
-    ) -> None:
-        if campaign is not None:
-            kwargs |= {"initial": self.initial_of(campaign), "chosen": campaign.content.media}
-        super().__init__(workspace, by, *args, **kwargs)
-        chosen = campaign.device_links.values_list("device_id", flat=True) if campaign else []
-        self.tags_field.queryset = Tag.objects.for_workspace(workspace).order_by("name")
-        self.devices_field.queryset = selectable_devices(workspace, list(chosen))
-
-    @property
-    def tags_field(self) -> forms.ModelMultipleChoiceField:
-        return self.fields["tags"]  # type: ignore[return-value]
-
-    @property
-    def devices_field(self) -> forms.ModelMultipleChoiceField:
-        return self.fields["devices"]  # type: ignore[return-value]
-
-    @staticmethod
-    def initial_of(campaign: Campaign) -> dict[str, Any]:
-        zone = campaign.workspace.zone
-        return {
-            "name": campaign.name,
-            **message_of(campaign),
-            "audience": "everyone" if campaign.everyone else "tags",
-            "tags": list(campaign.tag_links.values_list("tag_id", flat=True)),
-            "devices": list(campaign.device_links.values_list("device_id", flat=True)),
-            "min_delay": f"{campaign.min_delay:g}" if campaign.min_delay else None,
-            "assignment": campaign.assignment,
-            "device_cap": campaign.device_cap,
-            **CampaignForm.safety_of(campaign),
-            "when": "at" if campaign.start_at else "now",
-            "start_at": f"{campaign.start_at.astimezone(zone):{LOCAL}}" if campaign.start_at else "",
-        }
-
-    def clean_min_delay(self) -> float:
-        return round(self.cleaned_data["min_delay"] or 0, 3)
-
-    def clean_start_at(self) -> datetime | None:
-        if self.cleaned_data.get("when") != "at":
-            return None
-        at = in_zone(self.cleaned_data["start_at"], self.workspace.zone)
-        if at <= timezone.now():
-            now = timezone.now().astimezone(self.workspace.zone)
-            raise ValidationError(f"This time has passed. In {self.workspace.timezone} it is {now:%-d %b %Y, %H:%M}.")
-        if at - timezone.now() > FARTHEST:  # the year 9999 lies beyond what other zones can show
-            raise ValidationError("Choose a time within the next ten years.")
-        return at
-
-    def plan(self) -> Plan:
-        data = self.cleaned_data
-        return Plan(
-            name=data["name"],
-            text=data["text"],
-            media=self.chosen,
-            everyone=data["audience"] == "everyone",
-            tags=data["tags"],
-            devices=data["devices"],
-            start_at=data["start_at"],
-            min_delay=data["min_delay"],
-            assignment=data["assignment"],
-            device_cap=data["device_cap"],
-            safety=self.safety(),
-        )
-
-
 def message_of(campaign: Campaign) -> dict[str, Any]:
-    content = campaign.content
-    return {"text": content.text, "media_uuid": str(content.media.uuid) if content.media else ""}
-
-
-def selectable_devices(workspace: Workspace, chosen: list[int]) -> Any:
-    """Linked ones, and those the draft has already: an edit loses nothing."""
-    devices = Device.objects.for_workspace(workspace)
-    linked = devices.linked().values("pk")
-    return (
-        devices.filter(Q(pk__in=linked) | Q(pk__in=chosen))
-        .with_shown_state()
-        .select_related("workspace")
-        .order_by("name")
-    )
-
-
-def in_zone(local: str, zone: zoneinfo.ZoneInfo) -> datetime:
-    """The instant of a wall clock's ``2026-03-29T09:00``. Where clocks go back and it comes twice: the first."""
-    try:
-        naive = datetime.strptime(local.strip()[:16], LOCAL)
-        at = naive.replace(tzinfo=zone)
-        back = at.astimezone(UTC).astimezone(zone)
-    except (ValueError, OverflowError):
-        raise ValidationError("Choose a day and a time.") from None
-    if back.replace(tzinfo=None) != naive:
-        raise ValidationError(
-            f"{naive:%H:%M} does not exist on {naive:%-d %b %Y} in {zone.key}: clocks go forward. "
-            f"Choose {back:%H:%M} or another time."
-        )
-    return at
+    media, wordings = campaign.content.media, wordings_of(campaign)
+    shares = [wording.share for wording in wordings] if len(wordings) > 1 else []
+    return {
+        **dict(zip(TEXTS, [wording.text for wording in wordings], strict=False)),
+        **dict(zip(SHARES, shares, strict=False)),
+        "media_uuid": str(media.uuid) if media else "",
+    }

@@ -123,6 +123,19 @@ class Campaign(TenantModel):
     resumed_opted_out = models.PositiveIntegerField(default=0, db_default=0)
     archived_at = models.DateTimeField(null=True, blank=True)
 
+    # Who saves a draft says which version was looked at: nobody writes over what somebody else did meanwhile.
+    version = models.PositiveIntegerField(default=0, db_default=0, help_text="Counts the edits of a draft.")
+    edited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    edited_at = models.DateTimeField(null=True, blank=True)
+    others_version = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="The last version that was not yet the work of `edited_by`."
+    )
+    steps_done = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How far somebody has come in writing it: steps of `campaigns/steps.py`."
+    )
+
     start_at = models.DateTimeField(null=True, blank=True, help_text="Empty: when somebody presses start.")
     launched_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

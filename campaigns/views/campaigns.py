@@ -1,11 +1,9 @@
-"""Looking at campaigns: the list, one campaign live, and the people behind its figures."""
+"""Looking at a campaign: its live page and the people behind its figures."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from django.core.paginator import Paginator
-from django.db.models import Count
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
@@ -13,7 +11,7 @@ from django.views.decorators.http import require_GET
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.drafts import what_is_missing
 from campaigns.audience import audience_of
-from campaigns.live import figures, live_context, row_of, streams_of, topic, unsettled
+from campaigns.live import figures, live_context, streams_of, topic, unsettled
 from campaigns.missing import report
 from campaigns.models import Campaign, CampaignState
 from campaigns.plans import plan_of
@@ -22,35 +20,10 @@ from campaigns.shown import LISTS, MESSAGE_STATES, shown_campaign
 from campaigns.views.answers import answer_live, is_fragment
 from devices.models import Device
 
-PAGE = 25
-
 
 def the_campaign(request: WorkspaceRequest, uuid: UUID) -> Campaign:
     campaigns = Campaign.objects.for_workspace(request.workspace).select_related("workspace", "content", "created_by")
     return get_object_or_404(campaigns, uuid=uuid)
-
-
-@require_GET
-@workspace_role("viewer")
-def campaign_list(request: WorkspaceRequest) -> HttpResponse:
-    search, state = request.GET.get("q", "").replace("\0", "").strip()[:120], request.GET.get("state", "")
-    every = Campaign.objects.for_workspace(request.workspace)
-    found = every.filter(name__icontains=search) if search else every
-    counts = dict(found.order_by().values_list("state").annotate(Count("pk")))
-    shown = found.filter(state=state) if state in CampaignState.values else found
-    page = Paginator(shown.select_related("workspace").order_by("-pk"), PAGE).get_page(request.GET.get("page"))
-    streams = streams_of(page)
-    context = {
-        "rows": [(campaign, row_of(campaign, streams[campaign.pk])) for campaign in page],
-        "page": page,
-        "chips": [(value, label, counts.get(value, 0)) for value, label in CampaignState.choices],
-        "total": sum(counts.values()),
-        "search": search,
-        "state": state,
-        "any": bool(counts) or every.exists(),
-    }
-    template = "_campaign_list.html" if is_fragment(request) else "index.html"
-    return render(request, f"campaigns/{template}", context)
 
 
 @require_GET

@@ -1,52 +1,54 @@
-"""Writing campaigns: create, edit, throw away, and what the form shows while somebody writes."""
+"""Writing campaigns, step by step: each is saved by itself, and what is right is saved whatever else is wrong."""
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.http import HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.datastructures import MultiValueDict
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.drafts import (
+    Changes,
+    Edit,
+    Wording,
     change_safety,
     change_text,
-    create_campaign,
+    create_draft,
     delete_draft,
-    edit_campaign,
-    no_caption,
+    edit_draft,
+    wordings_of,
 )
-from campaigns.audience import Audience, field_words, person_at, size_of, variables_of
-from campaigns.compose import TextError, parse, variables_in
-from campaigns.compose import render as render_text
-from campaigns.forms.campaigns import LONGEST_H, CampaignForm, RunningForm, selectable_devices
+from campaigns.actions.templates import NameTaken, save_template
+from campaigns.audience import field_words
+from campaigns.forms.campaigns import RunningForm
+from campaigns.forms.direct import DraftTestForm
+from campaigns.forms.steps import FORMS, AudienceForm, StepForm, morning_of
+from campaigns.lists import day_of
 from campaigns.live import figures, streams_of
-from campaigns.models import Assignment, Campaign, CampaignState, Contact, Failover, Media, Tag
-from campaigns.opt_out import VARIABLE, problem_in
-from campaigns.plans import course_of, warnings
-from campaigns.querysets.contacts import ContactQuerySet
-from campaigns.views.answers import say
+from campaigns.models import Campaign, CampaignState, Segment, Tag, Template
+from campaigns.steps import AUDIENCE, MESSAGE, REVIEW, STEPS, after, next_step, steps_of
+from campaigns.views.answers import is_fragment, say
 from campaigns.views.campaigns import the_campaign
+from campaigns.views.previews import OWN_WORDS, int_of, uuid_of
 from devices.models import Device
 
-OWN_WORDS = [
-    ("name", "Name"),
-    ("first_name", "First name"),
-    ("phone", "Phone number"),
-    (VARIABLE, "Opt-out link"),
-]
+TEMPLATES_OFFERED = 200
 
 
 @workspace_role("manager")
 def create(request: WorkspaceRequest) -> HttpResponse:
-    form = CampaignForm(request.workspace, request.user, *posted(request), initial=first_choices(request))
+    """The first step. Its answer makes the draft, once however often it is sent: the page names it beforehand."""
+    form = AudienceForm(request.workspace, request.user, *posted(request), initial=first_choices(request))
     if request.method == "POST" and form.is_valid():
-        campaign = create_campaign(request.workspace, request.user, form.plan())
-        return redirect("campaigns:campaign", campaign.uuid)
-    return form_page(request, form)
+        uuid = uuid_of(request.POST.get("draft", "")) or uuid4()
+        changes = {**beginnings(request), **form.changes()}
+        campaign, made = create_draft(request.workspace, request.user, uuid, changes)
+        return follow(request, campaign, AUDIENCE) if made else save_step(request, campaign, AUDIENCE, form, 0)
+    return step_page(request, form, AUDIENCE)
 
 
 def posted(request: WorkspaceRequest) -> tuple[QueryDict | None, MultiValueDict | None]:
@@ -55,34 +57,139 @@ def posted(request: WorkspaceRequest) -> tuple[QueryDict | None, MultiValueDict 
 
 
 def first_choices(request: WorkspaceRequest) -> dict[str, list[int]]:
-    """The tags the address names (`?tag=…`, from an import), and the device where there is but one."""
-    named = Tag.objects.for_workspace(request.workspace).filter(name__in=request.GET.getlist("tag"))
-    linked = list(Device.objects.for_workspace(request.workspace).linked().values_list("pk", flat=True)[:2])
-    return {"tags": list(named.values_list("pk", flat=True)), "devices": linked if len(linked) == 1 else []}
+    """The tags and segments that the address names: `?tag=…` from an import, `?segment=…` from a segment."""
+    tags = Tag.objects.for_workspace(request.workspace).filter(name__in=request.GET.getlist("tag"))
+    uuids = [uuid for asked in request.GET.getlist("segment") if (uuid := uuid_of(asked))]
+    segments = Segment.objects.for_workspace(request.workspace).filter(uuid__in=uuids)
+    return {
+        "tags": list(tags.values_list("pk", flat=True)),
+        "segments": list(segments.values_list("pk", flat=True)),
+    }
+
+
+def beginnings(request: WorkspaceRequest) -> Changes:
+    """What a new draft has from the address of its page: a template's message, a day; and the device, if there is one."""
+    linked = Device.objects.for_workspace(request.workspace).linked()[:2]
+    changes: Changes = {"devices": linked if len(linked) == 1 else []}
+    if day := day_of(request.POST.get("day", "")):
+        changes["start_at"] = morning_of(day, request.workspace)
+    if template := template_asked(request, request.POST.get("template", "")):
+        changes |= {"wordings": [Wording(template.content.text)], "media": template.content.media}
+    return changes
+
+
+def template_asked(request: WorkspaceRequest, uuid: str) -> Template | None:
+    own = Template.objects.for_workspace(request.workspace).select_related("content__media")
+    return own.filter(uuid=uuid_of(uuid)).first()
 
 
 @workspace_role("manager")
 def edit(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """Go on where somebody left off."""
     campaign = the_campaign(request, uuid)
+    return redirect("campaigns:step", campaign.uuid, next_step(campaign))
+
+
+@workspace_role("manager")
+def step(request: WorkspaceRequest, uuid: UUID, step: str) -> HttpResponse:
+    campaign = the_campaign(request, uuid)
+    if step not in STEPS:
+        raise Http404("There is no such step.")
     if campaign.state != CampaignState.DRAFT:
         return say(request, "Only a draft can be edited. Of a running campaign the text can be changed.", campaign)
-    form = CampaignForm(request.workspace, request.user, *posted(request), campaign=campaign)
-    if request.method == "POST" and form.is_valid():
-        if edit_campaign(campaign, request.user, form.plan()):
-            return redirect("campaigns:campaign", campaign.uuid)
+    if request.method == "POST":
+        data = with_template(request) if step == MESSAGE else request.POST
+        form = FORMS[step](request.workspace, request.user, data, request.FILES, campaign=campaign)
+        version = request.POST.get("version")
+        return save_step(request, campaign, step, form, None if version is None else int_of(version))
+    form = FORMS[step](request.workspace, request.user, campaign=campaign)
+    return step_page(request, form, step, campaign)
+
+
+def with_template(request: WorkspaceRequest) -> QueryDict:
+    """What was filled in, with a template's message in place of the first wording where somebody asked for that."""
+    template = template_asked(request, request.POST.get("template", "")) if "use_template" in request.POST else None
+    if template is None:
+        return request.POST
+    data = request.POST.copy()
+    data["text"] = template.content.text
+    data["media_uuid"] = str(template.content.media.uuid) if template.content.media else ""
+    return data
+
+
+def save_step(
+    request: WorkspaceRequest, campaign: Campaign, step: str, form: StepForm, version: int | None
+) -> HttpResponse:
+    """Save what is right of it. By htmx: it saved itself in the background, and hears in a line what became of that."""
+    valid, alone = form.is_valid(), is_fragment(request)
+    steps_done = STEPS.index(step) + 1 if valid and not alone else 0
+    outcome = edit_draft(campaign, request.user, form.changes(), version, alone=alone, steps_done=steps_done)
+    if alone:
+        wrong = [form.fields[name].label or name.replace("_", " ") for name in form.errors if name in form.fields]
+        context = {"campaign": campaign, "outcome": outcome.value, "wrong": wrong, "version": version}
+        return render(request, "campaigns/_saved.html", context)
+    if outcome == Edit.CLOSED:
         return say(request, "Somebody started this campaign meanwhile; your changes were not saved.", campaign)
-    return form_page(request, form, campaign)
+    if outcome == Edit.NEWER:
+        return step_page(request, form, step, campaign, newer=True)
+    if not valid:
+        return step_page(request, form, step, campaign)
+    if step == MESSAGE and "keep_template" in request.POST:
+        keep_as_template(request, campaign)
+    return follow(request, campaign, step)
 
 
-def form_page(request: WorkspaceRequest, form: CampaignForm, campaign: Campaign | None = None) -> HttpResponse:
+def keep_as_template(request: WorkspaceRequest, campaign: Campaign) -> None:
+    name = request.POST.get("template_name", "").replace("\0", "").strip() or campaign.name
+    content = campaign.content
+    try:
+        template = save_template(request.workspace, request.user, name, content.text, content.media)
+        messages.success(request, f"The message is kept as the template “{template.name}”.")
+    except NameTaken as taken:
+        messages.warning(request, str(taken))
+
+
+def follow(request: WorkspaceRequest, campaign: Campaign, step: str) -> HttpResponse:
+    """To the step that was asked for, else the next one."""
+    stay = "use_template" in request.POST or "keep_template" in request.POST
+    asked = step if stay else request.POST.get("go", "")
+    to = asked if asked in (*STEPS, REVIEW) else after(step)
+    if to == REVIEW:
+        return redirect("campaigns:campaign", campaign.uuid)
+    return redirect("campaigns:step", campaign.uuid, to)
+
+
+def step_page(
+    request: WorkspaceRequest, form: StepForm, step: str, campaign: Campaign | None = None, newer: bool = False
+) -> HttpResponse:
+    """``newer``: somebody else changed the draft, and nothing of the form was saved; the form still holds it all."""
     context = {
         "form": form,
         "campaign": campaign,
-        "words": OWN_WORDS + field_words(request.workspace),
+        "step": step,
+        "steps": steps_of(campaign, step),
+        "following": after(step),
+        "newer": newer,
         "workspace": request.workspace,
-        "has_tags": Tag.objects.for_workspace(request.workspace).exists(),
+        "draft": uuid_of(request.POST.get("draft", "")) or uuid4(),
+        **extras(request, step, campaign),
     }
-    return render(request, "campaigns/form.html", context, status=422 if form.errors else 200)
+    status = 409 if newer else 422 if form.errors else 200
+    return render(request, f"campaigns/steps/{step}.html", context, status=status)
+
+
+def extras(request: WorkspaceRequest, step: str, campaign: Campaign | None) -> dict[str, object]:
+    if campaign is None:
+        asked = request.POST if request.method == "POST" else request.GET
+        return {"template": template_asked(request, asked.get("template", "")), "day": day_of(asked.get("day", ""))}
+    if step != MESSAGE:
+        return {}
+    templates = Template.objects.for_workspace(request.workspace).filter(archived_at=None)
+    return {
+        "words": OWN_WORDS + field_words(request.workspace),
+        "templates": templates.order_by("name")[:TEMPLATES_OFFERED],
+        "test": DraftTestForm(request.workspace),
+    }
 
 
 @workspace_role("manager")
@@ -92,7 +199,7 @@ def text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     form = RunningForm(request.user, *posted(request), campaign=campaign)
     if request.method == "POST" and form.is_valid():
         said = []
-        if change_text(campaign, form.cleaned_data["text"], request.user, form.chosen):
+        if change_text(campaign, form.cleaned_data["text"], request.user, form.chosen, form.others):
             said.append("Everyone not written to yet gets the new message.")
         if change_safety(campaign, form.safety(), request.user):
             said.append("What happens when something goes wrong is as you chose.")
@@ -101,8 +208,8 @@ def text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         "form": form,
         "campaign": campaign,
         "words": OWN_WORDS + field_words(request.workspace),
-        "tags": [link.tag_id for link in campaign.tag_links.all()],
         "remaining": figures(streams_of([campaign])[campaign.pk])["remaining"],
+        "several": len(wordings_of(campaign)) > 1,
     }
     return render(request, "campaigns/text.html", context, status=422 if form.errors else 200)
 
@@ -115,82 +222,3 @@ def delete(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         return say(request, "Only a draft can be deleted.", campaign)
     messages.info(request, f"The draft “{campaign.name}” was deleted.")
     return redirect("campaigns:list")
-
-
-@require_POST
-@workspace_role("viewer")
-def preview(request: WorkspaceRequest) -> HttpResponse:
-    """The text as contact N of the audience would read it. Saves nothing."""
-    people = audience_asked(request, request.POST)
-    count = size_of(people).reachable
-    number = min(max(int_of(request.POST.get("number", "")), 1), max(count, 1))
-    contact = person_at(people, number)
-    media = media_asked(request, request.POST.get("media_uuid", ""))
-    context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
-    source = request.POST.get("text", "").replace("\r\n", "\n").strip()
-    try:
-        template = parse(source)
-        known = {word for pair in OWN_WORDS + field_words(request.workspace) for word in pair}
-        context["unknown"] = sorted(variables_in(source) - known)
-        variables = variables_of(contact) if contact else {}
-        context["text"] = render_text(template, variables, caption=media is not None) if source else ""
-        context["error"] = no_caption(source, media) or problem_in(source)
-    except TextError as error:
-        context["error"] = error
-    return render(request, "campaigns/_preview.html", context)
-
-
-@require_GET
-@workspace_role("viewer")
-def audience_count(request: WorkspaceRequest) -> HttpResponse:
-    """How many people the choices of the form reach, and how long that takes through its devices."""
-    people = audience_asked(request, request.GET)
-    size = size_of(people)
-    chosen = ids_of(request.GET.getlist("devices"))
-    devices = list(selectable_devices(request.workspace, []).filter(pk__in=chosen))
-    so_far = campaign_so_far(request.GET)
-    course = course_of(so_far, people, size, devices)
-    context = {
-        "size": size,
-        "devices": devices,
-        "course": course,
-        "warnings": warnings(so_far, devices, course),
-        "nobody": not size.people and not Contact.objects.for_workspace(request.workspace).exists(),
-    }
-    return render(request, "campaigns/_audience.html", context)
-
-
-def campaign_so_far(asked: QueryDict) -> Campaign:
-    """Never saved: what the form says while it is being filled in. What makes no sense yet counts as left empty."""
-    try:
-        least = min(max(float(asked.get("min_delay") or 0), 0), 86_400)
-    except ValueError:
-        least = 0
-    return Campaign(
-        min_delay=least,
-        assignment=asked.get("assignment", Assignment.STICKY),
-        device_cap=int_of(asked.get("device_cap", "")) or None,
-        failover=asked.get("failover", Failover.WAIT),
-        expire_after_h=min(int_of(asked.get("expire_after_h", "")), LONGEST_H) or None,
-    )
-
-
-def audience_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:
-    asked_for = Audience(everyone=asked.get("audience") == "everyone", tags=tuple(ids_of(asked.getlist("tags"))))
-    return asked_for.contacts(request.workspace)
-
-
-def media_asked(request: WorkspaceRequest, uuid: str) -> Media | None:
-    try:
-        return Media.objects.for_workspace(request.workspace).filter(uuid=UUID(uuid)).first()
-    except ValueError:
-        return None
-
-
-def ids_of(values: list[str]) -> list[int]:
-    return [found for value in values if (found := int_of(value))]
-
-
-def int_of(value: str) -> int:
-    """0 where it is no positive number that fits an id."""
-    return int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else 0
