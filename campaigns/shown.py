@@ -44,6 +44,7 @@ REASONS = {
     "opted_out": "This person has opted out.",
     "suppressed": "This number asked to hear no more.",
     "not_on_whatsapp": "This number was not on WhatsApp when it was last checked.",
+    "hold_out": "Held out: this person gets nothing, so that the others can be compared with them.",
     "no_room": "Every number had its fill: the campaign allows each only so many people.",
     "too_late": "The campaign's time to send had passed.",
     "campaign_cancelled": "The campaign was cancelled.",
@@ -80,6 +81,7 @@ DEEDS = {
     "campaign.safety_changed": "Changed what happens if something goes wrong",
     "campaign.absent_left_out": "Changed whether it writes to numbers not on WhatsApp",
     "campaign.failed_retried": "Failed messages tried again",
+    "campaign.recipients_exported": "People exported",
     "campaign.doubts_sent_again": "Uncertain messages sent again",
     "campaign.doubts_assumed_sent": "Uncertain messages counted as sent",
 }
