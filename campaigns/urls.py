@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from campaigns.views import campaigns, direct, drafts, files, moves, moving
+from campaigns.views import campaigns, clones, direct, drafts, files, moves, moving
 
 app_name = "campaigns"
 
@@ -21,6 +21,9 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/", campaigns.campaign_page, name="campaign"),
     path("campaigns/<uuid:uuid>/edit/", drafts.edit, name="edit"),
     path("campaigns/<uuid:uuid>/delete/", drafts.delete, name="delete"),
+    path("campaigns/<uuid:uuid>/clone/", clones.clone, name="clone"),
+    path("campaigns/<uuid:uuid>/archive/", clones.archive, name="archive"),
+    path("campaigns/<uuid:uuid>/unarchive/", clones.unarchive, name="unarchive"),
     path("campaigns/<uuid:uuid>/text/", drafts.text, name="text"),
     path("campaigns/<uuid:uuid>/recipients/", campaigns.recipient_list, name="recipients"),
     path("campaigns/<uuid:uuid>/leave-out/", moves.leave_out, name="leave_out"),

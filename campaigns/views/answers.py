@@ -6,6 +6,8 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.access import WorkspaceRequest
 from campaigns.live import live_context, streams_of
@@ -27,4 +29,11 @@ def answer_live(request: WorkspaceRequest, campaign: Campaign) -> HttpResponse:
 
 def say(request: WorkspaceRequest, words: str, campaign: Campaign) -> HttpResponse:
     messages.info(request, words)
+    return show(request, campaign)
+
+
+def show(request: WorkspaceRequest, campaign: Campaign) -> HttpResponse:
+    """Go to the campaign's page: a whole one for htmx too, which would follow a redirect for a fragment."""
+    if is_fragment(request):
+        return HttpResponseClientRedirect(reverse("campaigns:campaign", args=[campaign.uuid]))
     return redirect("campaigns:campaign", campaign.uuid)
