@@ -150,6 +150,10 @@ def variant_figures(campaign: Campaign, streams: Sequence[Stream]) -> list[Varia
     ]
 
 
+def variant_letters(campaign: Campaign) -> list[tuple[int, str]]:
+    return [(one.number, one.letter) for one in campaign.variants.order_by("number")]
+
+
 def grouped(streams: Iterable[Stream], by: str) -> dict[int, list[Stream]]:
     found: dict[int, list[Stream]] = defaultdict(list)
     for stream in streams:
@@ -211,8 +215,10 @@ def details_of(campaign: Campaign, streams: Sequence[Stream]) -> Details:
     key, now = f"campaign-report:{campaign.pk}", timezone.now()
     counts = [sum(getattr(stream, name) for stream in streams) for name in COUNTERS]
     kept = cache.get(key)
-    if kept and is_good(kept, counts, (now - datetime.fromisoformat(kept["at"])).total_seconds()):
-        return details_from(kept)
+    if kept and kept["zone"] == campaign.workspace.timezone:
+        age = (now - datetime.fromisoformat(kept["at"])).total_seconds()
+        if is_good(kept, counts, age):
+            return details_from(kept)
     found = tally(campaign, campaign.workspace.zone)
     held_out = found.reasons["skipped", HOLD_OUT]
     groups = aftermath(campaign, figures(streams)["sent"], held_out) if held_out and campaign.launched_at else None

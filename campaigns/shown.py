@@ -53,6 +53,18 @@ REASONS = {
     "offline": "The device was offline.",
 }
 
+# Which rule decided that somebody gets nothing, and when it is asked.
+RULES = {
+    "opted_out": "Asked at the moment of sending: nothing goes to whoever has opted out.",
+    "suppressed": "Asked at the moment of sending: nothing goes to a number on the list of those who want no more.",
+    "not_on_whatsapp": "Asked when the campaign was planned: it leaves out numbers known not to be on WhatsApp.",
+    "hold_out": "Drawn when the campaign was planned: a part of the audience gets nothing, to compare the others with.",
+    "no_room": "Asked when the campaign was planned: each device takes only so many people of it.",
+    "too_late": "The campaign has an end: what has not left by then expires.",
+    "campaign_cancelled": "Somebody cancelled the campaign: what had not left by then was taken back.",
+    "template": "A text that cannot be made for somebody is not sent to them. Mend the text, then try again.",
+}
+
 # What can be looked at as a list: the figures, their parts, and the steps of the funnel.
 LISTS = {
     "should": "Should",
@@ -126,6 +138,11 @@ def reason_in_words(reason: str) -> str:
         return f"WhatsApp refused it (error {head.removeprefix('refused ')}){rest and ':' + rest}"
     said = reason.replace("_", " ")
     return said[:1].upper() + said[1:]
+
+
+def rule_in_words(reason: str) -> str:
+    """The rule behind a reason; empty where the reason says it all."""
+    return RULES.get(reason.partition(":")[0], "")
 
 
 def shown_deed(action: str) -> str:

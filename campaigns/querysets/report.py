@@ -106,5 +106,3 @@ def aftermath(campaign: Campaign, sent: int, held_out: int) -> tuple[Aftermath, 
         Aftermath(sent, wrote.get(False, 0), left.get(False, 0)),
         Aftermath(held_out, wrote.get(True, 0), left.get(True, 0)),
     )
-
-
