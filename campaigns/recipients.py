@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
+from django.db.models.functions import ExtractHour
 
 from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
 from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
-from campaigns.models import Campaign, Content, Media, Message, Reply
+from campaigns.live import figures
+from campaigns.models import Campaign, Content, Media, Message, Reply, Stream
+from campaigns.querysets.report import STEPS, UNKNOWN
+from campaigns.report import HOURS, NO_REASON
 from campaigns.shown import LISTS, Shown, reason_in_words, shown_message
 from devices.models import Device
 
@@ -20,6 +24,9 @@ PAGE = 50
 REPLIES = 5  # of one person's in a list; the others stand on their own page
 FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
 ERASED = "erased-"
+REASON_LENGTH = 200
+MOST_VARIANT = 32_767
+REPLIED = {"yes": "Replied", "no": "Have not replied"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +56,55 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which people: a figure (a key of `LISTS`), within it a state, a device (its id), and from which key on."""
+    """Which people: a figure (a key of `LISTS`), within it what each of the others says, and from which key on.
+
+    ``state``; ``device``: its id; ``variant``: its number; ``reason``: word for word, `NO_REASON` for none; ``hour``:
+    of the day in which the figure's step was made, or `UNKNOWN`; ``replied``: yes or no.
+    """
 
     figure: str = "should"
     state: str = ""
     device: int | None = None
+    variant: int | None = None
+    reason: str = ""
+    hour: str = ""
+    replied: str = ""
     after: str = ""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the streams' counters say how many there are."""
+        return not (self.reason or self.hour or self.replied)
+
+    @property
+    def reason_words(self) -> str:
+        return "No reason was noted." if self.reason == NO_REASON else reason_in_words(self.reason)
+
+    def among(self, streams: Iterable[Stream]) -> list[Stream]:
+        """Those of the device and the variant."""
+        return [
+            stream
+            for stream in streams
+            if self.device in (None, stream.device_id) and self.variant in (None, stream.variant)
+        ]
 
 
 def asked_list(query: Mapping[str, Any], devices: Iterable[Device]) -> Asked:
-    """From a URL; what makes no sense asks for nothing in particular."""
+    """From a URL or a form; what makes no sense asks for nothing in particular."""
     figure = query.get("figure", "")
     figure = figure if figure in LISTS else "should"
-    state = query.get("state", "")
-    device = next((device.pk for device in devices if str(device.uuid) == query.get("device")), None)
-    return Asked(figure, state if state in states_of(figure) else "", device, query.get("after", ""))
+    state, variant, hour = query.get("state", ""), query.get("variant", ""), query.get("hour", "")
+    number = int(variant) if variant.isascii() and variant.isdecimal() and len(variant) < 6 else None
+    return Asked(
+        figure=figure,
+        state=state if state in states_of(figure) else "",
+        device=next((device.pk for device in devices if str(device.uuid) == query.get("device")), None),
+        variant=number if number is not None and number <= MOST_VARIANT else None,
+        reason=query.get("reason", "").replace("\0", "")[:REASON_LENGTH],
+        hour=hour if figure in STEPS and (hour in HOURS or hour == UNKNOWN) else "",
+        replied=query.get("replied", "") if query.get("replied", "") in REPLIED else "",
+        after=query.get("after", ""),
+    )
 
 
 def states_of(figure: str) -> tuple[str, ...]:
@@ -84,7 +125,28 @@ def messages_behind(campaign: Campaign, asked: Asked) -> QuerySet[Message]:
         found = found.filter(state=asked.state)
     if asked.device is not None:
         found = found.filter(stream__device=asked.device)
+    if asked.variant is not None:
+        found = found.filter(stream__variant=asked.variant)
+    if asked.reason:
+        found = found.filter(reason="" if asked.reason == NO_REASON else asked.reason)
+    if asked.replied:
+        found = found.filter(replied_at__isnull=asked.replied == "no")
+    if asked.hour == UNKNOWN:
+        found = found.filter(**{f"{asked.figure}_at__isnull": True})
+    elif asked.hour:
+        # On the clock of the workspace, like the report; each hour of the day on whatever day.
+        clock = ExtractHour(f"{asked.figure}_at", tzinfo=campaign.workspace.zone)
+        found = found.annotate(hour=clock).filter(hour=int(asked.hour))
     return found
+
+
+def length_of(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int:
+    """How many there are; by the counters where these know."""
+    counts = figures(asked.among(streams))
+    total = counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
+    if not total or asked.is_counted:
+        return total
+    return messages_behind(campaign, asked).count()
 
 
 def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> tuple[list[Message], str]:
@@ -107,18 +169,26 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
     return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
 
 
-def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
-    related = messages.select_related("contact", "content", "campaign__content", "stream__device")
-    also = ("earlier_attempts", "replies", "content__media", "campaign__content__media")
-    rows, following = page_of(related.prefetch_related(*also), after)
+def recipients(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> tuple[list[Recipient], str]:
+    rows, following = page_of(with_words(messages), after, size)
     parsed: dict[int, Template] = {}
     return [recipient(message, parsed) for message in rows], following
 
 
+def with_words(messages: QuerySet[Message]) -> QuerySet[Message]:
+    """With all that `recipient` reads of each."""
+    related = messages.select_related("contact", "content", "campaign__content", "stream__device")
+    also = ("earlier_attempts", "replies", "content__media", "campaign__content__media")
+    return related.prefetch_related(*also, "campaign__variants__content__media")
+
+
 def content_of(message: Message) -> Content:
-    """Who is unsent gets the campaign's newest; an attempt noted which one it took."""
-    unsent = message.state in CLAIMABLE
-    return message.campaign.content if unsent and message.campaign else message.content
+    """Who is unsent gets the newest, of the campaign or of their variant; an attempt noted which one it took."""
+    if message.state not in CLAIMABLE or message.campaign is None:
+        return message.content
+    number = message.stream.variant
+    variants = (variant.content for variant in message.campaign.variants.all() if variant.number == number)
+    return next(variants, message.campaign.content) if number else message.campaign.content
 
 
 def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:

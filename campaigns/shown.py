@@ -46,10 +46,10 @@ REASONS = {
     "contact_deleted": "This person was deleted from the contacts.",
     "barred": "Nobody may write to this number from here.",
     "frequency_cap": "They had as many messages lately as the workspace allows.",
-    "hold_out": "One of those who get nothing, to compare with.",
     "quiet_hours": "It is outside the hours for writing to them, by their own clock.",
     "silence": "They asked to hear nothing for a while.",
     "not_on_whatsapp": "This number was not on WhatsApp when it was last checked.",
+    "hold_out": "Held out: this person gets nothing, so that the others can be compared with them.",
     "no_room": "Every number had its fill: the campaign allows each only so many people.",
     "erased": "This person was erased.",
     "too_late": "The campaign's time to send had passed.",
@@ -57,6 +57,18 @@ REASONS = {
     "engine_lost": "The engine died while it was being sent.",
     "template": "The text could not be made for this person.",
     "offline": "The device was offline.",
+}
+
+# Which rule decided that somebody gets nothing, and when it is asked.
+RULES = {
+    "opted_out": "Asked at the moment of sending: nothing goes to whoever has opted out.",
+    "suppressed": "Asked at the moment of sending: nothing goes to a number on the list of those who want no more.",
+    "not_on_whatsapp": "Asked when the campaign was planned: it leaves out numbers known not to be on WhatsApp.",
+    "hold_out": "Drawn when the campaign was planned: a part of the audience gets nothing, to compare the others with.",
+    "no_room": "Asked when the campaign was planned: each device takes only so many people of it.",
+    "too_late": "The campaign has an end: what has not left by then expires.",
+    "campaign_cancelled": "Somebody cancelled the campaign: what had not left by then was taken back.",
+    "template": "A text that cannot be made for somebody is not sent to them. Mend the text, then try again.",
 }
 
 # What can be looked at as a list: the figures, their parts, and the steps of the funnel.
@@ -90,6 +102,7 @@ DEEDS = {
     "campaign.safety_changed": "Changed what happens if something goes wrong",
     "campaign.absent_left_out": "Changed whether it writes to numbers not on WhatsApp",
     "campaign.failed_retried": "Failed messages tried again",
+    "campaign.recipients_exported": "People exported",
     "campaign.doubts_sent_again": "Uncertain messages sent again",
     "campaign.doubts_assumed_sent": "Uncertain messages counted as sent",
 }
@@ -131,6 +144,11 @@ def reason_in_words(reason: str) -> str:
         return f"WhatsApp refused it (error {head.removeprefix('refused ')}){rest and ':' + rest}"
     said = reason.replace("_", " ")
     return said[:1].upper() + said[1:]
+
+
+def rule_in_words(reason: str) -> str:
+    """The rule behind a reason; empty where the reason says it all."""
+    return RULES.get(reason.partition(":")[0], "")
 
 
 def shown_deed(action: str) -> str:

@@ -2,7 +2,19 @@
 
 from django.urls import include, path
 
-from campaigns.views import campaigns, clones, direct, drafts, files, lists, moves, moving, previews
+from campaigns.views import (
+    campaigns,
+    clones,
+    direct,
+    drafts,
+    files,
+    lists,
+    moves,
+    moving,
+    previews,
+    recipients,
+    report,
+)
 
 app_name = "campaigns"
 
@@ -29,7 +41,12 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/archive/", clones.archive, name="archive"),
     path("campaigns/<uuid:uuid>/unarchive/", clones.unarchive, name="unarchive"),
     path("campaigns/<uuid:uuid>/text/", drafts.text, name="text"),
-    path("campaigns/<uuid:uuid>/recipients/", campaigns.recipient_list, name="recipients"),
+    path("campaigns/<uuid:uuid>/recipients/", recipients.recipient_list, name="recipients"),
+    path("campaigns/<uuid:uuid>/recipients/export/", recipients.recipient_export, name="recipients_export"),
+    path("recipients/<int:message>/", recipients.recipient_page, name="recipient"),
+    path("campaigns/<uuid:uuid>/report/", report.report, name="report"),
+    path("campaigns/<uuid:uuid>/report/details/", report.report_details, name="report_details"),
+    path("campaigns/<uuid:uuid>/report/export/<slug:table>/", report.report_export, name="report_export"),
     path("campaigns/<uuid:uuid>/leave-out/", moves.leave_out, name="leave_out"),
     path("campaigns/<uuid:uuid>/start/", moves.start, name="start"),
     path("campaigns/<uuid:uuid>/pause/", moves.pause, name="pause"),
@@ -38,6 +55,7 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/unschedule/", moves.unschedule, name="unschedule"),
     path("campaigns/<uuid:uuid>/failover/", moving.failover, name="failover"),
     path("campaigns/<uuid:uuid>/retry-failed/", moves.retry_failed_messages, name="retry_failed"),
+    path("campaigns/<uuid:uuid>/retry-failed/confirm/", report.retry_confirm, name="retry_confirm"),
     path("campaigns/<uuid:uuid>/send-again/", moves.send_uncertain_again, name="send_again"),
     path("campaigns/<uuid:uuid>/assume-sent/", moves.assume_uncertain_sent, name="assume_sent"),
 ]

@@ -49,6 +49,11 @@ def history(device: Device, before: int | None = None) -> Page:
     return Page(lines, None)
 
 
+def line_of(event: DeviceEvent) -> Line:
+    """One event by itself."""
+    return _line([event])
+
+
 def _newest(device: Device, before: int | None) -> Iterator[DeviceEvent]:
     events = device.events.order_by("-pk")
     return (events.filter(pk__lt=before) if before else events).iterator(READ_AT_ONCE)

@@ -15,10 +15,18 @@ A new noun (an id in a URL) takes one line in `NOUNS`: the word before the id in
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from accounts.models import Workspace
+from tests.campaigns.campaign_cases import planned_campaign
 from tests.factories import make_campaign, make_contact, make_device, make_import, make_media, make_suppression
+
+
+def make_recipient(workspace: Workspace) -> SimpleNamespace:
+    """A message goes by its number in its campaign's pages."""
+    return SimpleNamespace(uuid=planned_campaign(workspace, people=1, devices=1).messages.all()[0].pk)
+
 
 MATRIX = {
     # config
@@ -84,6 +92,11 @@ MATRIX = {
     "campaigns:unarchive": "manager",
     "campaigns:text": "manager",
     "campaigns:recipients": "viewer",
+    "campaigns:recipients_export": "manager",
+    "campaigns:recipient": "viewer",
+    "campaigns:report": "viewer",
+    "campaigns:report_details": "viewer",
+    "campaigns:report_export": "viewer",
     "campaigns:leave_out": "manager",
     "campaigns:start": "manager",
     "campaigns:pause": "manager",
@@ -91,6 +104,7 @@ MATRIX = {
     "campaigns:cancel": "manager",
     "campaigns:unschedule": "manager",
     "campaigns:failover": "manager",
+    "campaigns:retry_confirm": "manager",
     "campaigns:retry_failed": "manager",
     "campaigns:send_again": "manager",
     "campaigns:assume_sent": "manager",
@@ -135,6 +149,8 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "suppressed": make_suppression,
     "files": make_media,
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
+    "recipients": make_recipient,
 }
 # What stands for parameters that are no ids of a workspace's nouns.
 SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "step": "audience"}
+SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "table": "funnel"}

@@ -10,12 +10,14 @@ from django.http import Http404
 
 from campaigns.models import Campaign
 from campaigns.querysets.unsettled import Selection
+from campaigns.report import NO_REASON
 from devices.models import Device
 
 
 class SelectionForm(forms.Form):
     until = forms.DateTimeField()
     device = forms.UUIDField(required=False)
+    reason = forms.CharField(required=False, max_length=200, strip=False)
 
     def __init__(self, *args: Any, campaign: Campaign, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -32,4 +34,10 @@ class SelectionForm(forms.Form):
         return found
 
     def selection(self) -> Selection:
-        return Selection(self.campaign, self.cleaned_data["until"], device=self.cleaned_data["device"])
+        reason = self.cleaned_data["reason"]
+        return Selection(
+            self.campaign,
+            self.cleaned_data["until"],
+            device=self.cleaned_data["device"],
+            reason="" if reason == NO_REASON else reason or None,
+        )

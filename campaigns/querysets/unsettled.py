@@ -30,16 +30,17 @@ class Selection:
 
 
 # Whoever runs these has locked the campaign's streams. Messages are read as of their lock, and locked by id.
-OLD_SQL = """
-old AS MATERIALIZED (
-    SELECT m.id, m.workspace_id, m.attempts, m.tag, m.epoch, m.attempted_at, m.reason, s.device_id,
-           {doubtful} AS doubtful
+CHOSEN_SQL = """
     FROM {found}
     WHERE s.campaign_id = %(campaign)s AND m.state = '{was}' AND {since} <= %(until)s
       AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
       AND (%(reason)s::text IS NULL OR m.reason = %(reason)s)
       AND (%(messages)s::bigint[] IS NULL OR m.id = ANY(%(messages)s::bigint[]))
-      AND {may}
+      AND {may}"""
+OLD_SQL = f"""
+old AS MATERIALIZED (
+    SELECT m.id, m.workspace_id, m.attempts, m.tag, m.epoch, m.attempted_at, m.reason, s.device_id,
+           {{doubtful}} AS doubtful{CHOSEN_SQL}
     ORDER BY m.id
     FOR NO KEY UPDATE OF m
 )"""
@@ -106,6 +107,7 @@ RETRY_SQL = BRING_BACK_SQL.format(
     was=DEAD,
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
+COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=NOT_EXPIRED)
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
     deaths="m.deaths",  # the message itself may be what kills gateways
     was=UNCERTAIN,
@@ -114,6 +116,11 @@ SEND_AGAIN_SQL = BRING_BACK_SQL.format(
 ASSUME_SQL = COUNT_AS_SENT_SQL.format(
     old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true")
 )
+
+
+def count_dead(selection: Selection) -> int:
+    """How many `retry_dead` would bring back now."""
+    return _run(COUNT_DEAD_SQL, selection)
 
 
 def retry_dead(selection: Selection) -> int:

@@ -1,4 +1,4 @@
-"""Looking at a campaign: its live page and the people behind its figures."""
+"""Looking at one campaign, live."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from django.views.decorators.http import require_GET
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.drafts import what_is_missing
 from campaigns.audience import audience_of
-from campaigns.live import figures, live_context, streams_of, topic, unsettled
+from campaigns.live import live_context, streams_of, topic
 from campaigns.missing import report
 from campaigns.models import Campaign, CampaignState
 from campaigns.plans import plan_of
-from campaigns.recipients import asked_list, messages_behind, recipients, states_of
-from campaigns.shown import LISTS, MESSAGE_STATES, shown_campaign
+from campaigns.shown import shown_campaign
 from campaigns.views.answers import answer_live, is_fragment
-from devices.models import Device
 
 
 def the_campaign(request: WorkspaceRequest, uuid: UUID) -> Campaign:
@@ -46,31 +44,3 @@ def review_context(campaign: Campaign) -> dict[str, object]:
         "missing": report(campaign.content.text, audience_of(campaign)),
         "problems": what_is_missing(campaign),
     }
-
-
-@require_GET
-@workspace_role("viewer")
-def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    campaign = the_campaign(request, uuid)
-    streams = streams_of([campaign])[campaign.pk]
-    devices = list(Device.objects.filter(pk__in=[stream.device_id for stream in streams]).order_by("name"))
-    asked = asked_list(request.GET, devices)
-    counts = figures([stream for stream in streams if asked.device in (None, stream.device_id)])
-    total = counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
-    # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
-    rows, following = recipients(messages_behind(campaign, asked), asked.after) if total else ([], "")
-    needs_person = asked.figure in ("failed", "uncertain")
-    device = next((one for one in devices if one.pk == asked.device), None)
-    context = {
-        "campaign": campaign,
-        "asked": asked,
-        "unsettled": unsettled(campaign, streams, device) if needs_person else None,
-        "lists": [(key, word, counts[key]) for key, word in LISTS.items() if key != "uncertain" or counts[key]],
-        "states": [(key, MESSAGE_STATES[key].word, counts[f"n_{key}"]) for key in states_of(asked.figure)],
-        "devices": devices,
-        "rows": rows,
-        "following": following,
-        "total": total,
-        "word": LISTS[asked.figure],
-    }
-    return render(request, "campaigns/recipients.html", context)
