@@ -107,7 +107,7 @@ RETRY_SQL = BRING_BACK_SQL.format(
     was=DEAD,
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
-COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=NOT_EXPIRED)
+COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE)
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
     deaths="m.deaths",  # the message itself may be what kills gateways
     was=UNCERTAIN,
