@@ -8,8 +8,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('campaigns', '0014_content'),
-        ('campaigns', '0014_timing'),
+        ('campaigns', '0014_consent'),
+        ('campaigns', '0014_consent'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
