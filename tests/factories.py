@@ -23,6 +23,7 @@ from campaigns.models import (
     ContactTag,
     Content,
     Media,
+    Segment,
     Tag,
 )
 from devices.models import Device, DeviceState, Host
@@ -88,6 +89,15 @@ def make_contact(workspace: Workspace, *, tags: tuple[str, ...] = (), **fields: 
         tag, _ = Tag.objects.get_or_create(workspace=workspace, name=name)
         ContactTag.objects.create(workspace=workspace, contact=contact, tag=tag)
     return contact
+
+
+def make_segment(workspace: Workspace, *rules: dict[str, Any], **fields: Any) -> Segment:
+    """Customers, unless it is told what else."""
+    rules = rules or ({"what": "status", "is": "is", "value": "customer"},)
+    return Segment.objects.create(
+        workspace=workspace,
+        **{"name": f"Segment {next(_numbers)}", "conditions": {"match": "all", "rules": list(rules)}, **fields},
+    )
 
 
 def make_campaign(

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from accounts.models import Workspace
-from tests.factories import make_campaign, make_contact, make_device, make_import, make_media
+from campaigns.models import ContactChange
+from tests.factories import make_campaign, make_contact, make_device, make_import, make_media, make_segment
 
 MATRIX = {
     # config
@@ -102,6 +103,24 @@ MATRIX = {
     "campaigns:import_stop": "manager",
     "campaigns:import_discard": "manager",
     "campaigns:import_rejects": "viewer",
+    "campaigns:contact_edit": "manager",
+    "campaigns:contact_export": "manager",
+    "campaigns:contact_change": "manager",
+    "campaigns:contact_change_start": "manager",
+    "campaigns:contact_change_page": "viewer",
+    "campaigns:tags": "viewer",
+    "campaigns:tag_rename": "manager",
+    "campaigns:tag_delete": "manager",
+    "campaigns:fields": "viewer",
+    "campaigns:field_save": "manager",
+    "campaigns:field_delete": "manager",
+    "campaigns:segments": "viewer",
+    "campaigns:segment_new": "manager",
+    "campaigns:segment_rows": "manager",
+    "campaigns:segment_preview": "manager",
+    "campaigns:segment": "manager",
+    "campaigns:segment_count": "viewer",
+    "campaigns:segment_delete": "manager",
     # monitoring
     "monitoring:home": "viewer",
     "monitoring:healthz": "public",
@@ -118,6 +137,10 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "campaigns": make_campaign,
     "contacts": make_contact,
     "files": make_media,
+    "segments": make_segment,
+    "changes": lambda workspace: ContactChange.objects.create(
+        workspace=workspace, deed="tag", name="vip", selection={"uuids": []}, up_to=0, expected=0
+    ),
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
 }
 # What stands for parameters that are no ids of a workspace's nouns.
