@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.utils.http import urlencode
+
 from accounts.models import Workspace
 from campaigns.models import Contact, ContactImport, ContactStatus, Segment, Tag
 from campaigns.numbers import on_whatsapp, unchecked
@@ -26,6 +28,7 @@ REPLIES = {
 }
 CONSENT = {"agreed": "Agreed", "opted-out": "Opted out"}
 WHATSAPP = {"yes": "On WhatsApp", "no": "Not on WhatsApp", "unknown": "Nobody knows whether on WhatsApp"}
+KNOWN = {"status": ContactStatus.values, "reply": REPLIES, "consent": CONSENT, "whatsapp": WHATSAPP}
 
 
 class NotThere(Exception):
@@ -34,31 +37,43 @@ class NotThere(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """One filter in words, and the words of the address that go when it is removed."""
+    """One filter in words, and what the address asks without it."""
 
     words: str
-    drops: tuple[str, ...]
+    query: str
 
 
 class Filters:
-    """Made from an address; what makes no sense there narrows nothing. Raises NotThere.
+    """Made from an address. Raises NotThere.
 
-    ``asked``: the words that count, to be kept and to be asked again later.
+    What makes no sense there finds nobody, and ``unclear`` says why: were it left out, "delete all that were found"
+    would mean more people than somebody asked for. ``asked``: the words that count, to be asked again later.
     """
 
     def __init__(self, workspace: Workspace, query: Mapping[str, Any]) -> None:
         self.workspace = workspace
         self.asked = {word: text for word in WORDS if (text := clean_word(query.get(word, "")))}
-        self.segment = self._segment()
+        if "field" not in self.asked:
+            self.asked.pop("is", None)
+            self.asked.pop("value", None)
+        self.unclear = ""
+        self.in_segment = self._segment()
         self.source = self._import()
-        self.device = self._device()
-        self.field = self._field()
+        self.known_device = self._device()
+        self.on_field = self._field()
+        for word, known in KNOWN.items():
+            if word in self.asked and self[word] not in known:
+                self.unclear = f"“{self[word]}” is nothing to look for."
+        if self["device"] not in ("", "none") and self.known_device is None:
+            self.unclear = "The device that was asked for is gone."
 
     def __bool__(self) -> bool:
         return bool(self.asked)
 
     def __getitem__(self, word: str) -> str:
-        """For templates: what stands there, empty where nothing does."""
+        """What stands there, empty where nothing does."""
+        if word not in WORDS:
+            raise KeyError(word)
         return self.asked.get(word, "")
 
     def _segment(self) -> Segment | None:
@@ -91,13 +106,16 @@ class Filters:
         rule = {"what": f"field:{self['field']}", "is": self["is"] or "is_set", "value": self["value"]}
         try:
             check(self.workspace, {"match": "all", "rules": [rule]})
-        except BadConditions:
+        except BadConditions as problem:
+            self.unclear = f"{self['field']}: {problem}"
             return None
         return rule
 
-    def contacts(self, contacts: ContactQuerySet | None = None) -> ContactQuerySet:
+    def contacts(self) -> ContactQuerySet:
         """Those of the workspace who pass every filter."""
-        contacts = Contact.objects.for_workspace(self.workspace) if contacts is None else contacts
+        contacts = Contact.objects.for_workspace(self.workspace)
+        if self.unclear:
+            return contacts.none()
         if "q" in self.asked:
             contacts = contacts.matching(self["q"], self.workspace.default_country)
         if self.source:
@@ -115,8 +133,8 @@ class Filters:
             contacts = contacts.tagged(tag.pk) if tag else contacts.none()
         if rules := self.rules()[self._quicker() :]:
             contacts = matching(self.workspace, {"match": "all", "rules": rules}, contacts)
-        if self.segment:
-            contacts = contacts.filter(pk__in=members(self.segment).values("pk"))
+        if self.in_segment:
+            contacts = contacts.filter(pk__in=members(self.in_segment).values("pk"))
         return contacts
 
     def rules(self) -> list[dict[str, Any]]:
@@ -132,8 +150,8 @@ class Filters:
             found.append({"what": "status", "is": "is", "value": self["status"]})
         if self["device"] == "none":
             found.append({"what": "device", "is": "is_empty", "value": ""})
-        elif self.device:
-            found.append({"what": "device", "is": "is", "value": str(self.device.uuid)})
+        elif self.known_device:
+            found.append({"what": "device", "is": "is", "value": str(self.known_device.uuid)})
         if self["reply"] in REPLIES:
             operator, days = "within", self["reply"]
             if days == "never":
@@ -141,8 +159,8 @@ class Filters:
             elif days.startswith("not-"):
                 operator, days = "not_within", days.removeprefix("not-")
             found.append({"what": "reply", "is": operator, "value": days})
-        if self.field:
-            found.append(self.field)
+        if self.on_field:
+            found.append(self.on_field)
         return found
 
     def _quicker(self) -> int:
@@ -151,29 +169,36 @@ class Filters:
 
     def chips(self) -> list[Chip]:
         """Every filter that narrows the list, each to be removed by itself."""
-        found = []
+        return [Chip(words, self._without(*drops)) for words, drops in self._said()]
+
+    def _without(self, *drops: str) -> str:
+        return urlencode({word: text for word, text in self.asked.items() if word not in drops})
+
+    def _said(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(words, the words of the address it stands in) of each."""
+        found: list[tuple[str, tuple[str, ...]]] = []
         if self["q"]:
-            found.append(Chip(f"“{self['q']}”", ("q",)))
+            found.append((f"“{self['q']}”", ("q",)))
         if self["tag"]:
-            found.append(Chip(f"Tag {self['tag']}", ("tag",)))
+            found.append((f"Tag {self['tag']}", ("tag",)))
         if self["status"] in ContactStatus:
-            found.append(Chip(ContactStatus(self["status"]).label, ("status",)))
+            found.append((ContactStatus(self["status"]).label, ("status",)))
         if self["consent"] in CONSENT:
-            found.append(Chip(CONSENT[self["consent"]], ("consent",)))
+            found.append((CONSENT[self["consent"]], ("consent",)))
         if self["whatsapp"] in WHATSAPP:
-            found.append(Chip(WHATSAPP[self["whatsapp"]], ("whatsapp",)))
+            found.append((WHATSAPP[self["whatsapp"]], ("whatsapp",)))
         if self["device"] == "none":
-            found.append(Chip("Knows no number of ours", ("device",)))
-        elif self.device:
-            found.append(Chip(f"Knows {self.device.name}", ("device",)))
+            found.append(("Knows no number of ours", ("device",)))
+        elif self.known_device:
+            found.append((f"Knows {self.known_device.name}", ("device",)))
         if self["reply"] in REPLIES:
-            found.append(Chip(f"Replied {REPLIES[self['reply']]}", ("reply",)))
-        if self.field:
-            found.append(Chip(in_words(self.workspace, self.field), ("field", "is", "value")))
-        if self.segment:
-            found.append(Chip(f"Segment {self.segment.name}", ("segment",)))
+            found.append((f"Replied {REPLIES[self['reply']]}", ("reply",)))
+        if self.on_field:
+            found.append((in_words(self.workspace, self.on_field), ("field", "is", "value")))
+        if self.in_segment:
+            found.append((f"Segment {self.in_segment.name}", ("segment",)))
         if self.source:
-            found.append(Chip(f"Came with {self.source.filename}", ("import",)))
+            found.append((f"Came with {self.source.filename}", ("import",)))
         return found
 
 

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from campaigns.views import checks, consent, contacts, erasing, imports, opt_out, suppression
+from campaigns.views import (
+    checks,
+    consent,
+    contact_changes,
+    contacts,
+    erasing,
+    imports,
+    opt_out,
+    segments,
+    suppression,
+    tags,
+)
 
 urlpatterns = [
     path("contacts/", contacts.contact_list, name="contacts"),
@@ -28,4 +39,22 @@ urlpatterns = [
     path("contacts/imports/<uuid:uuid>/stop/", imports.import_stop, name="import_stop"),
     path("contacts/imports/<uuid:uuid>/discard/", imports.import_discard, name="import_discard"),
     path("contacts/imports/<uuid:uuid>/rejected.csv", imports.import_rejects, name="import_rejects"),
+    path("contacts/<uuid:uuid>/edit/", contacts.contact_edit, name="contact_edit"),
+    path("contacts/export/", contact_changes.contact_export, name="contact_export"),
+    path("contacts/change/", contact_changes.contact_change, name="contact_change"),
+    path("contacts/change/start/", contact_changes.contact_change_start, name="contact_change_start"),
+    path("contacts/changes/<uuid:uuid>/", contact_changes.contact_change_page, name="contact_change_page"),
+    path("contacts/tags/", tags.tag_list, name="tags"),
+    path("contacts/tags/rename/", tags.tag_rename, name="tag_rename"),
+    path("contacts/tags/delete/", tags.tag_delete, name="tag_delete"),
+    path("contacts/fields/", tags.field_list, name="fields"),
+    path("contacts/fields/save/", tags.field_save, name="field_save"),
+    path("contacts/fields/delete/", tags.field_delete, name="field_delete"),
+    path("contacts/segments/", segments.segment_list, name="segments"),
+    path("contacts/segments/new/", segments.segment_new, name="segment_new"),
+    path("contacts/segments/rows/", segments.segment_rows, name="segment_rows"),
+    path("contacts/segments/preview/", segments.segment_preview, name="segment_preview"),
+    path("contacts/segments/<uuid:uuid>/", segments.segment, name="segment"),
+    path("contacts/segments/<uuid:uuid>/count/", segments.segment_count, name="segment_count"),
+    path("contacts/segments/<uuid:uuid>/delete/", segments.segment_delete, name="segment_delete"),
 ]

@@ -23,6 +23,7 @@ from campaigns.models import (
     ContactTag,
     Content,
     Media,
+    Segment,
     Suppression,
     SuppressionSource,
     Tag,
@@ -97,6 +98,15 @@ def make_suppression(workspace: Workspace, **fields: Any) -> Suppression:
     suppression = Suppression.objects.create(workspace=workspace, **made)
     suppression.refresh_from_db()
     return suppression
+
+
+def make_segment(workspace: Workspace, *rules: dict[str, Any], **fields: Any) -> Segment:
+    """Customers, unless it is told what else."""
+    rules = rules or ({"what": "status", "is": "is", "value": "customer"},)
+    return Segment.objects.create(
+        workspace=workspace,
+        **{"name": f"Segment {next(_numbers)}", "conditions": {"match": "all", "rules": list(rules)}, **fields},
+    )
 
 
 def make_campaign(

@@ -19,8 +19,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from accounts.models import Workspace
+from campaigns.models import ContactChange
 from tests.campaigns.campaign_cases import planned_campaign
-from tests.factories import make_campaign, make_contact, make_device, make_import, make_media, make_suppression
+from tests.factories import (
+    make_campaign,
+    make_contact,
+    make_device,
+    make_import,
+    make_media,
+    make_segment,
+    make_suppression,
+)
 
 
 def make_recipient(workspace: Workspace) -> SimpleNamespace:
@@ -131,6 +140,24 @@ MATRIX = {
     "campaigns:import_stop": "manager",
     "campaigns:import_discard": "manager",
     "campaigns:import_rejects": "viewer",
+    "campaigns:contact_edit": "manager",
+    "campaigns:contact_export": "manager",
+    "campaigns:contact_change": "manager",
+    "campaigns:contact_change_start": "manager",
+    "campaigns:contact_change_page": "viewer",
+    "campaigns:tags": "viewer",
+    "campaigns:tag_rename": "manager",
+    "campaigns:tag_delete": "manager",
+    "campaigns:fields": "viewer",
+    "campaigns:field_save": "manager",
+    "campaigns:field_delete": "manager",
+    "campaigns:segments": "viewer",
+    "campaigns:segment_new": "manager",
+    "campaigns:segment_rows": "manager",
+    "campaigns:segment_preview": "manager",
+    "campaigns:segment": "manager",
+    "campaigns:segment_count": "viewer",
+    "campaigns:segment_delete": "manager",
     # monitoring
     "monitoring:home": "viewer",
     "monitoring:healthz": "public",
@@ -148,9 +175,12 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "contacts": make_contact,
     "suppressed": make_suppression,
     "files": make_media,
+    "segments": make_segment,
+    "changes": lambda workspace: ContactChange.objects.create(
+        workspace=workspace, deed="tag", name="vip", selection={"uuids": []}, up_to=0, expected=0
+    ),
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
     "recipients": make_recipient,
 }
 # What stands for parameters that are no ids of a workspace's nouns.
-SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "step": "audience"}
-SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "table": "funnel"}
+SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "step": "audience", "table": "funnel"}

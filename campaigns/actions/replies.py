@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
@@ -34,13 +34,8 @@ RETURNING device_id, wire_id
 """
 
 LAST_REPLY_SQL = """
-WITH heard AS (SELECT * FROM unnest(%s::bigint[], %s::timestamptz[]) AS h(contact_id, at)),
-these AS MATERIALIZED (
-    SELECT c.id FROM campaigns_contact c WHERE c.id IN (SELECT contact_id FROM heard)
-    ORDER BY c.phone FOR NO KEY UPDATE
-)
 UPDATE campaigns_contact c SET last_reply_at = h.at
-FROM heard h JOIN these ON these.id = h.contact_id
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS h(contact_id, at)
 WHERE c.id = h.contact_id AND (c.last_reply_at IS NULL OR c.last_reply_at < h.at)
 """
 
@@ -76,8 +71,8 @@ def note_incoming(incoming: Sequence[Incoming]) -> set[int]:
     Returns the ids of the campaigns whose figures changed. What PostgreSQL refuses takes the others of the call with
     it: the caller gives fewer at once then.
     """
-    fresh = _insert(_understand(incoming))
     # Locks in the order of everywhere: people by number, devices, streams by id.
+    fresh = _insert(_lock_people(_understand(incoming)))
     _note_last_replies(fresh)
     # Whoever asks again had the answer before: it goes with the suppression that is new.
     stops = [heard for heard in sorted(fresh, key=lambda heard: heard.phone) if heard.asks_to_stop]
@@ -188,8 +183,14 @@ def _insert(heard: Sequence[Heard]) -> list[Heard]:
     return [one for one in heard if (one.device.pk, one.wire_id) in new]
 
 
+def _lock_people(heard: Sequence[Heard]) -> list[Heard]:
+    """Whoever was deleted meanwhile is nobody's contact any more."""
+    people = Contact.objects.filter(pk__in={one.contact.pk for one in heard if one.contact}).order_by("phone")
+    there = set(people.select_for_update(no_key=True).values_list("pk", flat=True))
+    return [one if one.contact is None or one.contact.pk in there else replace(one, contact=None) for one in heard]
+
+
 def _note_last_replies(fresh: Sequence[Heard]) -> None:
-    """Locks people by number first: a statement that locks them as it finds them could wait crosswise."""
     if people := {heard.contact.pk: heard.at for heard in sorted(fresh, key=lambda heard: heard.at) if heard.contact}:
         with connection.cursor() as cursor:
             cursor.execute(LAST_REPLY_SQL, [list(people), list(people.values())])

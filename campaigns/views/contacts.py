@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
 from django.core.cache import cache
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.contacts import add_contact
+from campaigns.actions.contacts import add_contact, edit_contact
 from campaigns.actions.suppression import suppress, suppressed_everywhere, suppression_of
+from campaigns.contact_filters import REPLIES, Filters, NotThere
+from campaigns.contact_timeline import timeline
+from campaigns.fields import fields_of
 from campaigns.forms.contacts import ContactForm, ReasonForm
-from campaigns.models import Contact, ContactImport, Suppression, SuppressionSource, Tag
-from campaigns.numbers import absent_among, check_of, on_whatsapp, unchecked
+from campaigns.forms.people import EditForm, known_devices
+from campaigns.models import Contact, ContactStatus, Deed, FieldKind, Segment, Suppression, SuppressionSource, Tag
+from campaigns.numbers import absent_among, check_of
 from campaigns.querysets.contacts import ContactQuerySet
-from campaigns.shown import shown_message
+from campaigns.segments import WORDS
 from campaigns.views.answers import is_fragment
 from campaigns.views.suppression import ask_again
 
 PAGE = 50
 COUNTED = 10_000
-MESSAGES = 50
-TAGS_OFFERED = 200
+OFFERED = 200
 OPTED_OUT_BY: dict[str, str] = {
     SuppressionSource.REPLY: "They answered with a request to stop.",
     SuppressionSource.PERSON: "A member of this workspace noted it.",
@@ -37,20 +42,29 @@ BY_STAFF = "The staff of this installation took the number off for all workspace
 
 
 def the_contact(request: WorkspaceRequest, uuid: UUID) -> Contact:
-    contacts = Contact.objects.for_workspace(request.workspace).select_related("workspace", "consent_import")
+    related = ("workspace", "consent_import", "device")
+    contacts = Contact.objects.for_workspace(request.workspace).select_related(*related)
     return get_object_or_404(contacts, uuid=uuid)
+
+
+def the_filters(request: WorkspaceRequest, query: Mapping[str, Any]) -> Filters:
+    """A foreign or malformed segment or import is not found."""
+    try:
+        return Filters(request.workspace, query)
+    except NotThere:
+        raise Http404 from None
 
 
 @require_GET
 @workspace_role("viewer")
 def contact_list(request: WorkspaceRequest) -> HttpResponse:
     every = Contact.objects.for_workspace(request.workspace)
-    source = the_source(request)
-    found = filtered(request, every, source)
+    filters = the_filters(request, request.GET)
+    found = filters.contacts()
     before = request.GET.get("before", "")
     page = found.filter(pk__lt=int(before)) if before.isdecimal() and len(before) < 19 else found
     rows = list(page.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])
-    narrowed = any(request.GET.get(key) for key in ("q", "tag", "consent", "whatsapp", "import"))
+    narrowed = bool(filters)
     if len(rows) <= PAGE and page is found:
         count = len(rows)
     else:
@@ -63,11 +77,30 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
         "many": narrowed and count == COUNTED,
         "narrowed": narrowed,
         "any": bool(rows) or (narrowed and every.exists()),
-        "tags": Tag.objects.for_workspace(request.workspace)[:TAGS_OFFERED],
-        "source": source,
+        "filters": filters,
+        "chips": filters.chips(),
+        "unclear": filters.unclear,
+        "as_segment": bool(filters.rules()),
+        "query": urlencode(filters.asked),
+        "deeds": Deed.choices,
+        "can_manage": request.role.covers("manager"),
     }
-    template = "_list.html" if is_fragment(request) else "index.html"
-    return render(request, f"campaigns/contacts/{template}", context)
+    if is_fragment(request):
+        return render(request, "campaigns/contacts/_list.html", context)
+    return render(request, "campaigns/contacts/index.html", context | offered(request))
+
+
+def offered(request: WorkspaceRequest) -> dict[str, Any]:
+    """What the filters of the list can be set to."""
+    return {
+        "tags": Tag.objects.for_workspace(request.workspace)[:OFFERED],
+        "segments": Segment.objects.for_workspace(request.workspace)[:OFFERED],
+        "devices": known_devices(request.workspace),
+        "statuses": ContactStatus.choices,
+        "replies": REPLIES.items(),
+        "fields": fields_of(request.workspace),
+        "comparisons": {key: words for kind in FieldKind for key, words in WORDS[kind].items()}.items(),
+    }
 
 
 def total(request: WorkspaceRequest, contacts: ContactQuerySet) -> int:
@@ -78,74 +111,54 @@ def total(request: WorkspaceRequest, contacts: ContactQuerySet) -> int:
     return int(cache.get_or_set(f"contacts:{request.workspace.pk}", contacts.count, 30) or count)
 
 
-def the_source(request: WorkspaceRequest) -> ContactImport | None:
-    """The import of `?import=`; a foreign or malformed one is not found."""
-    asked = request.GET.get("import", "")
-    if not asked:
-        return None
-    imports = ContactImport.objects.for_workspace(request.workspace)
-    return get_object_or_404(imports, uuid=uuid_or_nothing(asked))
-
-
-def uuid_or_nothing(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def filtered(request: WorkspaceRequest, contacts: ContactQuerySet, source: ContactImport | None) -> ContactQuerySet:
-    if search := request.GET.get("q", "").strip().replace("\0", "")[:100]:
-        contacts = contacts.matching(search, request.workspace.default_country)
-    if name := request.GET.get("tag", "").replace("\0", ""):
-        tag = Tag.objects.for_workspace(request.workspace).filter(name=name).first()
-        contacts = contacts.tagged(tag.pk) if tag else contacts.none()
-    if source:
-        contacts = contacts.filter(consent_import=source)
-    match request.GET.get("whatsapp"):
-        case "yes":
-            contacts = on_whatsapp(contacts, True)
-        case "no":
-            contacts = on_whatsapp(contacts, False)
-        case "unknown":
-            contacts = unchecked(contacts)
-    match request.GET.get("consent"):
-        case "agreed":
-            return contacts.agreeing()
-        case "opted-out":
-            return contacts.opted_out()
-    return contacts
-
-
 @require_GET
 @workspace_role("viewer")
 def contact_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    return render_contact(request, the_contact(request, uuid))
+    contact = the_contact(request, uuid)
+    if is_fragment(request):
+        entries, older = timeline(contact, request.GET.get("before", ""))
+        return render(request, "campaigns/contacts/_entries.html", {"entries": entries, "older": older})
+    return render_contact(request, contact)
 
 
 def render_contact(
     request: WorkspaceRequest, contact: Contact, form: ReasonForm | None = None, status: int = 200
 ) -> HttpResponse:
-    history = (
-        contact.messages.select_related("campaign", "stream__device", "content")
-        .prefetch_related("content__media")
-        .order_by("-pk")[: MESSAGES + 1]
-    )
-    replies = contact.replies.select_related("device", "message__campaign").order_by("-pk")[: MESSAGES + 1]
+    entries, older = timeline(contact, request.GET.get("before", ""))
     context = {
         "contact": contact,
         "opted_out": opt_out_of(contact),
         "check": check_of(contact),
         "tags": [link.tag for link in contact.tag_links.select_related("tag").order_by("tag__name")],
-        "fields": sorted(contact.fields.items()),
-        "history": [(message, shown_message(message)) for message in history[:MESSAGES]],
-        "more": len(history) > MESSAGES,
-        "replies": replies[:MESSAGES],
-        "more_replies": len(replies) > MESSAGES,
+        "fields": sorted((name, value) for name, value in contact.fields.items() if value not in ("", None)),
+        "entries": entries,
+        "older": older,
         "form": form or ReasonForm(),
         "can_manage": request.role.covers("manager"),
     }
     return render(request, "campaigns/contacts/contact.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@workspace_role("manager")
+def contact_edit(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    contact = the_contact(request, uuid)
+    form = EditForm(request.POST or None, contact=contact)
+    if request.method != "POST" or not form.is_valid():
+        status = 422 if form.is_bound else 200
+        return render(request, "campaigns/contacts/edit.html", {"contact": contact, "form": form}, status=status)
+    changed = edit_contact(
+        contact,
+        request.user,
+        name=form.cleaned_data["name"],
+        status=form.cleaned_data["status"],
+        tags=form.cleaned_data["tags"],
+        device=form.device_chosen(),
+        timezone=form.cleaned_data["timezone"],
+        fields=form.values(),
+    )
+    messages.success(request, "Saved." if changed else "Nothing was changed.")
+    return redirect("campaigns:contact", contact.uuid)
 
 
 class OptOut(NamedTuple):

@@ -1,0 +1,119 @@
+"""The pages of tags and of custom fields."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.access import WorkspaceRequest, workspace_role
+from campaigns.actions.segments import InUse, NameTaken
+from campaigns.actions.tags import delete_field, delete_tag, rename_tag, save_field
+from campaigns.fields import fields_of
+from campaigns.forms.people import FieldForm, TagForm
+from campaigns.models import CustomField, FieldKind, Tag
+from campaigns.shown import counted
+from campaigns.uses import COUNTED, uses_of_fields, uses_of_tags
+
+PAGE = 50
+
+
+def the_tag(request: WorkspaceRequest) -> Tag:
+    name = request.POST.get("tag", "").replace("\0", "")
+    return get_object_or_404(Tag.objects.for_workspace(request.workspace).select_related("workspace"), name=name)
+
+
+@require_GET
+@workspace_role("viewer")
+def tag_list(request: WorkspaceRequest) -> HttpResponse:
+    return render_tags(request)
+
+
+def render_tags(request: WorkspaceRequest, renaming: Tag | None = None, form: TagForm | None = None) -> HttpResponse:
+    tags = Tag.objects.for_workspace(request.workspace)
+    if search := request.GET.get("q", "").replace("\0", "").strip():
+        tags = tags.filter(name__icontains=search)
+    page = Paginator(tags, PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "rows": uses_of_tags(request.workspace, list(page)),
+        "counted": COUNTED,
+        "search": search,
+        "renaming": renaming,
+        "form": form,
+        "can_manage": request.role.covers("manager"),
+    }
+    return render(request, "campaigns/contacts/tags.html", context, status=422 if form else 200)
+
+
+@require_POST
+@workspace_role("manager")
+def tag_rename(request: WorkspaceRequest) -> HttpResponse:
+    tag = the_tag(request)
+    form = TagForm(request.POST)
+    if form.is_valid():
+        old, name = tag.name, form.cleaned_data["name"]
+        try:
+            rename_tag(tag, name, request.user)
+            messages.success(request, f"“{old}” is called “{name}” now.")
+            return redirect("campaigns:tags")
+        except NameTaken:
+            tag.name = old
+            words = f"There is a tag “{name}” already. To join them, give its people that tag and delete this one."
+            form.add_error("name", words)
+    return render_tags(request, tag, form)
+
+
+@require_POST
+@workspace_role("manager")
+def tag_delete(request: WorkspaceRequest) -> HttpResponse:
+    tag = the_tag(request)
+    try:
+        people = delete_tag(tag, request.user)
+        said = f"It was taken off {counted(people, 'person', 'people')}." if people else "Nobody had it."
+        messages.success(request, f"The tag “{tag.name}” was deleted. {said}")
+    except InUse as users:
+        messages.warning(request, f"“{tag.name}” stays: {users} use it.")
+    return redirect("campaigns:tags")
+
+
+@require_GET
+@workspace_role("viewer")
+def field_list(request: WorkspaceRequest) -> HttpResponse:
+    return render_fields(request, FieldForm(known=set()))
+
+
+def render_fields(request: WorkspaceRequest, form: FieldForm) -> HttpResponse:
+    context = {
+        "rows": uses_of_fields(request.workspace, fields_of(request.workspace)),
+        "kinds": FieldKind.choices,
+        "form": form,
+        "can_manage": request.role.covers("manager"),
+    }
+    return render(request, "campaigns/contacts/fields.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@workspace_role("manager")
+def field_save(request: WorkspaceRequest) -> HttpResponse:
+    form = FieldForm(request.POST, known={field.name for field in fields_of(request.workspace)})
+    if not form.is_valid():
+        return render_fields(request, form)
+    field = save_field(request.workspace, request.user, form.cleaned_data["name"], form.cleaned_data["kind"])
+    messages.success(request, f"{field.name} is a field of the kind “{field.get_kind_display()}”.")
+    return redirect("campaigns:fields")
+
+
+@require_POST
+@workspace_role("manager")
+def field_delete(request: WorkspaceRequest) -> HttpResponse:
+    fields = CustomField.objects.for_workspace(request.workspace).select_related("workspace")
+    field = get_object_or_404(fields, name=request.POST.get("name", "").replace("\0", ""))
+    try:
+        delete_field(field, request.user)
+        messages.success(request, f"{field.name} has no kind any more. What people have in it stays, as text.")
+    except InUse as users:
+        messages.warning(request, f"{field.name} stays: {users} ask for it.")
+    return redirect("campaigns:fields")
