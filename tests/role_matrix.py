@@ -102,6 +102,10 @@ MATRIX = {
     "campaigns:import_stop": "manager",
     "campaigns:import_discard": "manager",
     "campaigns:import_rejects": "viewer",
+    "campaigns:import_kept_out": "viewer",
+    "campaigns:import_sheet": "manager",
+    "campaigns:import_real": "manager",
+    "campaigns:import_undo": "manager",
     # monitoring
     "monitoring:home": "viewer",
     "monitoring:healthz": "public",

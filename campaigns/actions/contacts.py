@@ -8,6 +8,7 @@ from django.db import transaction
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from accounts.phones import zone_of
 from campaigns.actions.suppression import suppression_of
 from campaigns.models import Contact, ContactTag, Tag
 
@@ -20,7 +21,7 @@ def add_contact(
 
     A number that is suppressed makes a contact that has opted out.
     """
-    made = Contact(workspace=workspace, phone=phone, name=name, consent_source=consent_source)
+    made = Contact(workspace=workspace, phone=phone, name=name, consent_source=consent_source, timezone=zone_of(phone))
     if suppression := suppression_of(workspace, phone):
         made.opted_out_at, made.opted_out_reason = suppression.created_at, suppression.reason
     created = _insert(made)
