@@ -31,7 +31,7 @@ POLICIES = [
     (UpdatePolicy.FILL, "Fill only what is empty, and add tags"),
     (UpdatePolicy.SKIP, "Leave them as they are"),
 ]
-KIND_WORDS = {
+KIND_WORDS: dict[str, str] = {
     FieldKind.NUMBER: "A number; rows with anything else are rejected.",
     FieldKind.DATE: "A date; rows with anything else are rejected.",
     FieldKind.BOOLEAN: "Yes or no; rows with anything else are rejected.",

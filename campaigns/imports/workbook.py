@@ -194,8 +194,7 @@ def _write(sheet: Any, out: io.TextIOWrapper) -> None:
     if sheet.start is None:
         _refuse("This sheet is empty.")
     writer = csv.writer(out)
-    out.write("\r\n" * sheet.start[0])
-    for row in sheet.iter_rows():
+    for row in sheet.iter_rows():  # from the first row on, also where a table begins further down
         cells = [as_text(cell) for cell in row]
         while cells and not cells[-1]:
             cells.pop()

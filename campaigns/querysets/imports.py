@@ -68,7 +68,7 @@ UPDATE_SQL = """DO UPDATE SET {sets}
     timezone = COALESCE(NULLIF(c.timezone, ''), EXCLUDED.timezone),
     opted_out_at = coalesce(c.opted_out_at, EXCLUDED.opted_out_at),
     opted_out_reason = CASE WHEN c.opted_out_at IS NULL THEN EXCLUDED.opted_out_reason ELSE c.opted_out_reason END,
-    updated_at = now()"""
+    updated_at = statement_timestamp()"""
 
 # Rows that would change nothing are left out before the INSERT: ON CONFLICT alone would lock and rewrite headers of
 # contacts that stay the same, and use up their ids. Numbers in order: two imports never wait for each other crosswise.
@@ -138,11 +138,6 @@ ON CONFLICT (contact_id, tag_id) DO NOTHING
 RETURNING contact_id
 """
 
-# A tag is a change like any other: what was changed since its import is not undone with it.
-TOUCH_SQL = """
-UPDATE campaigns_contact SET updated_at = now() WHERE id = ANY(%(tagged)s)
-"""
-
 # The rows of people who had opted out stay: the list of those whom the import left out.
 CLEAR_SQL = """
 DELETE FROM campaigns_importrow r
@@ -182,11 +177,14 @@ SELECT id FROM campaigns_contact WHERE id = ANY(%(ids)s) AND consent_import_id =
 UNDO_NEXT_SQL = """
 SELECT id FROM campaigns_contact WHERE consent_import_id = %(import)s AND id > %(after)s ORDER BY id LIMIT %(size)s
 """
+# The import wrote a contact and its tags in one transaction: a tag of another one was put on since.
 UNDO_JUDGE_SQL = """
 SELECT c.id, CASE
     WHEN EXISTS (SELECT FROM campaigns_message m WHERE m.contact_id = c.id OFFSET 0) THEN 'written'
     WHEN EXISTS (SELECT FROM campaigns_reply a WHERE a.contact_id = c.id OFFSET 0) THEN 'replied'
-    WHEN c.updated_at > c.created_at THEN 'changed'
+    WHEN c.updated_at <> c.created_at OR EXISTS (
+        SELECT FROM campaigns_contacttag link WHERE link.contact_id = c.id AND link.xmin <> c.xmin OFFSET 0
+    ) THEN 'changed'
     ELSE '' END
 FROM campaigns_contact c WHERE c.id = ANY(%(ids)s)
 """
@@ -261,8 +259,6 @@ def save_next(contact_import: ContactImport, after: str, size: int) -> Saved | N
         cursor.execute(LINKS_SQL, chunk)
         updated = {contact for contact, new in written if not new}
         tagged = {contact for (contact,) in cursor.fetchall()} - created
-        if tagged - updated:
-            cursor.execute(TOUCH_SQL, {"tagged": list(tagged - updated)})
         cursor.execute(CLEAR_SQL, chunk)
         kept_out = people - cursor.rowcount
     updated |= tagged

@@ -127,6 +127,7 @@ def test_everybody_who_is_new_agrees_in_the_ledger_and_nobody_else() -> None:
     suppress(workspace, "+60123456780", SuppressionSource.PERSON, "", workspace.owner)
     made = imported(workspace, FILE + "Other,0123456787,,,\n", consent_source="Counter", consent_proof="Folder 7")
     entry = ConsentEntry.objects.get()
+    assert entry.contact
     assert (entry.phone, entry.contact.name, entry.kind) == ("+60123456787", "Other", "granted")
     assert (entry.source, entry.proof, entry.contact_import, entry.created_by) == (
         "Counter",
@@ -224,7 +225,13 @@ def test_an_undo_that_was_cut_off_goes_on(monkeypatch) -> None:
     assert (made.undone, Contact.objects.count()) == (3, 0)
 
 
-PEOPLE = [["Name", "Phone", "Born"], ["Ali", 60123456789, None], [], ["Bad", "6.01E+10"], ["Abu", "012-345 6788"]]
+PEOPLE: list[list[object]] = [
+    ["Name", "Phone", "Born"],
+    ["Ali", 60123456789, None],
+    [],
+    ["Bad", "6.01E+10"],
+    ["Abu", "012-345 6788"],
+]
 
 
 def test_a_workbook_with_one_sheet_imports_like_a_file() -> None:
@@ -279,6 +286,5 @@ def test_a_workbook_that_is_none_is_not_kept() -> None:
 
 def test_a_contact_added_by_hand_gets_its_zone() -> None:
     workspace = make_workspace()
-    fields = {"name": "", "tags": [], "consent_source": "x"}
-    contact, _ = add_contact(workspace, workspace.owner, phone="+12125550123", **fields)
+    contact, _ = add_contact(workspace, workspace.owner, phone="+12125550123", name="", tags=[], consent_source="x")
     assert contact.timezone == "America/New_York"

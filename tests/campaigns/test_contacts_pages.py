@@ -81,7 +81,6 @@ def mapped(form, **changes) -> dict:
     ("changes", "sentence"),
     [
         ({"consent": ""}, "Say how they agreed"),
-        ({"consent_proof": ""}, "Say where the proof is kept"),
         ({"policy": "erase"}, "not one of the available choices"),
         ({"consent": "other"}, "Describe how they agreed"),
         ({"role_1": "ignore"}, "exactly one column as the phone number"),
@@ -119,6 +118,14 @@ def test_an_upload_that_cannot_be_read_is_answered_beside_the_field(as_alice, fi
     assert answer.status_code == 422
     assert sentence in answer.content.decode()
     assert not ContactImport.objects.exists()
+
+
+def test_the_proof_of_consent_is_asked(as_alice, workspace) -> None:
+    page = as_alice.get(upload(as_alice, MESSY).url)
+    url = reverse("campaigns:import_start", args=[ContactImport.objects.get().uuid])
+    answer = as_alice.post(url, mapped(page.context["form"], consent_proof=" "))
+    assert answer.status_code == 422
+    assert "Say where the proof is kept" in answer.content.decode()
 
 
 def test_a_header_with_control_characters_is_tidied_not_an_error(as_alice, workspace) -> None:
