@@ -13,6 +13,7 @@ from campaigns.shown import Shown
 
 REJECTS_SHOWN = 20
 STATES = {
+    ImportState.OPENING: Shown("Opening", "blue", "The workbook is being read."),
     ImportState.UPLOADED: Shown("Waiting", "amber", "Tell what its columns hold to start it."),
     ImportState.QUEUED: Shown("Queued", "amber", "Waits for its turn."),
     ImportState.RUNNING: Shown("Running", "blue"),
@@ -53,19 +54,45 @@ def live_context(contact_import: ContactImport) -> dict[str, Any]:
         "contact_import": contact_import,
         "state": shown_import(contact_import),
         "current": current_pass(contact_import),
+        "undo_target": f"#import-{contact_import.uuid}",
         "rejects": contact_import.rejects.order_by("row")[:REJECTS_SHOWN] if contact_import.rejected else [],
     }
 
 
 def shown_import(contact_import: ContactImport) -> Shown:
     shown = STATES[ImportState(contact_import.state)]
+    if contact_import.undone_at:
+        return Shown("Undone", "grey", undone_words(contact_import))
+    if contact_import.is_undoing:
+        return Shown("Being undone", "blue", f"{contact_import.undone:,} new contacts removed so far.")
+    if contact_import.dry_run and contact_import.state == ImportState.DONE:
+        return Shown("Dry run", "blue", "Nobody was saved.")
+    if contact_import.wants_sheet:
+        return shown._replace(reason="Say which sheet is meant.")
     if not contact_import.error:
         return shown
-    if contact_import.saved:
+    if contact_import.saved and not contact_import.dry_run:
         kept = f"{contact_import.saved:,} of {contact_import.contacts:,} contacts had been saved and stay."
     else:
         kept = "Nothing was imported."
     return shown._replace(reason=f"{contact_import.error} {kept}")
+
+
+KEPT_WORDS = {
+    "written": "were written to",
+    "replied": "wrote to you",
+    "changed": "were changed since",
+}
+
+
+def undone_words(contact_import: ContactImport) -> str:
+    """How many new contacts were removed, and how many stayed for which reason."""
+    kept: dict[str, int] = contact_import.undo_kept
+    words = f"{contact_import.undone:,} of {contact_import.created:,} new contacts removed."
+    if kept:
+        reasons = ", ".join(f"{count:,} {KEPT_WORDS.get(why, why)}" for why, count in kept.items())
+        words += f" {sum(kept.values()):,} stayed: {reasons}."
+    return words
 
 
 def current_pass(contact_import: ContactImport) -> Pass | None:
@@ -77,7 +104,7 @@ def current_pass(contact_import: ContactImport) -> Pass | None:
     words = in_seconds(left) if left is not None else ""
     if contact_import.read_at:
         return Pass(
-            "Step 2 of 2: saving contacts",
+            "Step 2 of 2: comparing with your contacts" if contact_import.dry_run else "Step 2 of 2: saving contacts",
             contact_import.saved,
             contact_import.contacts,
             "contacts",

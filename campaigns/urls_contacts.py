@@ -35,6 +35,9 @@ urlpatterns = [
     path("contacts/imports/", imports.import_list, name="imports"),
     path("contacts/imports/new/", imports.import_upload, name="import_upload"),
     path("contacts/imports/<uuid:uuid>/", imports.import_page, name="import"),
+    path("contacts/imports/<uuid:uuid>/sheet/", imports.import_sheet, name="import_sheet"),
+    path("contacts/imports/<uuid:uuid>/import/", imports.import_real, name="import_real"),
+    path("contacts/imports/<uuid:uuid>/undo/", imports.import_undo, name="import_undo"),
     path("contacts/imports/<uuid:uuid>/start/", imports.import_start, name="import_start"),
     path("contacts/imports/<uuid:uuid>/stop/", imports.import_stop, name="import_stop"),
     path("contacts/imports/<uuid:uuid>/discard/", imports.import_discard, name="import_discard"),
@@ -57,4 +60,5 @@ urlpatterns = [
     path("contacts/segments/<uuid:uuid>/", segments.segment, name="segment"),
     path("contacts/segments/<uuid:uuid>/count/", segments.segment_count, name="segment_count"),
     path("contacts/segments/<uuid:uuid>/delete/", segments.segment_delete, name="segment_delete"),
+    path("contacts/imports/<uuid:uuid>/opted-out.csv", imports.import_kept_out, name="import_kept_out"),
 ]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import Membership, Role, User, Workspace
+from campaigns.actions.importing import work_on_import
 from campaigns.actions.imports import Readable, layout_of, start_import, upload_file
 from campaigns.actions.media import keep_file
 from campaigns.imports.mapping import guess_columns, has_header
@@ -22,6 +23,7 @@ from campaigns.models import (
     ContactImport,
     ContactTag,
     Content,
+    ImportState,
     Media,
     Segment,
     Suppression,
@@ -145,6 +147,9 @@ def make_import(workspace: Workspace, file: bytes | Readable, **options: Any) ->
     """An import that was uploaded, mapped as guessed and started; `work_on_import` does the rest."""
     stream = BytesIO(file) if isinstance(file, bytes) else file
     upload = upload_file(workspace, workspace.owner, options.pop("filename", "people.csv"), stream)
+    if upload.state == ImportState.OPENING:
+        work_on_import(upload.pk)
+        upload.refresh_from_db()
     country = options.pop("country", workspace.default_country)
     layout = layout_of(upload)
     header = has_header(layout.first, country)

@@ -158,6 +158,10 @@ MATRIX = {
     "campaigns:segment": "manager",
     "campaigns:segment_count": "viewer",
     "campaigns:segment_delete": "manager",
+    "campaigns:import_kept_out": "viewer",
+    "campaigns:import_sheet": "manager",
+    "campaigns:import_real": "manager",
+    "campaigns:import_undo": "manager",
     # monitoring
     "monitoring:home": "viewer",
     "monitoring:healthz": "public",

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from accounts.phones import zone_of
 from campaigns.actions.consent import note_granted
 from campaigns.actions.erasing import is_erased
 from campaigns.actions.suppression import suppression_of
@@ -30,7 +31,7 @@ def add_contact(
     """
     if is_erased(workspace, phone):
         raise Erased
-    made = Contact(workspace=workspace, phone=phone, name=name, consent_source=consent_source)
+    made = Contact(workspace=workspace, phone=phone, name=name, consent_source=consent_source, timezone=zone_of(phone))
     if suppression := suppression_of(workspace, phone):
         made.opted_out_at, made.opted_out_reason = suppression.created_at, suppression.reason
     created = _insert(made)

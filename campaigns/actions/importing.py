@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
 from accounts.audit import record
-from campaigns.actions.imports import CHUNK_BYTES, IMPORT_JOB
+from campaigns.actions.imports import CHUNK_BYTES, IMPORT_JOB, keep_chunks, layout_of
+from campaigns.erasures import digest
 from campaigns.import_live import push_import
 from campaigns.imports.mapping import BadRow, Column, Mapping, Person, Role
 from campaigns.imports.reader import Position, Record, Records, UnreadableFile
-from campaigns.models import ContactImport, ImportChunk, ImportRow, ImportState
-from campaigns.querysets.imports import Rejected, gather, reject, save_next
+from campaigns.imports.workbook import sheet_as_csv, sheets_of
+from campaigns.models import ContactImport, Erasure, ImportChunk, ImportRow, ImportState
+from campaigns.querysets.imports import Rejected, foresee_next, forget_erased, gather, reject, save_next, undo_next
 from devices.jobs import enqueue
 
 STEP_ROWS = 5_000
@@ -25,6 +29,7 @@ TRIES = 5
 PUSH_EVERY = 1.0
 CELL_KEPT = 2_000  # characters of each cell of a rejected row
 REASON_LENGTH = 200
+WAS_ERASED = "This person was erased at their request and can't be brought back by an import"
 ENDED = (ImportState.DONE, ImportState.FAILED, ImportState.STOPPED)
 
 
@@ -40,7 +45,14 @@ def work_on_import(import_id: int, turn: float = TURN_SECONDS) -> None:
         contact_import = ContactImport.objects.select_related("workspace", "created_by").filter(pk=import_id).first()
         if contact_import is None:
             return
-        if contact_import.is_working and _begin(contact_import):
+        if contact_import.is_undoing:
+            if not _undo(contact_import, time.monotonic() + turn):
+                enqueue("imports", IMPORT_JOB, import_id)
+            return
+        if contact_import.state == ImportState.OPENING:
+            if _begin(contact_import):
+                _open(contact_import)
+        elif contact_import.is_working and _begin(contact_import):
             try:
                 if not _steps(contact_import, time.monotonic() + turn):
                     enqueue("imports", IMPORT_JOB, import_id)
@@ -49,7 +61,7 @@ def work_on_import(import_id: int, turn: float = TURN_SECONDS) -> None:
                 pass
             except UnreadableFile as error:
                 _end(contact_import, ImportState.FAILED, str(error))
-        contact_import.refresh_from_db(fields=["state"])
+        contact_import.refresh_from_db(fields=["state", "finished_at", "saved_up_to"])
         if contact_import.state in ENDED:
             _tidy(contact_import)
 
@@ -77,6 +89,8 @@ def _begin(contact_import: ContactImport) -> bool:
             f"The import broke off {TRIES} times after line {contact_import.lines_done:,}. Please tell us.",
         )
         return False
+    if contact_import.state == ImportState.OPENING:
+        return _update(contact_import, (ImportState.OPENING,), tries=F("tries") + 1, heartbeat_at=Now())
     return _update(
         contact_import,
         (ImportState.QUEUED, ImportState.RUNNING),
@@ -85,6 +99,35 @@ def _begin(contact_import: ContactImport) -> bool:
         started_at=Coalesce("started_at", Now()),
         heartbeat_at=Now(),
     )
+
+
+def _open(contact_import: ContactImport) -> None:
+    """Turn a workbook into CSV, once it is clear which sheet; from then on it is a file like any other."""
+    try:
+        with tempfile.NamedTemporaryFile() as file, transaction.atomic():
+            for block in _blocks(contact_import, 0):
+                file.write(block)
+            file.flush()
+            sheets = [contact_import.sheet] if contact_import.sheet else sheets_of(file.name)
+            if len(sheets) > 1:
+                _opened(contact_import, mapping={"sheets": sheets})
+                return
+            ImportChunk.objects.filter(contact_import=contact_import).delete()
+            contact_import.sheet = sheets[0]
+            contact_import.size = keep_chunks(contact_import, sheet_as_csv(file.name, sheets[0]))
+            layout_of(contact_import)
+            _opened(contact_import, sheet=sheets[0], size=contact_import.size)
+    except UnreadableFile as error:
+        _end(contact_import, ImportState.FAILED, str(error))
+    except NotRunning:
+        pass
+
+
+def _opened(contact_import: ContactImport, **changes: object) -> None:
+    if not _update(contact_import, (ImportState.OPENING,), state=ImportState.UPLOADED, tries=0, **changes):
+        raise NotRunning
+    _refresh(contact_import)
+    push_import(contact_import)
 
 
 def _steps(contact_import: ContactImport, until: float) -> bool:
@@ -113,8 +156,21 @@ def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
     start = Position(contact_import.bytes_done, contact_import.lines_done, contact_import.rows_done)
     records = Records(_blocks(contact_import, start.offset), contact_import.delimiter, start)
     mapping = mapping_of(contact_import)
+    erased = Erasure.objects.filter(workspace=contact_import.workspace_id)
+    rows_of: dict[str, list[Record]] | None = {} if erased.exists() else None
     people: dict[str, Person] = {}
     rejected: list[Rejected] = []
+
+    def step(end: bool = False) -> None:
+        nonlocal people, rejected
+        for phone in erased_among(contact_import, list(rows_of or ())):
+            people.pop(phone)
+            rejected += [_rejected(row, WAS_ERASED) for row in (rows_of or {})[phone]]
+        _read_step(contact_import, records.position, people, rejected, end)
+        people, rejected = {}, []
+        if rows_of is not None:
+            rows_of.clear()
+
     for record_read in records:
         try:
             person = mapping.person(record_read)
@@ -123,18 +179,28 @@ def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
         else:
             earlier = people.get(person.phone)
             people[person.phone] = _later(earlier, person) if earlier else person
+            if rows_of is not None:
+                rows_of.setdefault(person.phone, []).append(record_read)
         if records.position.rows - contact_import.rows_done >= STEP_ROWS:
-            _read_step(contact_import, records.position, people, rejected)
-            people, rejected = {}, []
+            step()
             if over():
                 return False
-    _read_step(contact_import, records.position, people, rejected, end=True)
+    step(end=True)
     return True
+
+
+def erased_among(contact_import: ContactImport, phones: list[str], since: datetime | None = None) -> list[str]:
+    """Those of the numbers whose people were erased in this workspace."""
+    digests = {digest(phone): phone for phone in phones}
+    erased = Erasure.objects.filter(workspace=contact_import.workspace_id, digest__in=digests)
+    if since:
+        erased = erased.filter(created_at__gte=since)
+    return [digests[found] for found in erased.values_list("digest", flat=True)] if phones else []
 
 
 def mapping_of(contact_import: ContactImport) -> Mapping:
     columns = [Column(Role(role), field) for role, field in contact_import.mapping["columns"]]
-    return Mapping(columns, contact_import.country)
+    return Mapping(columns, contact_import.country, contact_import.mapping.get("kinds", {}))
 
 
 def _blocks(contact_import: ContactImport, offset: int) -> Iterator[bytes]:
@@ -155,10 +221,11 @@ def _later(earlier: Person, later: Person) -> Person:
         later.name or earlier.name,
         earlier.fields | later.fields,
         list(dict.fromkeys(earlier.tags + later.tags)),
+        later.status or earlier.status,
     )
 
 
-def _rejected(row: Record, reason: BadRow) -> Rejected:
+def _rejected(row: Record, reason: BadRow | str) -> Rejected:
     cells = [cell[:CELL_KEPT].replace("\0", "\ufffd") for cell in row.cells or [row.text]]
     return Rejected(row.row, row.line, str(reason)[:REASON_LENGTH], cells)
 
@@ -191,10 +258,12 @@ def _read_step(
 
 
 def _save_step(contact_import: ContactImport) -> bool:
-    """Save the next people; False when everybody is saved."""
+    """Save the next people, or in a dry run only count them; False when that is everybody."""
     with transaction.atomic():
         _running(contact_import, heartbeat_at=Now())
-        saved = save_next(contact_import, contact_import.saved_up_to, STEP_ROWS)
+        _leave_out_erased(contact_import)
+        next_people = foresee_next if contact_import.dry_run else save_next
+        saved = next_people(contact_import, contact_import.saved_up_to, STEP_ROWS)
         if saved is None:
             return False
         _running(
@@ -203,10 +272,64 @@ def _save_step(contact_import: ContactImport) -> bool:
             created=F("created") + saved.created,
             updated=F("updated") + saved.updated,
             unchanged=F("unchanged") + saved.unchanged,
+            kept_out=F("kept_out") + saved.kept_out,
             tries=0,
         )
     _refresh(contact_import)
     return True
+
+
+def _leave_out_erased(contact_import: ContactImport) -> None:
+    """Whoever was erased after their row was read is not saved either; the row is no longer there to be listed."""
+    since = contact_import.started_at
+    if not Erasure.objects.filter(workspace=contact_import.workspace_id, created_at__gte=since).exists():
+        return
+    rows = ImportRow.objects.filter(contact_import=contact_import, phone__gt=contact_import.saved_up_to)
+    phones = list(rows.order_by("phone").values_list("phone", flat=True)[:STEP_ROWS])
+    if gone := forget_erased(contact_import, erased_among(contact_import, phones, since)):
+        _running(contact_import, contacts=F("contacts") - gone)
+
+
+def _undo(contact_import: ContactImport, until: float) -> bool:
+    """Remove what the import made until it is done (True) or the turn is over (False)."""
+    shown = time.monotonic()
+    while _undo_step(contact_import):
+        now = time.monotonic()
+        if now - shown >= PUSH_EVERY:
+            shown = now
+            push_import(contact_import)
+        if now > until:
+            return False
+    return True
+
+
+def _undo_step(contact_import: ContactImport) -> bool:
+    with transaction.atomic():
+        undoing = ContactImport.objects.filter(pk=contact_import.pk, undo_asked_at__isnull=False, undone_at=None)
+        contact_import = undoing.select_for_update(of=("self",)).select_related("workspace").get()
+        step = undo_next(contact_import, contact_import.undone_up_to, STEP_ROWS)
+        if step is None:
+            undoing.update(undone_at=Now(), heartbeat_at=Now())
+        else:
+            kept = {
+                why: contact_import.undo_kept.get(why, 0) + step.kept.get(why, 0)
+                for why in (*contact_import.undo_kept, *step.kept)
+            }
+            undoing.update(
+                undone=F("undone") + step.removed, undo_kept=kept, undone_up_to=step.last, heartbeat_at=Now()
+            )
+        _refresh(contact_import)
+        if step is None:
+            record(
+                contact_import.workspace,
+                None,
+                "import.undone",
+                contact_import.target,
+                removed=contact_import.undone,
+                kept=contact_import.undo_kept,
+            )
+            push_import(contact_import)
+    return step is not None
 
 
 def _running(contact_import: ContactImport, **changes: object) -> None:
@@ -226,14 +349,18 @@ def _refresh(contact_import: ContactImport) -> None:
 def _end(contact_import: ContactImport, state: str, error: str) -> None:
     """Unless somebody stopped it first."""
     with transaction.atomic():
-        working = (ImportState.QUEUED, ImportState.RUNNING)
+        working = (ImportState.OPENING, ImportState.QUEUED, ImportState.RUNNING)
         if not _update(contact_import, working, state=state, error=error[:300], finished_at=Now()):
             return
         _refresh(contact_import)
         record(
             contact_import.workspace,
             None,
-            "import.done" if state == ImportState.DONE else "import.failed",
+            "import.failed"
+            if state != ImportState.DONE
+            else "import.tested"
+            if contact_import.dry_run
+            else "import.done",
             contact_import.target,
             accepted=contact_import.accepted,
             rejected=contact_import.rejected,
@@ -245,6 +372,11 @@ def _end(contact_import: ContactImport, state: str, error: str) -> None:
 
 
 def _tidy(contact_import: ContactImport) -> None:
-    """The file and the rows between the passes have served; the rejected rows stay."""
-    ImportRow.objects.filter(contact_import=contact_import).delete()
+    """The file and the rows between the passes have served; rejected rows stay, and those of people who opted out."""
+    if contact_import.is_kept_for_real:
+        return
+    left = ImportRow.objects.filter(contact_import=contact_import)
+    if contact_import.state == ImportState.DONE and not contact_import.dry_run:
+        left = left.filter(phone__gt=contact_import.saved_up_to)
+    left.delete()
     ImportChunk.objects.filter(contact_import=contact_import).delete()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,24 +15,38 @@ from django.core.files.uploadedfile import UploadedFile
 from accounts.places import countries
 from campaigns.forms.contacts import ConsentForm, clean_tags
 from campaigns.imports.mapping import Column, Role, field_name, guess_columns, has_header
-from campaigns.imports.reader import Layout
+from campaigns.imports.reader import LINE_BREAK, Layout
+from campaigns.models import FieldKind, UpdatePolicy
 
 ROLES = [
     (Role.PHONE, "Phone number"),
     (Role.NAME, "Name"),
     (Role.TAGS, "Tags"),
+    (Role.STATUS, "Prospect or customer"),
     (Role.FIELD, "Custom field"),
     (Role.IGNORE, "Leave out"),
 ]
+POLICIES = [
+    (UpdatePolicy.OVERWRITE, "Overwrite with what the file says; what it leaves empty stays"),
+    (UpdatePolicy.FILL, "Fill only what is empty, and add tags"),
+    (UpdatePolicy.SKIP, "Leave them as they are"),
+]
+KIND_WORDS: dict[str, str] = {
+    FieldKind.NUMBER: "A number; rows with anything else are rejected.",
+    FieldKind.DATE: "A date; rows with anything else are rejected.",
+    FieldKind.BOOLEAN: "Yes or no; rows with anything else are rejected.",
+}
 PREVIEW_ROWS = 5
 
 
 class UploadForm(forms.Form):
     file = forms.FileField(
-        label="CSV file",
+        label="CSV file or workbook",
         allow_empty_file=True,  # answered by the reader, in the same words as any other unreadable file
         error_messages={"required": "Choose a file."},
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,text/csv,text/tab-separated-values,text/plain"}),
+        widget=forms.FileInput(
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xlsm,.xlsb,.xls,.ods,text/csv,text/tab-separated-values,text/plain"}
+        ),
     )
 
     def clean_file(self) -> UploadedFile:
@@ -52,6 +66,7 @@ class ColumnFields:
     cells: list[str]
     role: forms.BoundField
     field: forms.BoundField
+    kind: str
 
 
 class MappingForm(ConsentForm):
@@ -69,11 +84,18 @@ class MappingForm(ConsentForm):
     consent_proof = forms.CharField(
         label="Where is the proof kept?",
         max_length=300,
-        required=False,
         help_text="A link or a place; for your records.",
+        error_messages={"required": "Say where the proof is kept. You will need it when somebody asks."},
+    )
+    policy = forms.ChoiceField(
+        label="People who are contacts already",
+        choices=POLICIES,
+        initial=UpdatePolicy.OVERWRITE,
+        widget=forms.RadioSelect,
+        error_messages={"required": "Say what happens to people you have already."},
     )
 
-    def __init__(self, *args: Any, layout: Layout, country: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, layout: Layout, country: str, kinds: Mapping[str, str], **kwargs: Any) -> None:
         guessed_header = has_header(layout.first, country)
         guess = guess_columns(layout.first, guessed_header, country)
         initial = {"header": guessed_header, "country": country}
@@ -81,6 +103,7 @@ class MappingForm(ConsentForm):
             initial |= {f"role_{i}": column.role, f"field_{i}": column.field}
         super().__init__(*args, **{**kwargs, "initial": initial})
         self.layout = layout
+        self.kinds = kinds
         self.width = len(guess)
         for i in range(self.width):
             header = layout.first[0][i].strip() if guessed_header else f"Column {i + 1}"
@@ -94,8 +117,10 @@ class MappingForm(ConsentForm):
         rows = self.layout.first[1:] if header else self.layout.first
         for i in range(self.width):
             name = self.layout.first[0][i].strip() if header else f"Column {i + 1}"
-            cells = [row[i] if i < len(row) else "" for row in rows[:PREVIEW_ROWS]]
-            yield ColumnFields(name, cells, self[f"role_{i}"], self[f"field_{i}"])
+            cells = [row[i].replace(LINE_BREAK, " ") if i < len(row) else "" for row in rows[:PREVIEW_ROWS]]
+            kind = self.kinds.get(field_name(self[f"field_{i}"].value() or ""), FieldKind.TEXT)
+            words = KIND_WORDS.get(kind, "") if self[f"role_{i}"].value() == Role.FIELD else ""
+            yield ColumnFields(name, cells, self[f"role_{i}"], self[f"field_{i}"], words)
 
     def clean_tags(self) -> list[str]:
         return clean_tags(self.cleaned_data["tags"])

@@ -2,15 +2,17 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Kinds
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from accounts.phones import BadPhone, to_e164
 from campaigns.compose import slug
+from campaigns.imports import values
 from campaigns.imports.neutral import FORMULAS
-from campaigns.imports.reader import Record
+from campaigns.imports.reader import LINE_BREAK, Record
 
 NAME_LENGTH = 200
 FIELD_LENGTH = 1000
@@ -43,6 +45,7 @@ _TAG_WORDS = _words(
     "tag tags label labels etiqueta etiquetas etikett group groups grupo grupos gruppe segment 标签 標籤 метки "
     "تصنيف แท็ก"
 )
+_STATUS_WORDS = _words("status stage type kind lead customer tipe jenis estado tipo typ stufe")
 _BETWEEN_TAGS = re.compile(r"[;|,\n]")
 _REMOVED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 
@@ -51,6 +54,7 @@ class Role(StrEnum):
     PHONE = "phone"
     NAME = "name"
     TAGS = "tags"
+    STATUS = "status"
     FIELD = "field"
     IGNORE = "ignore"
 
@@ -69,6 +73,7 @@ class Person(NamedTuple):
     name: str
     fields: dict[str, str]
     tags: list[str]
+    status: str = ""
 
 
 class BadRow(ValueError):
@@ -80,11 +85,13 @@ class Mapping:
     """Columns of a file and the country of its national numbers. Exactly one column is the phone number.
 
     Several name columns are joined in their order. A row may have fewer cells than columns; more of them mean that
-    a delimiter stands unquoted inside a cell, so that nobody knows which cell is which: refused.
+    a delimiter stands unquoted inside a cell, so that nobody knows which cell is which: refused. `kinds` names the
+    custom fields that are more than text; a cell that is no such thing refuses its row.
     """
 
     columns: Sequence[Column]
     region: str
+    kinds: Kinds[str, str] = field(default_factory=dict)
 
     def person(self, record: Record) -> Person:
         """The person a row speaks of. Raises BadRow."""
@@ -97,8 +104,8 @@ class Mapping:
             )
         if "\0" in record.text:
             raise BadRow("The row holds a NUL character (byte 0)")
-        phone, names, fields, tags = "", [], {}, []
-        for (role, field), cell in zip(self.columns, cells, strict=False):
+        phone, status, names, fields, tags = "", "", [], {}, []
+        for (role, key), cell in zip(self.columns, cells, strict=False):
             if role is Role.PHONE:
                 phone = cell
             elif role is Role.IGNORE or not (text := clean(cell)):
@@ -107,19 +114,31 @@ class Mapping:
                 names.append(text)
             elif role is Role.TAGS:
                 tags += split_tags(text)
+            elif role is Role.STATUS:
+                status = _read(values.status, "status", text)
             elif len(text) > FIELD_LENGTH:
-                raise BadRow(f"The {field} is {len(text):,} characters long; {FIELD_LENGTH:,} is the most")
+                raise BadRow(f"The {key} is {len(text):,} characters long; {FIELD_LENGTH:,} is the most")
+            elif key in self.kinds:
+                fields[key] = _read(values.OF_KIND[self.kinds[key]], key, text)
             else:
-                fields[field] = text
+                fields[key] = text
         name = " ".join(" ".join(names).split())
         if len(name) > NAME_LENGTH:
             raise BadRow(f"The name is {len(name):,} characters long; {NAME_LENGTH} is the most")
         if len(tags) > TAGS_PER_ROW:
             raise BadRow(f"{len(tags):,} tags; {TAGS_PER_ROW} is the most")
         try:
-            return Person(to_e164(phone, self.region), name, fields, tags)
+            return Person(to_e164(phone, self.region), name, fields, tags, status)
         except BadPhone as error:
             raise BadRow(str(error)) from None
+
+
+def _read(value: Callable[[str], str], what: str, text: str) -> str:
+    try:
+        return value(text)
+    except ValueError as problem:
+        shown = f"{text[:40]}…" if len(text) > 40 else text
+        raise BadRow(f"The {what} “{shown}” {problem}") from None
 
 
 def clean(cell: str) -> str:
@@ -132,7 +151,7 @@ def clean(cell: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     if not text.isprintable():
-        text = _REMOVED.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+        text = _REMOVED.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace(LINE_BREAK, "\n")).strip()
     if text[:1] == "'" and text[1:2] in FORMULAS:
         text = text[1:]
     return text
@@ -169,6 +188,8 @@ def guess_columns(rows: Sequence[Sequence[str]], header: bool, region: str) -> l
             columns.append(Column(Role.NAME))
         elif set(name.split()) & _TAG_WORDS:
             columns.append(Column(Role.TAGS))
+        elif set(name.split()) & _STATUS_WORDS and _holds_status(below, i):
+            columns.append(Column(Role.STATUS))
         elif (own_rejects and i < 2) or (empty and not name):
             columns.append(Column(Role.IGNORE))
         else:
@@ -235,6 +256,14 @@ def _name_columns(names: list[str], phone: int | None, below: Sequence[Sequence[
 def _holds_words(rows: Sequence[Sequence[str]], column: int) -> bool:
     cells = [row[column] for row in rows if column < len(row) and row[column].strip()]
     return bool(cells) and all(any(map(str.isalpha, cell)) and "@" not in cell for cell in cells)
+
+
+def _holds_status(rows: Sequence[Sequence[str]], column: int) -> bool:
+    cells = [clean(row[column]) for row in rows if column < len(row) and row[column].strip()]
+    try:
+        return bool(cells) and all(map(values.status, cells))
+    except ValueError:
+        return False
 
 
 def _is_phone(cell: str, region: str) -> bool:

@@ -16,14 +16,13 @@ MAX_RECORD_BYTES = 1 << 20
 MAX_UNCLOSED = 50
 MAX_COLUMNS = 200
 SAMPLE_BYTES = 256 * 1024
+LINE_BREAK = "\u2028"  # a line break inside a cell of a workbook, where each row of the sheet is one line of CSV
 
 _SEP_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
 _QUOTED_CELL = re.compile(r'(^|[,;\t\r\n])[ ]*"(?:[^"]|"")*"')
 _UTF8_BOM = b"\xef\xbb\xbf"
 _SAVE_AS_CSV = "In Excel choose File → Save as → CSV UTF-8, then upload that file."
 _KNOWN_FILES = (
-    (b"PK\x03\x04", f"This is an Excel workbook or a ZIP file. {_SAVE_AS_CSV}"),
-    (b"\xd0\xcf\x11\xe0", f"This is an old Excel workbook. {_SAVE_AS_CSV}"),
     (b"%PDF", "This is a PDF. Export the list as CSV, then upload that file."),
     (b"\x1f\x8b", "This file is compressed. Unpack it, then upload the CSV file inside."),
     (b"\xff\xfe", f"This file is UTF-16 (“Unicode text”). {_SAVE_AS_CSV}"),
@@ -224,7 +223,7 @@ class TextCheck:
         self._first = True
 
     def feed(self, block: bytes) -> None:
-        """Raises UnreadableFile for workbooks, archives and anything that isn't UTF-8, naming the line."""
+        """Raises UnreadableFile for archives and anything that isn't UTF-8, naming the line."""
         if self._first and block:
             refuse_known_files(block)
             self._first = False
@@ -274,22 +273,24 @@ def refuse_known_files(head: bytes) -> None:
         raise UnreadableFile("This is not a text file. Save the list as CSV UTF-8, then upload that file.")
 
 
-def examine(head: bytes, whole: bool) -> Layout:
+def examine(head: bytes, whole: bool, delimiter: str = "") -> Layout:
     """The layout of a file from its first bytes (`whole`: these are all of it). Raises UnreadableFile.
 
     The delimiter is the one the first record uses most outside quotes; rows decide only between equals. An Excel
-    `sep=;` line settles it and is not a row.
+    `sep=;` line settles it and is not a row. With a known ``delimiter`` there is nothing to find out.
     """
     refuse_known_files(head)
     if not whole:  # the last line of the sample may be cut anywhere, also inside a character
         head = head[: max(head.rfind(b"\n"), head.rfind(b"\r")) + 1] or head.decode(errors="ignore").encode()
     start = Position(len(_UTF8_BOM)) if head.startswith(_UTF8_BOM) else Position()
     first_line = next(split_lines([head[start.offset :]]), b"")
-    told = _SEP_LINE.fullmatch(first_line.decode(errors="replace")) if len(first_line) < 10 else None
+    guessing = not delimiter and len(first_line) < 10
+    told = _SEP_LINE.fullmatch(first_line.decode(errors="replace")) if guessing else None
     if told:
         start = Position(start.offset + len(first_line), 1)
     body = head[start.offset :]
-    delimiter = told[1] if told and told[1] in DELIMITERS else _likeliest_delimiter(body, start)
+    if not delimiter:
+        delimiter = told[1] if told and told[1] in DELIMITERS else _likeliest_delimiter(body, start)
     records = Records([body], delimiter, start)
     first = next(iter(records), None)
     if first is None:

@@ -3,21 +3,27 @@
 It runs in two passes. Reading gathers each number once, the last word on every column, in `ImportRow`; saving writes
 those people to the contacts. One pass could not keep the promise that the same file again changes nothing: where a
 file holds a number twice, its first row would undo the second and be undone again.
+
+A workbook is first turned into CSV, so that everything after that knows one kind of file.
 """
 
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts.tenancy import TenantForeignKey, TenantModel
 
+DRY_RUN_KEPT = timedelta(days=2)
+
 
 class ImportState(models.TextChoices):
+    OPENING = "opening", "Workbook being opened"
     UPLOADED = "uploaded", "Waiting for its columns"
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
@@ -44,7 +50,8 @@ class ContactImport(TenantModel):
     mapping = models.JSONField(
         default=dict,
         blank=True,
-        help_text="header: whether there is one; names of the columns; columns: [role, field].",
+        help_text="header: whether there is one; names of the columns; columns: [role, field]; kinds of typed fields; "
+        "sheets of a workbook while nobody chose one.",
     )
     tags = models.JSONField(default=list, blank=True, help_text="Names of the tags that every row gets.")
     consent_source = models.CharField(max_length=200, blank=True)
@@ -58,7 +65,16 @@ class ContactImport(TenantModel):
     )
     dry_run = models.BooleanField(default=False, db_default=False, help_text="Counts and rejects only; saves nobody.")
     sheet = models.CharField(max_length=100, blank=True, default="", db_default="", help_text="Of a workbook.")
+    undo_asked_at = models.DateTimeField(null=True, blank=True)
     undone_at = models.DateTimeField(null=True, blank=True)
+    undone = models.PositiveBigIntegerField(default=0, db_default=0, help_text="New contacts that were removed again.")
+    undo_kept = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="Why a new contact stayed → how many.",
+    )
+    undone_up_to = models.PositiveBigIntegerField(default=0, db_default=0, help_text="The last contact looked at.")
 
     rows_done = models.PositiveBigIntegerField(default=0)
     bytes_done = models.PositiveBigIntegerField(default=0)
@@ -68,6 +84,9 @@ class ContactImport(TenantModel):
     created = models.PositiveBigIntegerField(default=0)
     updated = models.PositiveBigIntegerField(default=0)
     unchanged = models.PositiveBigIntegerField(default=0)
+    kept_out = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="People of the file who had opted out, and stay so."
+    )
     contacts = models.PositiveBigIntegerField(default=0, help_text="Different numbers among the accepted rows.")
     saved_up_to = models.CharField(max_length=16, blank=True, help_text="The last number that was saved.")
     tries = models.PositiveSmallIntegerField(default=0, help_text="Starts since the last step forward.")
@@ -99,7 +118,33 @@ class ContactImport(TenantModel):
 
     @property
     def is_working(self) -> bool:
-        return self.state in (ImportState.QUEUED, ImportState.RUNNING)
+        return self.state in (ImportState.OPENING, ImportState.QUEUED, ImportState.RUNNING)
+
+    @property
+    def is_kept_for_real(self) -> bool:
+        """A dry run whose rows still wait to be imported."""
+        done = self.dry_run and self.state == ImportState.DONE
+        return done and self.finished_at is not None and self.finished_at > timezone.now() - DRY_RUN_KEPT
+
+    @property
+    def wants_sheet(self) -> bool:
+        """A workbook with several sheets, of which nobody has chosen one."""
+        return self.state == ImportState.UPLOADED and bool(self.mapping.get("sheets"))
+
+    @property
+    def kept_out_rows(self) -> models.QuerySet[ImportRow]:
+        """The people of the file who had opted out; an import that is done keeps no other rows."""
+        return self.rows.filter(phone__lte=self.saved_up_to) if not self.dry_run else self.rows.none()
+
+    @property
+    def is_undoing(self) -> bool:
+        return self.undo_asked_at is not None and self.undone_at is None
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether it made contacts that it may remove again."""
+        ended = self.state in (ImportState.DONE, ImportState.STOPPED, ImportState.FAILED)
+        return ended and not self.dry_run and self.undo_asked_at is None and self.created > 0
 
     @property
     def saved(self) -> int:
@@ -148,13 +193,18 @@ class ImportChunk(TenantModel):
 
 
 class ImportRow(TenantModel):
-    """A person as the file tells of them, between reading and saving. Tags stand one a line."""
+    """A person as the file tells of them, between reading and saving. Tags stand one a line.
+
+    Of those who had opted out the row stays: it is the list of the people that the import left out.
+    """
 
     contact_import = TenantForeignKey(ContactImport, on_delete=models.CASCADE, related_name="rows", db_index=False)
     phone = models.CharField(max_length=16)
     name = models.CharField(max_length=200)
     fields = models.JSONField(default=dict)
     tags = models.TextField()
+    status = models.CharField(max_length=8, blank=True, default="", db_default="")
+    timezone = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["contact_import", "phone"], name="one_import_row_per_phone")]

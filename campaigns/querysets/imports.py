@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import connection
 
+from accounts.phones import zone_of
 from campaigns.imports.mapping import Person
-from campaigns.models import ContactImport
+from campaigns.models import ContactImport, UpdatePolicy
 
 # A later row has the last word on every column it fills; what it leaves empty stays.
 GATHER_SQL = r"""
-INSERT INTO campaigns_importrow AS kept (workspace_id, contact_import_id, phone, name, fields, tags)
-SELECT %(workspace)s, %(import)s, phone, name, fields, tags
-FROM json_to_recordset(%(people)s::json) AS person(phone text, name text, fields jsonb, tags text)
+INSERT INTO campaigns_importrow AS kept
+    (workspace_id, contact_import_id, phone, name, fields, tags, status, timezone)
+SELECT %(workspace)s, %(import)s, phone, name, fields, tags, status, timezone
+FROM json_to_recordset(%(people)s::json)
+    AS person(phone text, name text, fields jsonb, tags text, status text, timezone text)
 ON CONFLICT (contact_import_id, phone) DO UPDATE SET
     name = COALESCE(NULLIF(EXCLUDED.name, ''), kept.name),
     fields = kept.fields || EXCLUDED.fields,
+    status = COALESCE(NULLIF(EXCLUDED.status, ''), kept.status),
     tags = (SELECT COALESCE(string_agg(DISTINCT tag, E'\n'), '')
             FROM unnest(string_to_array(kept.tags || E'\n' || EXCLUDED.tags, E'\n')) AS tag WHERE tag <> '')
 RETURNING (xmax = 0)
@@ -42,31 +47,63 @@ SELECT count(*), max(phone) FROM (
 ) next
 """
 
-# Rows that would change nothing are left out before the INSERT: ON CONFLICT alone would lock and rewrite headers of
-# contacts that stay the same, and use up their ids. Numbers in order: two imports never wait for each other crosswise.
-CONTACTS_SQL = r"""
-INSERT INTO campaigns_contact AS c
-    (workspace_id, phone, name, fields, status, consent_source, consent_import_id, opted_out_at, opted_out_reason)
-SELECT %(workspace)s, r.phone, r.name, r.fields, 'prospect', %(source)s, %(import)s, gone.created_at,
-       coalesce(gone.reason, '')
-FROM campaigns_importrow r
-LEFT JOIN LATERAL (
-    SELECT u.created_at, u.reason FROM campaigns_suppression u
-    WHERE u.workspace_id = %(workspace)s AND u.phone = r.phone OFFSET 0
-) gone ON true
-WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s AND NOT EXISTS (
-    SELECT FROM campaigns_contact same
-    WHERE same.workspace_id = %(workspace)s AND same.phone = r.phone
-      AND (r.name = '' OR r.name = same.name) AND same.fields @> r.fields
-    OFFSET 0)
-ORDER BY r.phone
-ON CONFLICT (workspace_id, phone) DO UPDATE SET
+# What a policy changes about `same`, the contact that the row `r` speaks of. A zone is only ever filled in.
+CHANGES = {
+    UpdatePolicy.OVERWRITE: """(r.name <> '' AND r.name <> same.name) OR NOT same.fields @> r.fields
+        OR (r.status <> '' AND r.status <> same.status) OR (same.timezone = '' AND r.timezone <> '')""",
+    UpdatePolicy.FILL: """(same.name = '' AND r.name <> '') OR r.fields || same.fields <> same.fields
+        OR (same.timezone = '' AND r.timezone <> '')""",
+    UpdatePolicy.SKIP: "false",
+}
+SETS = {
+    UpdatePolicy.OVERWRITE: """
     name = COALESCE(NULLIF(EXCLUDED.name, ''), c.name),
     fields = c.fields || EXCLUDED.fields,
+    status = EXCLUDED.status,""",
+    UpdatePolicy.FILL: """
+    name = COALESCE(NULLIF(c.name, ''), EXCLUDED.name),
+    fields = EXCLUDED.fields || c.fields,""",
+}
+UPDATE_SQL = """DO UPDATE SET {sets}
+    timezone = COALESCE(NULLIF(c.timezone, ''), EXCLUDED.timezone),
     opted_out_at = coalesce(c.opted_out_at, EXCLUDED.opted_out_at),
     opted_out_reason = CASE WHEN c.opted_out_at IS NULL THEN EXCLUDED.opted_out_reason ELSE c.opted_out_reason END,
-    updated_at = now()
-RETURNING id, xmax = 0
+    updated_at = statement_timestamp()"""
+
+# Rows that would change nothing are left out before the INSERT: ON CONFLICT alone would lock and rewrite headers of
+# contacts that stay the same, and use up their ids. Numbers in order: two imports never wait for each other crosswise.
+# Materialized, because the look-ups would otherwise go through the contacts that this very statement writes.
+# Whoever had opted out agrees to nothing by being in a file, so the ledger says nothing of them.
+CONTACTS_SQL = r"""
+WITH person AS MATERIALIZED (
+    SELECT r.phone, r.name, r.fields, coalesce(nullif(r.status, ''), same.status, 'prospect') AS status, r.timezone,
+           gone.created_at AS gone_at, coalesce(gone.reason, '') AS why
+    FROM campaigns_importrow r
+    LEFT JOIN LATERAL (
+        SELECT u.created_at, u.reason FROM campaigns_suppression u
+        WHERE u.workspace_id = %(workspace)s AND u.phone = r.phone OFFSET 0
+    ) gone ON true
+    LEFT JOIN LATERAL (
+        SELECT c.id, c.name, c.fields, c.status, c.timezone FROM campaigns_contact c
+        WHERE c.workspace_id = %(workspace)s AND c.phone = r.phone OFFSET 0
+    ) same ON true
+    WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s
+      AND (same.id IS NULL OR {changes})
+    ORDER BY r.phone
+), written AS (
+    INSERT INTO campaigns_contact AS c (workspace_id, phone, name, fields, status, timezone, consent_source,
+                                        consent_import_id, opted_out_at, opted_out_reason)
+    SELECT %(workspace)s, phone, name, fields, status, timezone, %(source)s, %(import)s, gone_at, why
+    FROM person ORDER BY phone
+    ON CONFLICT (workspace_id, phone) {otherwise}
+    RETURNING id, phone, xmax = 0 AS new, opted_out_at
+), agreed AS (
+    INSERT INTO campaigns_consententry (workspace_id, contact_id, phone, kind, source, proof, contact_import_id,
+                                        created_by_id)
+    SELECT %(workspace)s, id, phone, 'granted', %(source)s, %(proof)s, %(import)s, %(by)s
+    FROM written WHERE new AND opted_out_at IS NULL
+)
+SELECT id, new FROM written
 """
 
 TAGS_SQL = r"""
@@ -93,16 +130,69 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT id FROM campaigns_tag WHERE workspace_id = %(workspace)s AND name = named.tag OFFSET 0
 ) t
-WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s AND NOT EXISTS (
+WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s
+  AND (%(policy)s <> 'skip' OR c.id = ANY(%(created)s)) AND NOT EXISTS (
     SELECT FROM campaigns_contacttag link WHERE link.contact_id = c.id AND link.tag_id = t.id OFFSET 0)
 ORDER BY 2, 3
 ON CONFLICT (contact_id, tag_id) DO NOTHING
 RETURNING contact_id
 """
 
+# The rows of people who had opted out stay: the list of those whom the import left out.
 CLEAR_SQL = """
-DELETE FROM campaigns_importrow r WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s
+DELETE FROM campaigns_importrow r
+WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s
+  AND NOT (EXISTS (SELECT FROM campaigns_contact c WHERE c.workspace_id = %(workspace)s AND c.phone = r.phone
+                   AND c.opted_out_at IS NOT NULL OFFSET 0)
+           OR EXISTS (SELECT FROM campaigns_globalsuppression g WHERE g.phone = r.phone OFFSET 0))
 """
+
+FORESEE_SQL = r"""
+SELECT count(*) FILTER (WHERE same.id IS NULL),
+       count(*) FILTER (WHERE same.id IS NOT NULL AND %(policy)s <> 'skip' AND ({changes} OR EXISTS (
+           SELECT FROM unnest(string_to_array(r.tags, E'\n') || %(tags)s::text[]) AS named(tag)
+           WHERE NOT EXISTS (
+               SELECT FROM campaigns_tag t JOIN campaigns_contacttag link ON link.tag_id = t.id
+               WHERE t.workspace_id = %(workspace)s AND t.name = named.tag AND link.contact_id = same.id OFFSET 0)))),
+       count(*) FILTER (WHERE same.opted_out_at IS NOT NULL OR EXISTS (
+           SELECT FROM campaigns_suppression u WHERE u.workspace_id = %(workspace)s AND u.phone = r.phone OFFSET 0
+       ) OR EXISTS (SELECT FROM campaigns_globalsuppression g WHERE g.phone = r.phone OFFSET 0))
+FROM campaigns_importrow r
+LEFT JOIN LATERAL (
+    SELECT c.id, c.name, c.fields, c.status, c.timezone, c.opted_out_at FROM campaigns_contact c
+    WHERE c.workspace_id = %(workspace)s AND c.phone = r.phone OFFSET 0
+) same ON true
+WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s
+"""
+
+ERASED_SINCE_SQL = """
+DELETE FROM campaigns_importrow WHERE contact_import_id = %(import)s AND phone = ANY(%(erased)s)
+"""
+
+# People by number before anything of theirs, as everywhere. Looked at under that lock: nobody can write to them, tag
+# or change them between the question and the deed.
+UNDO_LOCK_SQL = """
+SELECT id FROM campaigns_contact WHERE id = ANY(%(ids)s) AND consent_import_id = %(import)s ORDER BY phone FOR UPDATE
+"""
+UNDO_NEXT_SQL = """
+SELECT id FROM campaigns_contact WHERE consent_import_id = %(import)s AND id > %(after)s ORDER BY id LIMIT %(size)s
+"""
+# The import wrote a contact and its tags in one transaction: a tag of another one was put on since.
+UNDO_JUDGE_SQL = """
+SELECT c.id, CASE
+    WHEN EXISTS (SELECT FROM campaigns_message m WHERE m.contact_id = c.id OFFSET 0) THEN 'written'
+    WHEN EXISTS (SELECT FROM campaigns_reply a WHERE a.contact_id = c.id OFFSET 0) THEN 'replied'
+    WHEN c.updated_at <> c.created_at OR EXISTS (
+        SELECT FROM campaigns_contacttag link WHERE link.contact_id = c.id AND link.xmin <> c.xmin OFFSET 0
+    ) THEN 'changed'
+    ELSE '' END
+FROM campaigns_contact c WHERE c.id = ANY(%(ids)s)
+"""
+UNDO_SQL = (
+    "UPDATE campaigns_consententry SET contact_id = NULL WHERE contact_id = ANY(%(ids)s)",
+    "DELETE FROM campaigns_contacttag WHERE contact_id = ANY(%(ids)s)",
+    "DELETE FROM campaigns_contact WHERE id = ANY(%(ids)s)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +211,7 @@ class Saved:
     created: int
     updated: int
     unchanged: int
+    kept_out: int
 
 
 def gather(contact_import: ContactImport, people: Mapping[str, Person]) -> int:
@@ -129,7 +220,14 @@ def gather(contact_import: ContactImport, people: Mapping[str, Person]) -> int:
         return 0
     # one JSON text costs a fifth of what five arrays do; in the order of the index
     rows = [
-        {"phone": phone, "name": person.name, "fields": person.fields, "tags": "\n".join(person.tags)}
+        {
+            "phone": phone,
+            "name": person.name,
+            "fields": person.fields,
+            "tags": "\n".join(person.tags),
+            "status": person.status,
+            "timezone": zone_of(phone),
+        }
         for phone, person in sorted(people.items())
     ]
     with connection.cursor() as cursor:
@@ -148,22 +246,82 @@ def reject(contact_import: ContactImport, rejected: Sequence[Rejected]) -> None:
 def save_next(contact_import: ContactImport, after: str, size: int) -> Saved | None:
     """Save the next `size` gathered people after that number and forget their rows; None when none are left."""
     with connection.cursor() as cursor:
-        chunk: dict[str, Any] = {**_ids(contact_import), "after": after}
-        cursor.execute(PLAN_SQL)
-        cursor.execute(CHUNK_SQL, {**chunk, "size": size})
-        people, last = cursor.fetchone()
+        people, chunk = _next_chunk(cursor, contact_import, after, size)
         if not people:
             return None
-        chunk |= {"last": last, "source": contact_import.consent_source, "tags": contact_import.tags}
-        cursor.execute(CONTACTS_SQL, chunk)
+        changes, sets = CHANGES[chunk["policy"]], SETS.get(chunk["policy"])
+        otherwise = UPDATE_SQL.format(sets=sets) if sets else "DO NOTHING"
+        cursor.execute(CONTACTS_SQL.format(changes=changes, otherwise=otherwise), chunk)
         written = cursor.fetchall()
+        created = {contact for contact, new in written if new}
+        chunk["created"] = list(created)
         cursor.execute(TAGS_SQL, chunk)
         cursor.execute(LINKS_SQL, chunk)
-        tagged = {contact for (contact,) in cursor.fetchall()}
+        updated = {contact for contact, new in written if not new}
+        tagged = {contact for (contact,) in cursor.fetchall()} - created
         cursor.execute(CLEAR_SQL, chunk)
-    created = {contact for contact, new in written if new}
-    updated = ({contact for contact, new in written if not new} | tagged) - created
-    return Saved(last, len(created), len(updated), people - len(created) - len(updated))
+        kept_out = people - cursor.rowcount
+    updated |= tagged
+    return Saved(chunk["last"], len(created), len(updated), people - len(created) - len(updated), kept_out)
+
+
+def foresee_next(contact_import: ContactImport, after: str, size: int) -> Saved | None:
+    """What `save_next` would come to now; changes nothing."""
+    with connection.cursor() as cursor:
+        people, chunk = _next_chunk(cursor, contact_import, after, size)
+        if not people:
+            return None
+        cursor.execute(FORESEE_SQL.format(changes=CHANGES[chunk["policy"]]), chunk)
+        created, updated, kept_out = cursor.fetchone()
+    return Saved(chunk["last"], created, updated, people - created - updated, kept_out)
+
+
+def _next_chunk(cursor: Any, contact_import: ContactImport, after: str, size: int) -> tuple[int, dict[str, Any]]:
+    """How many people are in the next chunk, and the parameters of its statements."""
+    chunk: dict[str, Any] = {**_ids(contact_import), "after": after}
+    cursor.execute(PLAN_SQL)
+    cursor.execute(CHUNK_SQL, {**chunk, "size": size})
+    people, last = cursor.fetchone()
+    return people, chunk | {
+        "last": last,
+        "source": contact_import.consent_source,
+        "proof": contact_import.consent_proof,
+        "by": contact_import.created_by_id,
+        "tags": contact_import.tags,
+        "policy": contact_import.policy,
+    }
+
+
+def forget_erased(contact_import: ContactImport, phones: Sequence[str]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(ERASED_SINCE_SQL, {**_ids(contact_import), "erased": list(phones)})
+        return int(cursor.rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What a chunk of an undo came to; `kept`: why a contact stayed → how many."""
+
+    last: int
+    removed: int
+    kept: Mapping[str, int]
+
+
+def undo_next(contact_import: ContactImport, after: int, size: int) -> Undone | None:
+    """Remove the next `size` contacts that this import made, if nothing happened to them; None when none are left."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNDO_NEXT_SQL, {**_ids(contact_import), "after": after, "size": size})
+        ids = [contact for (contact,) in cursor.fetchall()]
+        if not ids:
+            return None
+        cursor.execute(UNDO_LOCK_SQL, {**_ids(contact_import), "ids": ids})
+        locked = [contact for (contact,) in cursor.fetchall()]
+        cursor.execute(UNDO_JUDGE_SQL, {"ids": locked})
+        judged = cursor.fetchall()
+        removed = [contact for contact, why in judged if not why]
+        for statement in UNDO_SQL:
+            cursor.execute(statement, {"ids": removed})
+    return Undone(ids[-1], len(removed), Counter(why for _, why in judged if why))
 
 
 def _ids(contact_import: ContactImport) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import IO, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpResponse
+from django.http import FileResponse, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -19,17 +21,20 @@ from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.imports import (
     UNFINISHED_MOST,
     TooManyImports,
+    choose_sheet,
     discard_upload,
+    import_for_real,
     layout_of,
     start_import,
     stop_import,
+    undo_import,
     upload_file,
 )
 from campaigns.forms.imports import MappingForm, UploadForm
 from campaigns.import_live import live_context, shown_import, topic
 from campaigns.imports.neutral import neutral
 from campaigns.imports.reader import UnreadableFile
-from campaigns.models import ContactImport, ImportState
+from campaigns.models import ContactImport, CustomField, ImportState
 from campaigns.views.answers import is_fragment
 
 PAGE = 25
@@ -64,7 +69,8 @@ def import_upload(request: WorkspaceRequest) -> HttpResponse:
         else:
             return redirect("campaigns:import", upload.uuid)
     status = 422 if request.method == "POST" else 200
-    return render(request, "campaigns/imports/upload.html", {"form": form}, status=status)
+    context = {"form": form, "most_mb": settings.IMPORT_MAX_BYTES >> 20}
+    return render(request, "campaigns/imports/upload.html", context, status=status)
 
 
 @require_GET
@@ -73,8 +79,10 @@ def import_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     contact_import = the_import(request, uuid)
     if is_fragment(request):
         return render(request, "campaigns/imports/_import.html", live_context(contact_import))
+    if contact_import.wants_sheet and request.role.covers("manager"):
+        return render(request, "campaigns/imports/sheet.html", {"contact_import": contact_import})
     if contact_import.state == ImportState.UPLOADED and request.role.covers("manager"):
-        form = MappingForm(layout=layout_of(contact_import), country=contact_import.country)
+        form = mapping_form(contact_import)
         return render(request, "campaigns/imports/mapping.html", {"contact_import": contact_import, "form": form})
     context = live_context(contact_import) | {"topic": topic(contact_import)}
     return render(request, "campaigns/imports/import.html", context)
@@ -84,9 +92,9 @@ def import_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 @workspace_role("manager")
 def import_start(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     contact_import = the_import(request, uuid)
-    if contact_import.state != ImportState.UPLOADED:
+    if contact_import.state != ImportState.UPLOADED or contact_import.wants_sheet:
         return redirect("campaigns:import", uuid)
-    form = MappingForm(request.POST, layout=layout_of(contact_import), country=contact_import.country)
+    form = mapping_form(contact_import, request.POST)
     if not form.is_valid():
         context = {"contact_import": contact_import, "form": form}
         return render(request, "campaigns/imports/mapping.html", context, status=422)
@@ -99,8 +107,52 @@ def import_start(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         tags=form.cleaned_data["tags"],
         consent_source=form.consent_source,
         consent_proof=form.cleaned_data["consent_proof"],
+        policy=form.cleaned_data["policy"],
+        dry_run="dry_run" in request.POST,
     )
     return redirect("campaigns:import", uuid)
+
+
+def mapping_form(contact_import: ContactImport, data: QueryDict | None = None) -> MappingForm:
+    kinds = dict(CustomField.objects.for_workspace(contact_import.workspace).values_list("name", "kind"))
+    return MappingForm(data, layout=layout_of(contact_import), country=contact_import.country, kinds=kinds)
+
+
+@require_POST
+@workspace_role("manager")
+def import_sheet(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """Which sheet of a workbook is meant."""
+    contact_import = the_import(request, uuid)
+    if not choose_sheet(contact_import, request.POST.get("sheet", "")) and contact_import.wants_sheet:
+        context = {"contact_import": contact_import, "error": "Choose one of the sheets."}
+        return render(request, "campaigns/imports/sheet.html", context, status=422)
+    return redirect("campaigns:import", uuid)
+
+
+@require_POST
+@workspace_role("manager")
+def import_real(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """Import what a dry run has read."""
+    contact_import = the_import(request, uuid)
+    if not import_for_real(contact_import, request.user) and contact_import.dry_run and not contact_import.is_working:
+        messages.info(request, "The rows of this dry run are no longer kept. Upload the file again.")
+    return as_it_is_now(request, contact_import)
+
+
+@require_POST
+@workspace_role("manager")
+def import_undo(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """Remove the new contacts of an import that nothing has happened to since."""
+    contact_import = the_import(request, uuid)
+    undo_import(contact_import, request.user)
+    return as_it_is_now(request, contact_import)
+
+
+def as_it_is_now(request: WorkspaceRequest, contact_import: ContactImport) -> HttpResponse:
+    if not is_fragment(request):
+        return redirect("campaigns:import", contact_import.uuid)
+    contact_import.refresh_from_db()
+    return render(request, "campaigns/imports/_import.html", live_context(contact_import))
 
 
 @require_POST
@@ -108,10 +160,7 @@ def import_start(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def import_stop(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     contact_import = the_import(request, uuid)
     stop_import(contact_import, request.user)
-    contact_import.refresh_from_db()
-    if is_fragment(request):
-        return render(request, "campaigns/imports/_import.html", live_context(contact_import))
-    return redirect("campaigns:import", uuid)
+    return as_it_is_now(request, contact_import)
 
 
 @require_POST
@@ -130,16 +179,33 @@ def import_discard(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def import_rejects(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """The rejected rows as they stood in the file, with line and reason: to be repaired and uploaded again."""
     contact_import = the_import(request, uuid)
+    header = ["Line", "Reason", *map(neutral, contact_import.mapping.get("names", []))]
+    rejects = contact_import.rejects.order_by("row").values_list("line", "reason", "cells")
+    rows = ([line, reason, *map(neutral, cells)] for line, reason, cells in rejects.iterator(chunk_size=2_000))
+    return csv_file(contact_import, "rejected rows", header, rows)
+
+
+@require_GET
+@workspace_role("viewer")
+def import_kept_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """The people of the file who had opted out, whom the import did not opt in again."""
+    contact_import = the_import(request, uuid)
+    kept = contact_import.kept_out_rows.order_by("phone").values_list("phone", "name")
+    rows = ([neutral(phone), neutral(name)] for phone, name in kept.iterator(chunk_size=2_000))
+    return csv_file(contact_import, "kept opted out", ["Phone", "Name"], rows)
+
+
+def csv_file(
+    contact_import: ContactImport, what: str, header: Sequence[str], rows: Iterable[Sequence[object]]
+) -> HttpResponse:
     # On disk beyond 1 MB and finished here: a response streams after the transaction that may see the rows.
     file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
     out = csv.writer(text, delimiter=contact_import.delimiter or ",")
-    out.writerow(["Line", "Reason", *map(neutral, contact_import.mapping.get("names", []))])
-    rejects = contact_import.rejects.order_by("row").values_list("line", "reason", "cells")
-    for line, reason, cells in rejects.iterator(chunk_size=2_000):
-        out.writerow([line, reason, *map(neutral, cells)])
+    out.writerow(header)
+    out.writerows(rows)
     text.detach()
     file.seek(0)
-    name = f"{PurePath(contact_import.filename).stem} - rejected rows.csv"
+    name = f"{PurePath(contact_import.filename).stem} - {what}.csv"
     answer = FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
     return cast(HttpResponse, answer)

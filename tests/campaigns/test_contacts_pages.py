@@ -17,8 +17,9 @@ from django.urls import reverse
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.suppression import suppress
-from campaigns.models import Contact, ContactImport, ImportState, SuppressionSource, Tag
+from campaigns.models import Contact, ContactImport, CustomField, ImportState, SuppressionSource, Tag
 from tests.factories import make_campaign, make_contact, make_device, make_import, make_workspace
+from tests.workbooks import make_xlsx
 
 pytestmark = pytest.mark.django_db
 
@@ -73,13 +74,14 @@ def test_a_file_goes_from_upload_to_contacts(as_alice, workspace) -> None:
 
 def mapped(form, **changes) -> dict:
     fields = {name: form[name].value() or "" for name in form.fields}
-    return fields | {"header": "on", "consent": "Wrote to us first"} | changes
+    return fields | {"header": "on", "consent": "Wrote to us first", "consent_proof": "folder 7"} | changes
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"consent": ""}, "Say how they agreed"),
+        ({"policy": "erase"}, "not one of the available choices"),
         ({"consent": "other"}, "Describe how they agreed"),
         ({"role_1": "ignore"}, "exactly one column as the phone number"),
         ({"role_0": "phone"}, "exactly one column as the phone number"),
@@ -118,6 +120,14 @@ def test_an_upload_that_cannot_be_read_is_answered_beside_the_field(as_alice, fi
     assert not ContactImport.objects.exists()
 
 
+def test_the_proof_of_consent_is_asked(as_alice, workspace) -> None:
+    page = as_alice.get(upload(as_alice, MESSY).url)
+    url = reverse("campaigns:import_start", args=[ContactImport.objects.get().uuid])
+    answer = as_alice.post(url, mapped(page.context["form"], consent_proof=" "))
+    assert answer.status_code == 422
+    assert "Say where the proof is kept" in answer.content.decode()
+
+
 def test_a_header_with_control_characters_is_tidied_not_an_error(as_alice, workspace) -> None:
     page = as_alice.get(upload(as_alice, b"Na\0me,Phone,Ci\0ty\nAli,0123456789,KL\n").url)
     contact_import = ContactImport.objects.get()
@@ -149,6 +159,43 @@ def test_rejected_rows_come_back_neutralised_and_import_again_once_repaired(as_a
     contact = Contact.objects.get(phone="+60123456789")
     assert (contact.name, contact.fields) == ("=cmd()", {"note": "a;b\nc"})
     assert Contact.objects.get(phone="+60123456788").fields == {"note": "@x"}
+
+
+def test_a_workbook_goes_from_its_sheet_through_a_dry_run_to_an_undo(as_alice, workspace) -> None:
+    CustomField.objects.create(workspace=workspace, name="age", kind="number")
+    suppress(workspace, "+60123456788", SuppressionSource.PERSON, "", workspace.owner)
+    rows = [["Name", "Phone", "Age"], ["Ali\nB", 60123456789, 41], ["=Abu", "012-345 6788", 7], ["Bad", 12, 1]]
+    url = upload(as_alice, make_xlsx({"Notes": [["x"]], "Leute": rows}), "people.xlsx").url
+    assert "The workbook is being read" in as_alice.get(url).content.decode()
+    contact_import = ContactImport.objects.get()
+    post = {name: reverse(f"campaigns:{name}", args=[contact_import.uuid]) for name in ACT[2:]}
+    work_on_import(contact_import.pk)
+    assert "Which sheet holds the people?" in as_alice.get(url).content.decode()
+    assert as_alice.post(post["import_sheet"], {"sheet": "Other"}).status_code == 422
+    assert as_alice.post(post["import_start"], {}).status_code == 302
+    assert as_alice.post(post["import_sheet"], {"sheet": "Leute"}).url == url
+    work_on_import(contact_import.pk)
+    page = as_alice.get(url)
+    assert "A number; rows with anything else are rejected." in page.content.decode()
+    as_alice.post(post["import_start"], mapped(page.context["form"], dry_run="yes"))
+    work_on_import(contact_import.pk)
+    text = as_alice.get(url).content.decode()
+    assert "Would be new" in text
+    assert "Import these people now" in text
+    assert "would be 2" in as_alice.get(reverse("campaigns:imports")).content.decode()
+    assert not Contact.objects.exists()
+    part = as_alice.post(post["import_real"], HTTP_HX_REQUEST="true")
+    assert part.content.decode().strip().startswith(f'<div id="import-{contact_import.uuid}"')
+    work_on_import(contact_import.pk)
+    text = as_alice.get(url).content.decode()
+    assert "Kept opted out" in text
+    kept = as_alice.get(reverse("campaigns:import_kept_out", args=[contact_import.uuid]))
+    lines = b"".join(kept.streaming_content).decode("utf-8-sig").splitlines()
+    assert lines == ["Phone,Name", "'+60123456788,'=Abu"]
+    as_alice.post(post["import_undo"], HTTP_HX_REQUEST="true")
+    work_on_import(contact_import.pk)
+    assert "2 of 2 new contacts removed." in as_alice.get(url).content.decode()
+    assert not Contact.objects.exists()
 
 
 def test_a_running_import_can_be_stopped_and_an_upload_discarded(as_alice, workspace) -> None:
@@ -287,8 +334,17 @@ def test_the_contact_page_shows_its_messages(as_alice, workspace) -> None:
     assert "Autumn greeting" in as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
 
 
-READ = ["contact", "import", "import_rejects"]
-ACT = ["contact_opt_out", "contact_opt_in", "import_start", "import_stop", "import_discard"]
+READ = ["contact", "import", "import_rejects", "import_kept_out"]
+ACT = [
+    "contact_opt_out",
+    "contact_opt_in",
+    "import_start",
+    "import_stop",
+    "import_discard",
+    "import_sheet",
+    "import_real",
+    "import_undo",
+]
 
 
 def nouns(workspace) -> dict[str, uuid.UUID]:

@@ -1,7 +1,8 @@
-"""Alice imports a file in a real browser and watches it end without a reload."""
+"""Alice imports a file and a workbook in a real browser and watches them end without a reload."""
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from playwright.sync_api import expect
 from campaigns.models import Contact, ContactImport
 from tests.e2e.conftest import PHONE
 from tests.factories import make_workspace
+from tests.workbooks import make_xlsx
 
 pytestmark = pytest.mark.browser
 
 MESSY = Path(__file__).parents[1] / "data" / "contacts_messy.csv"
+PEOPLE = [["Name", "Mobile", "Born"]] + [[f"Ana {i}", 60198760000 + i, date(1990, 1, 31)] for i in range(300)]
 
 
 @pytest.mark.parametrize("options", [{}, {"viewport": PHONE}], ids=["desk", "phone"])
@@ -22,12 +25,13 @@ def test_an_import_goes_from_the_empty_list_to_its_rejected_rows_live(sign_in, s
     page = sign_in(workspace.owner, **options)
     page.goto("/contacts/")
     page.get_by_role("link", name="Import a file").click()
-    page.get_by_label("CSV file").set_input_files(MESSY)
+    page.get_by_label("CSV file or workbook").set_input_files(MESSY)
     page.get_by_role("button", name="Upload and look at it").click()
     expect(page.get_by_label("What “Phone No.” holds")).to_have_value("phone")
     expect(page.get_by_label("Field name of “City”")).to_have_value("city")
     expect(page.get_by_label("Field name of “Phone No.”")).to_be_hidden()
     page.get_by_label("They wrote to us first").check()
+    page.get_by_label("Where is the proof kept?").fill("folder 7")
     page.get_by_label("Tags for everybody in this file").fill("autumn")
     page.get_by_role("button", name="Import these people").click()
     expect(page.locator(".import-head .state")).to_have_text("Queued")
@@ -45,3 +49,29 @@ def test_an_import_goes_from_the_empty_list_to_its_rejected_rows_live(sign_in, s
     expect(page.get_by_role("heading", name="Contacts")).to_contain_text("2,639")
     assert Contact.objects.for_workspace(workspace).count() == 2639
     assert ContactImport.objects.get(workspace=workspace).created == 2639
+    if options:
+        return
+
+    page.goto("/contacts/imports/new/")
+    workbook = {"name": "fair.xlsx", "mimeType": "", "buffer": make_xlsx({"Notes": [["x"]], "Visitors": PEOPLE})}
+    page.get_by_label("CSV file or workbook").set_input_files(workbook)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Upload and look at it").click()
+    page.get_by_role("link", name="Choose the sheet").click(timeout=30_000)
+    page.get_by_label("Visitors").check()
+    page.get_by_role("button", name="Open this sheet").click()
+    page.get_by_role("link", name="Go on: what its columns hold").click(timeout=30_000)
+    expect(page.get_by_label("What “Mobile” holds")).to_have_value("phone")
+    expect(page.locator(".mapping-cells", has_text="1990-01-31")).to_be_visible()
+    page.get_by_label("Agreed in person or on paper").check()
+    page.get_by_label("Where is the proof kept?").fill("cards of the fair")
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.locator(".import-head .state")).to_have_text("Dry run", timeout=30_000)
+    expect(page.locator(".figure", has_text="Would be new")).to_contain_text("300")
+    assert Contact.objects.for_workspace(workspace).count() == 2639
+    page.get_by_role("button", name="Import these people now").click()
+    expect(page.locator(".import-head .state")).to_have_text("Done", timeout=30_000)
+    assert Contact.objects.for_workspace(workspace).count() == 2939
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Remove them").click()
+    expect(page.locator(".import-head")).to_contain_text("300 of 300 new contacts removed.", timeout=30_000)
+    assert Contact.objects.for_workspace(workspace).count() == 2639

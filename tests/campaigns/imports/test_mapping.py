@@ -131,7 +131,7 @@ def test_several_name_columns_are_joined_and_blanks_are_tidied() -> None:
 
 def test_empty_cells_say_nothing_and_short_rows_are_fine() -> None:
     accepted = person(["0123456789", ""], PHONE, CITY, NAME, TAGS)
-    assert accepted == ("+60123456789", "", {}, [])
+    assert accepted == Person("+60123456789", "", {}, [])
 
 
 def test_a_row_with_cells_beyond_the_columns_is_refused() -> None:
