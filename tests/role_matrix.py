@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from accounts.models import Workspace
-from tests.factories import make_campaign, make_contact, make_device, make_import, make_media
+from tests.factories import make_campaign, make_contact, make_device, make_import, make_media, make_template
 
 MATRIX = {
     # config
@@ -102,6 +102,21 @@ MATRIX = {
     "campaigns:import_stop": "manager",
     "campaigns:import_discard": "manager",
     "campaigns:import_rejects": "viewer",
+    "campaigns:templates": "viewer",
+    "campaigns:template_new": "manager",
+    "campaigns:template": "viewer",
+    "campaigns:template_duplicate": "manager",
+    "campaigns:template_archive": "manager",
+    "campaigns:template_restore": "manager",
+    "campaigns:template_delete": "manager",
+    "campaigns:media": "viewer",
+    "campaigns:media_upload": "manager",
+    "campaigns:media_picker": "manager",
+    "campaigns:media_make_room": "manager",
+    "campaigns:media_thumbnail": "viewer",
+    "campaigns:media_keep": "manager",
+    "campaigns:media_rename": "manager",
+    "campaigns:media_delete": "manager",
     # monitoring
     "monitoring:home": "viewer",
     "monitoring:healthz": "public",
@@ -118,6 +133,8 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "campaigns": make_campaign,
     "contacts": make_contact,
     "files": make_media,
+    "media": make_media,
+    "templates": make_template,
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
 }
 # What stands for parameters that are no ids of a workspace's nouns.

@@ -1,4 +1,4 @@
-"""The forms of a campaign: its plan, and its text alone."""
+"""The forms of a campaign: its plan, and what can be changed after the start."""
 
 from __future__ import annotations
 
@@ -9,35 +9,21 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.files.uploadedfile import UploadedFile
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User, Workspace
-from campaigns.actions.drafts import Plan, Safety, no_caption
-from campaigns.actions.media import choose_media, keep_file
-from campaigns.compose import MAX_SOURCE, TextError, parse
-from campaigns.media import ACCEPTED, LARGEST, MIB, MISSING, TYPES, UnusableFile
-from campaigns.models import Assignment, Campaign, Failover, Media, Tag, UncertainPolicy
+from campaigns.actions.drafts import Plan, Safety
+from campaigns.forms.message import MessageForm, message_of
+from campaigns.models import Assignment, Campaign, Failover, Tag, UncertainPolicy
 from campaigns.shown import duration
-from devices.libmagic import magic
 from devices.models import Device
 
 LOCAL = "%Y-%m-%dT%H:%M"
 FARTHEST = timedelta(days=3653)
 LONGEST_H = 8_760
 MOST_PEOPLE = 10_000_000
-
-
-def clean_text(text: str) -> str:
-    """Browsers send line ends as CR LF; a message has LF."""
-    text = text.replace("\r\n", "\n").strip()
-    try:
-        parse(text)
-    except TextError as error:
-        raise ValidationError(str(error)) from error
-    return text
 
 
 class SafetyForm(forms.Form):
@@ -73,66 +59,11 @@ class SafetyForm(forms.Form):
         return any(field.errors or (field.value() or None) != field.field.initial for field in fields)
 
 
-class FileForm(forms.Form):
-    """A file for a message. An upload is kept at once, whatever else is wrong; `media_uuid` names it from then on.
-
-    ``chosen`` is the file that the message has so far.
-    """
-
-    file = forms.FileField(required=False, allow_empty_file=True, max_length=1000)
-    media_uuid = forms.UUIDField(required=False)
-
-    def __init__(self, workspace: Workspace, by: User, *args: Any, chosen: Media | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.workspace = workspace
-        self.by = by
-        self.chosen = None if self.is_bound else chosen
-
-    @property
-    def accept(self) -> str:
-        """The endings that the browser offers at first; what counts is the content."""
-        return ",".join(sorted({suffix for type in TYPES.values() for suffix in type.suffixes}))
-
-    @property
-    def hint(self) -> str:
-        return MISSING if magic is None else f"{ACCEPTED} At most {LARGEST // MIB} MB."
-
-    def clean_file(self) -> None:
-        file: UploadedFile | None = self.cleaned_data["file"]
-        if file is None:
-            return
-        try:
-            self.chosen = keep_file(self.workspace, self.by, file.name or "", file.size or 0, file)
-        except UnusableFile as problem:
-            raise ValidationError(str(problem)) from None
-
-    def clean_media_uuid(self) -> None:
-        uuid = self.cleaned_data["media_uuid"]
-        if self.chosen is None and uuid is not None:
-            self.chosen = choose_media(self.workspace, uuid)
-            if self.chosen is None:
-                self.add_error("file", "The file that was chosen is gone. Choose it again.")
-
-
-class MessageForm(FileForm):
-    """What a message says: a text, or a file with or without a text."""
-
-    text = forms.CharField(label="Message", required=False, max_length=MAX_SOURCE, strip=False)
-
-    def clean_text(self) -> str:
-        text = clean_text(self.cleaned_data["text"])
-        if not text and self.chosen is None and "file" not in self.errors:
-            raise ValidationError("Write what the message says, or choose a file.")
-        if problem := no_caption(text, self.chosen):
-            raise ValidationError(problem)
-        return text
-
-
 class RunningForm(MessageForm, SafetyForm):
     """What can still be changed after the start."""
 
     def __init__(self, by: User, *args: Any, campaign: Campaign, **kwargs: Any) -> None:
-        kwargs["initial"] = {**message_of(campaign), **self.safety_of(campaign)}
+        kwargs["initial"] = {**message_of(campaign.content), **self.safety_of(campaign)}
         super().__init__(campaign.workspace, by, *args, chosen=campaign.content.media, **kwargs)
         self.campaign = campaign
 
@@ -201,7 +132,7 @@ class CampaignForm(MessageForm, SafetyForm):
         zone = campaign.workspace.zone
         return {
             "name": campaign.name,
-            **message_of(campaign),
+            **message_of(campaign.content),
             "audience": "everyone" if campaign.everyone else "tags",
             "tags": list(campaign.tag_links.values_list("tag_id", flat=True)),
             "devices": list(campaign.device_links.values_list("device_id", flat=True)),
@@ -242,11 +173,6 @@ class CampaignForm(MessageForm, SafetyForm):
             device_cap=data["device_cap"],
             safety=self.safety(),
         )
-
-
-def message_of(campaign: Campaign) -> dict[str, Any]:
-    content = campaign.content
-    return {"text": content.text, "media_uuid": str(content.media.uuid) if content.media else ""}
 
 
 def selectable_devices(workspace: Workspace, chosen: list[int]) -> Any:

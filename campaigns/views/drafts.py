@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_GET, require_POST
 
@@ -20,7 +21,7 @@ from campaigns.actions.drafts import (
     no_caption,
 )
 from campaigns.audience import audience, field_words, person_at, size_of, variables_of
-from campaigns.compose import TextError, parse, variables_in
+from campaigns.compose import TextError, parse, problem_of, variables_in
 from campaigns.compose import render as render_text
 from campaigns.forms.campaigns import LONGEST_H, CampaignForm, RunningForm, selectable_devices
 from campaigns.live import figures, streams_of
@@ -31,6 +32,7 @@ from campaigns.views.answers import say
 from campaigns.views.campaigns import the_campaign
 from devices.models import Device
 
+MOST_WORDINGS = 1_000_000
 OWN_WORDS = [("name", "Name"), ("first_name", "First name"), ("phone", "Phone number")]
 
 
@@ -121,13 +123,21 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     contact = person_at(people, number)
     media = media_asked(request, request.POST.get("media_uuid", ""))
     context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
-    source = request.POST.get("text", "").replace("\r\n", "\n").strip()
+    typed = request.POST.get("text", "").replace("\r\n", "\n")
+    context["field"] = request.POST.get("field")
+    context["at"] = timezone.now()
+    source = typed.strip()
+    if problem := problem_of(typed):
+        return render(request, "campaigns/_preview.html", {**context, "error": problem.error, "problem": problem})
     try:
         template = parse(source)
         known = {word for pair in OWN_WORDS + field_words(request.workspace) for word in pair}
         context["unknown"] = sorted(variables_in(source) - known)
-        variables = variables_of(contact) if contact else {}
-        context["text"] = render_text(template, variables, caption=media is not None) if source else ""
+        wordings = min(template.wordings, MOST_WORDINGS)
+        wording = min(max(int_of(request.POST.get("wording", "")), 1), wordings)
+        context |= {"wording": wording, "wordings": wordings, "many_wordings": template.wordings > wordings}
+        variables, beside_a_file = variables_of(contact) if contact else {}, media is not None
+        context["text"] = render_text(template, variables, caption=beside_a_file, wording=wording) if source else ""
         context["error"] = no_caption(source, media)
     except TextError as error:
         context["error"] = error
