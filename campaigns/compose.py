@@ -53,6 +53,7 @@ MAX_BLANKS = 100
 MAX_UNCLOSED = 20
 MAX_VALUE = 16_384  # characters of any value on the way
 MAX_NUMBER = 10**15
+AROUND = 40  # characters shown before and after a place
 TAGS = ("content", "output", "illegal", "if", "unless", "case", "assign")
 RESERVED = ("name", "first_name", "phone", "opt_out_link")
 KEYWORDS = frozenset({"true", "false", "nil", "null", "empty", "blank", "and", "or", "contains", "not"})
@@ -328,6 +329,35 @@ def place(text: str, token: Any) -> tuple[int, int]:
     if token is None or not 0 <= token.start_index <= len(text):
         return 0, 0
     return position(text, token.start_index)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a text, and the line it is in: ``before`` the place, at it, and ``after`` it."""
+
+    error: TextError
+    before: str = ""
+    at: str = ""
+    after: str = ""
+
+
+def problem_of(text: str) -> Problem | None:
+    """Why a text as typed cannot be used; None when it can."""
+    text = text.replace("\r\n", "\n")
+    try:
+        parse(text)
+    except TextError as error:
+        if not error.line:
+            return Problem(error)
+        line, column = text.split("\n")[error.line - 1], error.column - 1
+        before, after = line[:column], line[column + 1 :]
+        return Problem(
+            error,
+            before if len(before) <= AROUND else "…" + before[-AROUND:],
+            line[column : column + 1] or " ",
+            after if len(after) <= AROUND else after[:AROUND] + "…",
+        )
+    return None
 
 
 PLAIN_WORDS = (

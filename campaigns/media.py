@@ -13,7 +13,8 @@ from typing import Protocol
 
 from PIL import Image, ImageCms, ImageOps
 
-from campaigns.models import MediaKind
+from campaigns.media_length import seconds_of
+from campaigns.models import Media, MediaKind
 from devices.gateway.contract import MEDIA_LIMITS
 from devices.libmagic import magic
 
@@ -22,6 +23,7 @@ LARGEST = 16 * MIB  # WhatsApp takes larger documents; but PostgreSQL keeps ever
 MOST_BYTES = {kind: min(MEDIA_LIMITS[kind], LARGEST) for kind in MediaKind}
 MOST_PIXELS = 40_000_000
 LONGEST_SIDE = 4_096  # pixels; WhatsApp shows no more of a picture
+THUMBNAIL = 320  # pixels of its longer side
 LOOKED_AT = 65_536  # bytes by which libmagic judges
 NAME_LENGTH = 100
 MISSING = (
@@ -93,6 +95,7 @@ TYPES = {
     "text/csv": _type(MediaKind.DOCUMENT, "text/csv", ".csv", ".txt"),
     "application/zip": ZIP,
 }
+SUFFIXES = {type.mime: type.suffixes for type in TYPES.values()}
 # What libmagic sees of some office files is only their wrapping; the parts inside tell them apart.
 _PARTS = {
     "application/zip": ((b"word/document", DOCX), (b"xl/workbook", XLSX), (b"ppt/presentation", PPTX)),
@@ -106,6 +109,10 @@ _WRAPPINGS = {"application/octet-stream": "application/zip", "application/cdfv2"
 ACCEPTED = (
     "Images: JPEG, PNG or WebP. Video: MP4 or 3GP. Audio: MP3, M4A, AAC, AMR or Ogg Opus. "
     "Documents: PDF, Word, Excel, PowerPoint, OpenDocument, RTF, text, CSV or ZIP."
+)
+LIMITS = (
+    f"At most {MOST_BYTES[MediaKind.VIDEO] // MIB} MB for video and audio, {MOST_BYTES[MediaKind.DOCUMENT] // MIB} MB "
+    f"for documents; pictures of up to {LARGEST // MIB} MB are made to fit {MOST_BYTES[MediaKind.IMAGE] // MIB} MB."
 )
 _UNWELCOME = {
     "image/gif": "a GIF. Save it as a picture, or as an MP4 video if it moves.",
@@ -122,13 +129,15 @@ _UNSAFE_IN_NAMES = re.compile(r'[:*?"<>|]')
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """An upload as it will be kept. ``width`` and ``height`` are an image's."""
+    """An upload as it will be kept. ``width``, ``height`` and ``thumbnail`` are an image's, ``seconds`` a player's."""
 
     type: FileType
     name: str
     data: bytes
     width: int | None = None
     height: int | None = None
+    thumbnail: bytes | None = None
+    seconds: int | None = None
 
     @property
     def sha256(self) -> str:
@@ -152,7 +161,7 @@ def check_file(file: Readable, name: str, size: int) -> CheckedFile:
         )
     if found.kind is MediaKind.IMAGE:
         return redrawn(data, found, name)
-    return CheckedFile(found, safe_name(name, found), data)
+    return CheckedFile(found, safe_name(name, found), data, seconds=seconds_of(found.mime, data))
 
 
 def type_of(data: bytes) -> FileType:
@@ -180,6 +189,11 @@ def safe_name(name: str, type: FileType) -> str:
     path = PurePath(_UNSAFE_IN_NAMES.sub("-", shown).strip(" ."))
     stem, suffix = (path.stem, path.suffix) if path.suffix.lower() in type.suffixes else (path.name, type.suffixes[0])
     return (stem or type.kind.label)[: NAME_LENGTH - len(suffix)] + suffix
+
+
+def renamed(media: Media, name: str) -> str:
+    """The file's name as it may be from now on; what it is stays."""
+    return safe_name(name, FileType(MediaKind(media.kind), media.mime, SUFFIXES[media.mime]))
 
 
 def in_mib(size: int) -> str:
@@ -213,13 +227,14 @@ def redrawn(data: bytes, found: FileType, name: str) -> CheckedFile:
             picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             pixels = _plain(picture)
             type, drawn = _drawn(pixels, found)
+            small = _small(pixels)
     except _TOO_LARGE:
         raise UnusableFile(
             f"This picture has too many pixels; at most {MOST_PIXELS // 10**6} million are taken."
         ) from None
     except _BROKEN:
         raise UnusableFile("This picture is damaged: it cannot be opened.") from None
-    return CheckedFile(type, safe_name(name, type), drawn, pixels.width, pixels.height)
+    return CheckedFile(type, safe_name(name, type), drawn, pixels.width, pixels.height, small)
 
 
 def _pixels_refused(width: int, height: int) -> str:
@@ -239,6 +254,24 @@ def _plain(picture: Image.Image) -> Image.Image:
             pass  # its colours are a little off, which is no reason to refuse it
     plain.info.clear()
     return plain
+
+
+def thumbnail_of(data: bytes) -> bytes:
+    """A small JPEG of a picture that was drawn here. Raises OSError where it cannot be opened."""
+    with _unpacking, Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
+        picture.draft(None, (THUMBNAIL, THUMBNAIL))
+        return _small(_plain(picture))
+
+
+def _small(pixels: Image.Image) -> bytes:
+    scale = min(1.0, THUMBNAIL / max(pixels.size))
+    size = max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale))
+    small = pixels.resize(size, reducing_gap=2.0)
+    if small.mode == "RGBA":
+        small = Image.alpha_composite(Image.new("RGBA", size, "white"), small).convert("RGB")
+    drawn = io.BytesIO()
+    small.save(drawn, "JPEG", quality=80)
+    return drawn.getvalue()
 
 
 def _drawn(pixels: Image.Image, found: FileType) -> tuple[FileType, bytes]:

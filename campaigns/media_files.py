@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 IN_USE_S = 120.0  # a gateway may still read what was handed to it so long ago
 KNOWN_MOST = 10_000
+FRESH_S = 30.0  # after that a file's row is looked at again, for it may have another name
 
 
 class FileGone(Exception):
@@ -35,6 +36,7 @@ class Found(NamedTuple):
     sha256: str
     size: int
     word: contract.Media
+    at: float  # when its row was looked at
 
 
 class MediaFiles:
@@ -56,6 +58,8 @@ class MediaFiles:
         if found is None or not os.path.exists(found.word.path):  # made room for others, or somebody cleaned up
             return None
         self._use(found.sha256, found.size)
+        if found.at < time.monotonic() - FRESH_S:  # nothing waits for the answer: the next message has it
+            self._begin_fetch(media)
         return found.word
 
     async def bring(self, media: int) -> None:
@@ -63,11 +67,14 @@ class MediaFiles:
 
         Raises `FileGone`, the database's errors, and OSError when the disk does not take it.
         """
+        await asyncio.shield(self._begin_fetch(media))
+
+    def _begin_fetch(self, media: int) -> asyncio.Task[None]:
         fetch = self._fetches.get(media)
         if fetch is None:
             fetch = self._fetches[media] = asyncio.get_running_loop().create_task(self._fetch(media))
             fetch.add_done_callback(lambda done: self._fetched(media, done))
-        await asyncio.shield(fetch)
+        return fetch
 
     def _fetched(self, media: int, fetch: asyncio.Task[None]) -> None:
         self._fetches.pop(media, None)
@@ -128,7 +135,7 @@ def fetch_file(media: int, folder: Path) -> Found:
         raise FileGone
     kind, mime, name, sha256, size = row
     path = folder / sha256
-    found = Found(sha256, size, contract.Media(kind, str(path), mime, name))
+    found = Found(sha256, size, contract.Media(kind, str(path), mime, name), time.monotonic())
     if path.exists() and path.stat().st_size == size:
         return found
     digest = hashlib.sha256()

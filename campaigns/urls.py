@@ -20,6 +20,7 @@ app_name = "campaigns"
 
 urlpatterns = [
     path("", include("campaigns.urls_contacts")),
+    path("", include("campaigns.urls_content")),
     path("devices/<uuid:uuid>/test/", direct.device_test, name="device_test"),
     path("devices/<uuid:uuid>/test/send/", direct.send_device_test, name="send_device_test"),
     path("devices/<uuid:uuid>/move/", moving.move_messages, name="move_messages"),

@@ -14,6 +14,7 @@ from accounts.models import Membership, Role, User, Workspace
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.imports import Readable, layout_of, start_import, upload_file
 from campaigns.actions.media import keep_file
+from campaigns.actions.templates import save_template
 from campaigns.imports.mapping import guess_columns, has_header
 from campaigns.models import (
     Campaign,
@@ -29,6 +30,7 @@ from campaigns.models import (
     Suppression,
     SuppressionSource,
     Tag,
+    Template,
 )
 from devices.models import Device, DeviceState, Host
 
@@ -141,6 +143,10 @@ def make_media(workspace: Workspace, data: bytes | None = None, name: str = "") 
     number = next(_numbers)
     data = data or make_picture((20 + number % 1000, 20))
     return keep_file(workspace, workspace.owner, name or f"picture {number}.jpg", len(data), BytesIO(data))
+
+
+def make_template(workspace: Workspace, text: str = "Hello {{ name }}", media: Media | None = None) -> Template:
+    return save_template(workspace, workspace.owner, f"Template {next(_numbers)}", text, media)
 
 
 def make_import(workspace: Workspace, file: bytes | Readable, **options: Any) -> ContactImport:

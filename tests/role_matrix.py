@@ -29,6 +29,7 @@ from tests.factories import (
     make_media,
     make_segment,
     make_suppression,
+    make_template,
 )
 
 
@@ -162,6 +163,21 @@ MATRIX = {
     "campaigns:import_sheet": "manager",
     "campaigns:import_real": "manager",
     "campaigns:import_undo": "manager",
+    "campaigns:templates": "viewer",
+    "campaigns:template_new": "manager",
+    "campaigns:template": "viewer",
+    "campaigns:template_duplicate": "manager",
+    "campaigns:template_archive": "manager",
+    "campaigns:template_restore": "manager",
+    "campaigns:template_delete": "manager",
+    "campaigns:media": "viewer",
+    "campaigns:media_upload": "manager",
+    "campaigns:media_picker": "manager",
+    "campaigns:media_make_room": "manager",
+    "campaigns:media_thumbnail": "viewer",
+    "campaigns:media_keep": "manager",
+    "campaigns:media_rename": "manager",
+    "campaigns:media_delete": "manager",
     # monitoring
     "monitoring:home": "viewer",
     "monitoring:healthz": "public",
@@ -183,6 +199,8 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "changes": lambda workspace: ContactChange.objects.create(
         workspace=workspace, deed="tag", name="vip", selection={"uuids": []}, up_to=0, expected=0
     ),
+    "media": make_media,
+    "templates": make_template,
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
     "recipients": make_recipient,
 }

@@ -22,9 +22,12 @@ PAGES = {
     "devices": "/devices/",
     "contacts": "/contacts/",
     "imports": "/contacts/imports/",
+    "templates": "/content/",
+    "media": "/content/media/",
     "campaigns": "/campaigns/",
 }
-DETAIL = re.compile(r"^/(devices|campaigns)/[0-9a-f-]{36}/$")
+DETAILS = {"device": "/devices/", "template": "/content/", "campaign": "/campaigns/?state=running"}
+DETAIL = re.compile(r"^/(devices|campaigns|content/templates)/[0-9a-f-]{36}/$")
 
 
 def main(address: str) -> None:
@@ -48,7 +51,7 @@ def take(browser: Browser, look: str, address: str, email: str, password: str) -
     for name, path in PAGES.items():
         page.goto(path)
         picture(page, f"{name}-{look}")
-    for name, path in {"device": "/devices/", "campaign": "/campaigns/?state=running"}.items():
+    for name, path in DETAILS.items():
         page.goto(path)
         page.goto(first_detail(page))
         picture(page, f"{name}-{look}")

@@ -325,6 +325,8 @@ def delete_draft(campaign: Campaign, by: User | None) -> bool:
 
 def no_caption(text: str, media: Media | None) -> str:
     """Why this text cannot go with this file, as a sentence; empty when it can."""
+    if media is not None and media.dropped_at is not None:
+        return f"The file “{media.name}” is gone: it was deleted. Choose another one."
     if media is None or not text.strip():
         return ""
     if media.kind == MediaKind.AUDIO:

@@ -13,6 +13,7 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from PIL import Image, ImageOps
 
 from accounts.actions import create_workspace
 from accounts.models import AuditEntry, User, Workspace
@@ -21,11 +22,14 @@ from campaigns.actions.direct import send_test
 from campaigns.actions.drafts import Plan, create_campaign
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.imports import layout_of, start_import, upload_file
+from campaigns.actions.media import keep_file
 from campaigns.actions.planning import plan_chunk, plan_whole
 from campaigns.actions.replies import ASKED_TO_STOP
+from campaigns.actions.templates import save_template
 from campaigns.demo.past import settle_past
 from campaigns.demo.people import File, files
 from campaigns.imports.mapping import guess_columns
+from campaigns.media import UnusableFile
 from campaigns.models import (
     Campaign,
     Contact,
@@ -73,6 +77,12 @@ Reply STOP to hear no more."""
 OPENING = """Good morning {{ first_name }}, our doors open again on Monday at 8. The first cup is on us.
 
 Reply STOP to hear no more."""
+NEWS = """{Hello|Hi|Good morning} {{ first_name | default: "friend" }}, there is a *new coffee*:
+
+* from {{ city | default: "your shop" }} or by post
+* until Sunday with a free cup
+
+Reply STOP to hear no more."""
 FAIR = """Hello {{ first_name }}, it was good to meet you at the fair. Here is the tasting list you asked for."""
 
 
@@ -107,6 +117,7 @@ def seed() -> bool:
     send_past_test(workspace, owner, devices[0], rng)
     finish_past(workspace, owner, devices, rng)
     write_coming(workspace, owner, devices)
+    fill_library(workspace, owner)
     return True
 
 
@@ -236,6 +247,21 @@ def write_coming(workspace: Workspace, owner: User, devices: Sequence[Device]) -
     running = write(workspace, owner, "Winter blend", WINTER, ["newsletter"], devices[:12], 10)
     launch_campaign(running, owner)
     plan_whole(running.pk)
+
+
+def fill_library(workspace: Workspace, owner: User) -> None:
+    """Two files and two templates; where files can't be checked there are none."""
+    crema = BytesIO()
+    ImageOps.colorize(Image.linear_gradient("L").resize((1200, 800)), "#3b2314", "#e8c39e").save(crema, "JPEG")
+    prices = b"Winter prices\n\nHouse blend 250 g: 12.00\nReserve 250 g: 19.00\n"
+    kept = []
+    for name, data in (("winter-blend.jpg", crema.getvalue()), ("winter-prices.txt", prices)):
+        try:
+            kept.append(keep_file(workspace, owner, name, len(data), BytesIO(data), kept=True))
+        except UnusableFile:
+            return
+    save_template(workspace, owner, "New coffee", NEWS, kept[0])
+    save_template(workspace, owner, "Price list", "Here are this season's prices.", kept[1])
 
 
 def write(

@@ -1,4 +1,4 @@
-"""What the forms of a campaign share: its message, what happens when something goes wrong; and the edit of a running one."""
+"""What the forms of a campaign share: its wordings, and what happens when something goes wrong."""
 
 from __future__ import annotations
 
@@ -7,38 +7,21 @@ from typing import Any, NamedTuple
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.files.uploadedfile import UploadedFile
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.forms.boundfield import BoundField
 from django.utils import timezone
 
-from accounts.models import User, Workspace
+from accounts.models import User
 from campaigns.actions.drafts import Safety, Wording, no_caption, wordings_of
-from campaigns.actions.media import choose_media, keep_file
-from campaigns.compose import MAX_SOURCE, TextError, parse
-from campaigns.media import ACCEPTED, LARGEST, MIB, MISSING, TYPES, UnusableFile
-from campaigns.models import Campaign, Failover, Media, UncertainPolicy
-from campaigns.opt_out import problem_in
+from campaigns.compose import MAX_SOURCE
+from campaigns.forms.message import MessageForm, clean_text
+from campaigns.models import Campaign, Failover, UncertainPolicy
 from campaigns.shown import duration
-from devices.libmagic import magic
 
 LONGEST_H = 8_760
 WHOLE = 100
 TEXTS = ("text", "text_2", "text_3", "text_4")
 SHARES = ("share", "share_2", "share_3", "share_4")
-
-
-def clean_text(text: str) -> str:
-    """Browsers send line ends as CR LF; a message has LF."""
-    text = text.replace("\r\n", "\n").strip()
-    try:
-        parse(text)
-        problem = problem_in(text)
-    except TextError as error:
-        raise ValidationError(str(error)) from error
-    if problem:
-        raise ValidationError(problem)
-    return text
 
 
 class FailureForm(forms.Form):
@@ -84,47 +67,6 @@ def differs(field: BoundField) -> bool:
     return bool(field.errors) or (field.value() or None) != field.field.initial
 
 
-class FileForm(forms.Form):
-    """A file for a message. An upload is kept at once, whatever else is wrong; `media_uuid` names it from then on.
-
-    ``chosen`` is the file that the message has so far.
-    """
-
-    file = forms.FileField(required=False, allow_empty_file=True, max_length=1000)
-    media_uuid = forms.UUIDField(required=False)
-
-    def __init__(self, workspace: Workspace, by: User, *args: Any, chosen: Media | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.workspace = workspace
-        self.by = by
-        self.chosen = None if self.is_bound else chosen
-
-    @property
-    def accept(self) -> str:
-        """The endings that the browser offers at first; what counts is the content."""
-        return ",".join(sorted({suffix for type in TYPES.values() for suffix in type.suffixes}))
-
-    @property
-    def hint(self) -> str:
-        return MISSING if magic is None else f"{ACCEPTED} At most {LARGEST // MIB} MB."
-
-    def clean_file(self) -> None:
-        file: UploadedFile | None = self.cleaned_data["file"]
-        if file is None:
-            return
-        try:
-            self.chosen = keep_file(self.workspace, self.by, file.name or "", file.size or 0, file)
-        except UnusableFile as problem:
-            raise ValidationError(str(problem)) from None
-
-    def clean_media_uuid(self) -> None:
-        uuid = self.cleaned_data["media_uuid"]
-        if self.chosen is None and uuid is not None:
-            self.chosen = choose_media(self.workspace, uuid)
-            if self.chosen is None:
-                self.add_error("file", "The file that was chosen is gone. Choose it again.")
-
-
 def text_field(label: str) -> forms.CharField:
     return forms.CharField(label=label, required=False, max_length=MAX_SOURCE, strip=False)
 
@@ -151,10 +93,9 @@ class Line(NamedTuple):
     share: BoundField
 
 
-class MessageForm(FileForm):
-    """What a message says: a text, or a file with or without a text; in up to four wordings, each for its share."""
+class WordingsForm(MessageForm):
+    """A message in up to four wordings, each for its share."""
 
-    text = text_field("Text")
     text_2 = text_field("Wording B")
     text_3 = text_field("Wording C")
     text_4 = text_field("Wording D")
@@ -162,14 +103,6 @@ class MessageForm(FileForm):
     share_2 = share_field("B")
     share_3 = share_field("C")
     share_4 = share_field("D")
-
-    def clean_text(self) -> str:
-        text = clean_text(self.cleaned_data["text"])
-        if not text and self.chosen is None and "file" not in self.errors:
-            raise ValidationError("Write what the message says, or choose a file.")
-        if problem := no_caption(text, self.chosen):
-            raise ValidationError(problem)
-        return text
 
     def clean(self) -> None:
         super().clean()
@@ -222,7 +155,7 @@ class MessageForm(FileForm):
         )
 
 
-class RunningForm(MessageForm, SafetyForm):
+class RunningForm(WordingsForm, SafetyForm):
     """What can still be changed after the start. A test keeps its number of wordings, and their shares."""
 
     def __init__(self, by: User, *args: Any, campaign: Campaign, **kwargs: Any) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import User, Workspace
 from campaigns.actions.drafts import Changes
 from campaigns.clocks import LOCAL, NoTime, instant, twice
-from campaigns.forms.campaigns import ExpiryForm, FailureForm, MessageForm, differs, message_of
+from campaigns.forms.campaigns import ExpiryForm, FailureForm, WordingsForm, differs, message_of
 from campaigns.models import Assignment, Campaign, Retarget, Segment, Tag
 from campaigns.steps import AUDIENCE, DEVICES, MESSAGE, WHEN
 from devices.models import Device
@@ -143,7 +143,7 @@ class AudienceForm(forms.Form):
         return any(self[name].errors or self[name].value() for name in fields)
 
 
-class MessageStepForm(MessageForm):
+class MessageStepForm(WordingsForm):
     """What it says. ``by`` uploads the file."""
 
     def __init__(

@@ -33,6 +33,12 @@ def file_icon(media: Media) -> str:
 
 
 @register.filter
+def file_ending(media: Media) -> str:
+    """What a reader sees of a document's type: ``PDF``."""
+    return media.name.rpartition(".")[2].upper()[:5]
+
+
+@register.filter
 def in_zone_of(at: datetime, workspace: Workspace) -> str | SafeString:
     """The instant on the workspace's wall clock, whoever renders it."""
     return f"{at.astimezone(workspace.zone):%a %-d %b %Y, %H:%M}"

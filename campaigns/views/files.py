@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.forms.campaigns import FileForm
+from campaigns.forms.message import FileForm
 from campaigns.media_store import PIECE, pieces
 from campaigns.models import Media
 
@@ -33,7 +33,7 @@ def upload(request: WorkspaceRequest) -> HttpResponse:
 @workspace_role("viewer")
 def show(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """The file itself, for members. Only pictures are shown in place: those were drawn anew, here."""
-    media = get_object_or_404(Media.objects.for_workspace(request.workspace), uuid=uuid)
+    media = get_object_or_404(Media.objects.for_workspace(request.workspace), uuid=uuid, dropped_at=None)
     etag = quote_etag(media.sha256)
     answer = get_conditional_response(request, etag=etag)
     if answer is None:

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.direct import send_test
 from campaigns.actions.drafts import no_caption
 from campaigns.audience import Audience, field_words, person_at, size_of, variables_of
-from campaigns.compose import TextError, parse, variables_in
+from campaigns.compose import TextError, parse, problem_of, variables_in
 from campaigns.compose import render as render_text
 from campaigns.forms.campaigns import LONGEST_H, TEXTS
 from campaigns.forms.direct import DraftTestForm
@@ -34,6 +35,7 @@ OWN_WORDS = [
     (VARIABLE, "Opt-out link"),
 ]
 LONGEST_DAYS = 3_650
+MOST_WORDINGS = 1_000_000
 
 
 @require_POST
@@ -46,13 +48,21 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     contact = person_at(people, number)
     media = media_asked(request, request.POST.get("media_uuid", ""))
     context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
-    source = source_asked(request)
+    typed = source_asked(request)
+    context["field"] = request.POST.get("field")
+    context["at"] = timezone.now()
+    source = typed.strip()
+    if problem := problem_of(typed):
+        return render(request, "campaigns/_preview.html", {**context, "error": problem.error, "problem": problem})
     try:
         template = parse(source)
         known = {word for pair in OWN_WORDS + field_words(request.workspace) for word in pair}
         context["unknown"] = sorted(variables_in(source) - known)
-        variables = variables_of(contact) if contact else {}
-        context["text"] = render_text(template, variables, caption=media is not None) if source else ""
+        wordings = min(template.wordings, MOST_WORDINGS)
+        wording = min(max(int_of(request.POST.get("wording", "")), 1), wordings)
+        context |= {"wording": wording, "wordings": wordings, "many_wordings": template.wordings > wordings}
+        variables, beside_a_file = variables_of(contact) if contact else {}, media is not None
+        context["text"] = render_text(template, variables, caption=beside_a_file, wording=wording) if source else ""
         context["error"] = no_caption(source, media) or problem_in(source)
     except TextError as error:
         context["error"] = error
@@ -63,14 +73,14 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
 @workspace_role("viewer")
 def missing(request: WorkspaceRequest) -> HttpResponse:
     """What people of the audience lack of the text's variables. Apart from the preview: it looks at many people."""
-    found = report(source_asked(request), people_asked(request, request.POST))
+    found = report(source_asked(request).strip(), people_asked(request, request.POST))
     return render(request, "campaigns/_missing.html", {"missing": found})
 
 
 def source_asked(request: WorkspaceRequest) -> str:
     """The wording that is looked at: `look` names its field."""
     look = request.POST.get("look", "")
-    return request.POST.get(look if look in TEXTS else TEXTS[0], "").replace("\r\n", "\n").strip()
+    return request.POST.get(look if look in TEXTS else TEXTS[0], "").replace("\r\n", "\n")
 
 
 @require_GET

@@ -17,7 +17,19 @@ from accounts.models import User, Workspace
 from campaigns.demo.people import BAD_ROWS
 from campaigns.demo.workspace import EMAIL, VISITORS, make_owner, password_file, seed
 from campaigns.engine.lifecycle import FIGURES
-from campaigns.models import Attempt, Campaign, Contact, ContactImport, Lane, Message, Reply, Stream, WireId
+from campaigns.models import (
+    Attempt,
+    Campaign,
+    Contact,
+    ContactImport,
+    Lane,
+    Media,
+    Message,
+    Reply,
+    Stream,
+    Template,
+    WireId,
+)
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from monitoring.overview import overview
@@ -102,6 +114,7 @@ def test_what_there_is_to_look_at(workspace: Workspace) -> None:
     assert 10 <= contacts.opted_out().count() <= 40
     states = Campaign.objects.for_workspace(workspace).values_list("state").annotate(Count("pk"))
     assert dict(states) == {"completed": 3, "running": 1, "scheduled": 1, "draft": 1}
+    assert Template.objects.for_workspace(workspace).count() == Media.objects.for_workspace(workspace).count() == 2
     fair = ContactImport.objects.for_workspace(workspace).get(filename="coffee-fair.csv")
     assert (fair.state, fair.accepted, fair.rejected) == ("done", VISITORS, len(BAD_ROWS))
     assert fair.rejects.count() == len(BAD_ROWS)

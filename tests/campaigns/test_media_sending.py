@@ -234,3 +234,21 @@ async def test_a_restart_finds_its_files_and_two_workspaces_share_one(tmp_path: 
     with pytest.raises(FileGone):
         await again.bring(theirs.pk + 1_000)
     again.close()
+
+
+async def test_a_new_name_of_a_file_is_heard_of_without_a_wait(
+    tmp_path: Path, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = make_media(make_workspace(), b"%PDF-1.7\nmenu", "menu.pdf")
+    files = MediaFiles(tmp_path / "media", 10_000_000)
+    await files.bring(media.pk)
+    Media.objects.filter(pk=media.pk).update(name="prices.pdf")
+    known = files.at_hand(media.pk)
+    monkeypatch.setattr(media_files, "FRESH_S", 0.0)
+    assert known == files.at_hand(media.pk)
+    await files.bring(media.pk)
+    heard = files.at_hand(media.pk)
+    assert known is not None
+    assert heard is not None
+    assert (known.name, heard.name) == ("menu.pdf", "prices.pdf")
+    files.close()

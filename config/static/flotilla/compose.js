@@ -1,4 +1,5 @@
-// Writing a message: buttons put variables in at the cursor, the preview goes from contact to contact.
+// Writing a message: buttons put variables in at the cursor and lead to mistakes, the preview goes from contact to contact
+// and from wording to wording.
 (function () {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-insert]");
@@ -8,15 +9,25 @@
       text.dispatchEvent(new Event("input", { bubbles: true }));
       text.focus();
     }
+    const place = event.target.closest("[data-line]");
+    if (place && text) {
+      const lines = text.value.split("\n");
+      const before = lines.slice(0, place.dataset.line - 1).reduce((sum, line) => sum + line.length + 1, 0);
+      const letters = [...(lines[place.dataset.line - 1] || "")]; // an emoji is one letter and two units
+      const start = before + letters.slice(0, place.dataset.column - 1).join("").length;
+      text.focus();
+      text.setSelectionRange(start, start + (letters[place.dataset.column - 1] || "").length);
+    }
     const look = event.target.closest("[data-look]");
     if (look) {
       const form = document.getElementById("campaign-form");
-      let number = form.querySelector("input[name=number]");
-      if (!number) {
-        number = Object.assign(document.createElement("input"), { type: "hidden", name: "number" });
-        form.append(number);
+      const name = look.dataset.look;
+      let field = form.querySelector(`input[name=${name}]`);
+      if (!field) {
+        field = Object.assign(document.createElement("input"), { type: "hidden", name });
+        form.append(field);
       }
-      number.value = look.value;
+      field.value = look.value;
       document.getElementById("preview").dispatchEvent(new Event("look"));
     }
   });
