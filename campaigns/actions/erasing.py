@@ -106,7 +106,7 @@ def erase_contact(contact: Contact, by: User) -> bool:
     Suppression.objects.for_workspace(workspace).filter(phone=phone).delete()
     NumberCheck.objects.for_workspace(workspace).filter(phone=phone).delete()
     _forget_places(workspace, phone)
-    contact.delete()
+    Contact.objects.filter(pk=contact.pk).delete()
     Erasure.objects.bulk_create(
         [Erasure(workspace=workspace, digest=digest(phone), created_by=by)], ignore_conflicts=True
     )
