@@ -22,6 +22,8 @@ PAGES = {
     "devices": "/devices/",
     "contacts": "/contacts/",
     "imports": "/contacts/imports/",
+    "consent": "/contacts/consent/",
+    "suppressed": "/contacts/suppressed/",
     "templates": "/content/",
     "media": "/content/media/",
     "campaigns": "/campaigns/",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -91,7 +93,7 @@ def erase_contact(contact: Contact, by: User) -> bool:
     workspace, phone = contact.workspace, contact.phone
     if not _lock(contact):
         return True
-    values = {"workspace": workspace.pk, "contact": contact.pk, "phone": phone}
+    values: dict[str, Any] = {"workspace": workspace.pk, "contact": contact.pk, "phone": phone}
     with connection.cursor() as cursor:
         cursor.execute(CANCEL_SQL, values)
         leaving, cancelled, campaigns = cursor.fetchone()
@@ -106,7 +108,7 @@ def erase_contact(contact: Contact, by: User) -> bool:
     Suppression.objects.for_workspace(workspace).filter(phone=phone).delete()
     NumberCheck.objects.for_workspace(workspace).filter(phone=phone).delete()
     _forget_places(workspace, phone)
-    contact.delete()
+    Contact.objects.filter(pk=contact.pk).delete()
     Erasure.objects.bulk_create(
         [Erasure(workspace=workspace, digest=digest(phone), created_by=by)], ignore_conflicts=True
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -83,7 +83,7 @@ class Suppressed(NamedTuple):
 @transaction.atomic
 def suppress_many(workspace: Workspace, phones: Collection[str], reason: str, by: User) -> Suppressed:
     """Like `suppress`, for many numbers (E.164) that a member gives at once; repeats change nothing."""
-    values = {
+    values: dict[str, Any] = {
         "workspace": workspace.pk,
         "phones": sorted(phones),
         "source": SuppressionSource.PERSON,

@@ -226,9 +226,9 @@ def contact_opt_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def contact_opt_in(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     contact = the_contact(request, uuid)
     suppression = suppression_of(request.workspace, contact.phone)
-    if suppression is None and contact.opted_out_at is None:
-        return redirect("campaigns:contact", uuid)
     if suppression is None:  # the contact's own mark, from before there was the list
+        if contact.opted_out_at is None:
+            return redirect("campaigns:contact", uuid)
         suppression = Suppression(workspace=request.workspace, phone=contact.phone, source=SuppressionSource.PERSON)
         suppression.reason, suppression.created_at = contact.opted_out_reason, contact.opted_out_at
     return ask_again(request, suppression, "campaigns:contact", uuid)

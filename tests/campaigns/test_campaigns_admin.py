@@ -13,11 +13,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import AuditEntry, User
 from campaigns.models import (
     Attempt,
     CheckRun,
+    ConsentEntry,
     ContactImport,
     ContactMove,
+    Erasure,
+    GlobalSuppression,
     ImportChunk,
     ImportReject,
     ImportRow,
@@ -55,6 +59,9 @@ def a_row_of_everything() -> None:
     Attempt.objects.create(**tried, number=1, tag=b"t", epoch=1, started_at=now)
     Uncertain.objects.create(**tried, phone=message.phone, tag=b"t", began_at=now)
     Suppression.objects.create(workspace=workspace, phone=message.phone, source="person")
+    GlobalSuppression.objects.create(phone=message.phone, reason="Asked the operator")
+    ConsentEntry.objects.create(workspace=workspace, phone=message.phone, kind="granted", source="In the shop")
+    Erasure.objects.create(workspace=workspace, digest="60")
     WireId.objects.create(workspace=workspace, device_id=1, wire_id="A", message_id=message.pk)
     device = message.stream.device
     Reply.objects.create(workspace=workspace, device=device, wire_id="B", at=now, text="Yes", phone=message.phone)
@@ -96,3 +103,21 @@ def test_what_statements_keep_consistent_cannot_be_edited_by_hand() -> None:
         page = admin.site.get_model_admin(apps.get_model("campaigns", name))
         assert not page.has_change_permission(request)
         assert not page.has_delete_permission(request)
+
+
+def test_staff_take_a_number_off_for_all_workspaces_and_it_is_noted(staff: Client) -> None:
+    GlobalSuppression.objects.all().delete()
+    add = reverse("admin:campaigns_globalsuppression_add")
+    for bad in ("012-345 6789", "+60", "+1 800 FLOWERS"):
+        assert staff.post(add, {"phone": bad, "reason": "A court says so"}).status_code == 200
+    staff.post(add, {"phone": "+60 12-345 6789", "reason": "A court says so"})
+    suppression = GlobalSuppression.objects.get()
+    assert (suppression.phone, suppression.created_by) == ("+60123456789", User.objects.get(is_staff=True))
+    listed = reverse("admin:campaigns_globalsuppression_changelist")
+    staff.post(listed, {"action": "delete_selected", "_selected_action": [suppression.pk], "post": "yes"})
+    assert not GlobalSuppression.objects.exists()
+    noted = AuditEntry.objects.filter(action__startswith="suppression.").order_by("pk")
+    assert list(noted.values_list("action", "target", "detail__reason")) == [
+        ("suppression.added_everywhere", "number:+601******89", "A court says so"),
+        ("suppression.removed_everywhere", "number:+601******89", "A court says so"),
+    ]

@@ -293,7 +293,7 @@ def test_an_opt_out_and_its_undoing_need_a_reason_and_are_audited(as_alice, work
     assert (contact.opted_out_at is not None, contact.opted_out_reason) == (True, "said so")
     assert "said so" in as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
     assert as_alice.post(back, {"reason": ""}).status_code == 422
-    as_alice.post(back, {"reason": "asked again"})
+    as_alice.post(back, {"reason": "asked again", "consent": "Wrote to us first"})
     contact.refresh_from_db()
     assert contact.opted_out_at is None
     entries = AuditEntry.objects.filter(target=f"contact:{contact.uuid}").order_by("pk")
