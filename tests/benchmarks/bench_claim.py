@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from config.embedded import temporary_servers
@@ -25,9 +26,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def prepare(devices: int, people: int) -> tuple[Any, list[Any]]:
     """One workspace, its devices on this host, and a planned campaign."""
+    from django.db.models.functions import Now
+
     from campaigns.actions.planning import plan_chunk
     from campaigns.models import Campaign, CampaignState, Contact
     from devices.hosting import leases
+    from devices.models import Host
     from tests.factories import make_campaign, make_device, make_workspace
 
     lease = leases.begin("here", ["simulator"], leases.LeaseTimes())
@@ -37,11 +41,10 @@ def prepare(devices: int, people: int) -> tuple[Any, list[Any]]:
         (Contact(workspace=workspace, phone=f"+6012{number:08}") for number in range(people)), batch_size=5_000
     )
     campaign = make_campaign(workspace, devices=tuple(owned), state=CampaignState.RUNNING)
-    from django.db.models.functions import Now
-
     Campaign.objects.filter(pk=campaign.pk).update(launched_at=Now())
     while not plan_chunk(campaign.pk):
         pass
+    Host.objects.update(lease_until=Now() + timedelta(hours=1))
     return lease, owned
 
 
