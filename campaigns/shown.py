@@ -91,7 +91,9 @@ DEEDS = {
     "campaign.unscheduled": "Taken back to draft",
     "campaign.started": "Started",
     "campaign.paused": "Paused",
+    "campaign.paused_itself": "Paused itself",
     "campaign.resumed": "Resumed",
+    "campaign.canary_passed": "The first people looked at: all others follow",
     "campaign.cancelled": "Cancelled",
     "campaign.completed": "Completed",
     "campaign.cloned": "Made as a copy",
@@ -110,6 +112,11 @@ DEEDS = {
 
 def shown_campaign(campaign: Campaign) -> Shown:
     shown = CAMPAIGN_STATES[campaign.state]
+    if campaign.state == "paused" and campaign.paused_why:
+        return shown._replace(colour="red", reason=f"It paused itself. {campaign.paused_why}")
+    if campaign.state == "running" and campaign.awaits_word:
+        first = counted(campaign.canary or 0, "person", "people")
+        return shown._replace(reason=f"{first} first; {campaign.awaiting_word:,} wait for your word.")
     if campaign.state == "scheduled" and campaign.start_at:
         at = campaign.start_at.astimezone(campaign.workspace.zone)
         return shown._replace(reason=f"Starts {at:%a %-d %b %Y, %H:%M} ({campaign.workspace.timezone}).")

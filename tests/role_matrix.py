@@ -109,6 +109,7 @@ MATRIX = {
     "campaigns:report_export": "viewer",
     "campaigns:leave_out": "manager",
     "campaigns:start": "manager",
+    "campaigns:go_on": "manager",
     "campaigns:pause": "manager",
     "campaigns:resume": "manager",
     "campaigns:cancel": "manager",

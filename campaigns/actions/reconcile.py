@@ -12,6 +12,7 @@ from campaigns.actions.contact_changes import resume_stalled_changes
 from campaigns.actions.contact_moves import resume_stalled_moves
 from campaigns.actions.expiry import expire_overdue
 from campaigns.actions.failover import fail_over
+from campaigns.actions.hours import release_streams
 from campaigns.actions.imports import resume_stalled_imports
 from campaigns.models import Campaign, CampaignState, Lane, Stream
 from devices.jobs import enqueue, rouse
@@ -53,6 +54,7 @@ STEPS: tuple[Callable[[], object], ...] = (
     resume_plans,
     expire_overdue,
     fail_over,
+    release_streams,
     ring_for_due_work,
     finish_campaigns,
     resume_stalled_imports,

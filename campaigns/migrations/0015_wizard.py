@@ -8,8 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('campaigns', '0014_consent'),
-        ('campaigns', '0014_consent'),
+        ('campaigns', '0014_importing'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
