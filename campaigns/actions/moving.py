@@ -124,9 +124,7 @@ def _deal_all(
 
 def _open_streams(campaign: Campaign, targets: Sequence[Device]) -> None:
     """The targets are devices of the campaign from now on."""
-    links = [
-        CampaignDevice(workspace_id=campaign.workspace_id, campaign=campaign, device=device) for device in targets
-    ]
+    links = [CampaignDevice(workspace_id=campaign.workspace_id, campaign=campaign, device=device) for device in targets]
     CampaignDevice.objects.bulk_create(links, ignore_conflicts=True)
     open_streams(campaign, [device.pk for device in targets])
 

@@ -1,4 +1,4 @@
-"""What the forms of a campaign share: its message, what happens when something goes wrong; and the edit of a running one."""
+"""What forms of campaigns share: the message, and what happens when something goes wrong; and a running one's edit."""
 
 from __future__ import annotations
 
