@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from campaigns.audience import Size, audience_of, reachable, size_of
 from campaigns.engine.forecast import HOUR, Pace, done_within, seconds_for_all, shares
-from campaigns.models import Assignment, Campaign, Failover, Tag
+from campaigns.models import Assignment, Campaign, Failover
 from campaigns.numbers import on_whatsapp
+from campaigns.outlook import Outlook, outlook
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import counted, duration
 from devices.models import Device
@@ -28,12 +29,14 @@ class Course:
     no_room: int
     in_time: int | None  # people whose message leaves before it expires; None: it never does
     people: int
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanShown:
     size: Size
-    tags: list[Tag]
+    chosen: list[str]  # names of tags and segments
+    excluded: list[str]
     devices: list[Device]
     course: Course
     warnings: list[str]
@@ -54,11 +57,19 @@ def plan_of(campaign: Campaign) -> PlanShown:
     absent = on_whatsapp(reachable(people), False).count()
     if campaign.leave_out_absent:
         size = replace(size, left_out=absent)
-    chosen = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
-    devices = list(chosen.with_shown_state().order_by("name"))
-    tags = [link.tag for link in campaign.tag_links.select_related("tag").order_by("tag__name")]
+    linked = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
+    devices = list(linked.with_shown_state().order_by("name"))
+    chosen_by, excluded = nouns_of(campaign)
     course = course_of(campaign, people, size, devices)
-    return PlanShown(size, tags, devices, course, warnings(campaign, devices, course), absent)
+    return PlanShown(size, chosen_by, excluded, devices, course, warnings(campaign, devices, course), absent)
+
+
+def nouns_of(campaign: Campaign) -> tuple[list[str], list[str]]:
+    """The names of the tags and segments that choose people, and of those that leave them out."""
+    tags = campaign.tag_links.order_by("tag__name").values_list("tag__name", "excluded")
+    segments = campaign.segment_links.order_by("segment__name").values_list("segment__name", "excluded")
+    named = [*tags, *segments]
+    return [name for name, excluded in named if not excluded], [name for name, excluded in named if excluded]
 
 
 def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: Sequence[Device]) -> Course:
@@ -66,7 +77,10 @@ def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: 
     if not size.reachable or not devices:
         return Course(None, 0, None, size.reachable)
     known = people_who_know(people, devices) if campaign.assignment == Assignment.STICKY else [0] * len(devices)
-    counts = shares(size.reachable, known, campaign.device_cap)
+    written_to = size.reachable - round(size.reachable * campaign.hold_out / 100)
+    # By the same part of those who know a number as of all others: chance decides who is held out.
+    known = [count * written_to // size.reachable for count in known]
+    counts = shares(written_to, known, campaign.device_cap)
     # Whoever has opted out has a place until the device's turn comes to skip them.
     no_room = (
         0 if campaign.device_cap is None else max(0, size.people - size.left_out - campaign.device_cap * len(devices))
@@ -77,7 +91,8 @@ def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: 
     in_time = None
     if campaign.expire_after_h is not None:
         in_time = done_within(campaign.expire_after_h * HOUR, counts, paces, at)
-    return Course(seconds_for_all(counts, paces, at), no_room, in_time, sum(counts))
+    lasts = seconds_for_all(counts, paces, at)
+    return Course(lasts, no_room, in_time, sum(counts), outlook(start, lasts, counts, paces))
 
 
 def people_who_know(people: ContactQuerySet, devices: Sequence[Device]) -> list[int]:

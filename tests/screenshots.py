@@ -17,7 +17,13 @@ LOOKS = {
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
-PAGES = {"home": "/dashboard", "devices": "/devices/", "contacts": "/contacts/", "campaigns": "/campaigns/"}
+PAGES = {
+    "home": "/dashboard",
+    "devices": "/devices/",
+    "contacts": "/contacts/",
+    "campaigns": "/campaigns/",
+    "calendar": "/campaigns/calendar/",
+}
 DETAIL = re.compile(r"^/(devices|campaigns)/[0-9a-f-]{36}/$")
 
 
@@ -46,6 +52,11 @@ def take(browser: Browser, look: str, address: str, email: str, password: str) -
         page.goto(path)
         page.goto(first_detail(page))
         picture(page, f"{name}-{look}")
+    page.goto("/campaigns/?state=draft")
+    draft = first_detail(page)
+    for step in ("audience", "message", "devices", "when"):
+        page.goto(f"{draft}edit/{step}/")
+        picture(page, f"write-{step}-{look}")
     context.close()
 
 

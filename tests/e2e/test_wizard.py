@@ -1,4 +1,4 @@
-"""A campaign written step by step in the browser: counted while it is chosen, saved as it is typed, seen, and started."""
+"""A campaign written step by step in the browser: counted, saved as it is typed, seen, started."""
 
 from __future__ import annotations
 
