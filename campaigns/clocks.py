@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+MINUS = "\N{MINUS SIGN}"
 LOCAL = "%Y-%m-%dT%H:%M"
 
 
@@ -25,7 +26,7 @@ def naive_of(local: str) -> datetime:
 
 
 def instant(local: str, zone: ZoneInfo, fold: int | None = None) -> datetime:
-    """The instant of a wall clock's ``2026-03-29T09:00``. ``fold``: the first (0) or the second (1) where it comes twice.
+    """The instant of a wall clock's ``2026-03-29T09:00``; ``fold`` (0 or 1) says which, where it comes twice.
 
     Raises `NoTime` where clocks go forward over it, `TwoTimes` where they go back and no ``fold`` is given.
     """
@@ -69,7 +70,7 @@ def twice(local: str, zone: ZoneInfo) -> list[tuple[int, str]]:
 
 
 def offset(at: datetime) -> str:
-    """``UTC−4``, ``UTC+5:30``."""
+    """``UTC+5:30``, west of Greenwich with a minus sign."""
     minutes = round((at.utcoffset() or UTC.utcoffset(None)).total_seconds() / 60)
     hours, rest = divmod(abs(minutes), 60)
-    return f"UTC{'−' if minutes < 0 else '+'}{hours}{f':{rest:02}' if rest else ''}"
+    return f"UTC{MINUS if minutes < 0 else '+'}{hours}{f':{rest:02}' if rest else ''}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 
 from django.db.models import Count
 from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns.audience import Audience, Size, reachable, size_of
-from campaigns.engine.forecast import DAY, HOUR, Pace, common_hours, done_within, full_days, seconds_for_all, shares
-from campaigns.models import Assignment, Campaign, Failover, Tag
+from campaigns.engine.forecast import HOUR, Pace, common_hours, done_within, seconds_for_all, shares
+from campaigns.models import Assignment, Campaign, Failover
 from campaigns.numbers import on_whatsapp
+from campaigns.outlook import Outlook, outlook
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import counted, duration
 from devices.models import Device
@@ -29,10 +30,7 @@ class Course:
     no_room: int
     in_time: int | None  # people whose message leaves before it expires; None: it never does
     people: int
-    ends_at: datetime | None = None
-    later: int = 0  # people whose message does not leave on the day of the start, and why
-    later_why: str = ""
-    cap_days: int = 0  # days on which some device uses up its cap
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,8 @@ class LeftOut:
 @dataclass(frozen=True, slots=True)
 class PlanShown:
     size: Size
-    tags: list[Tag]
+    chosen: list[str]  # names of tags and segments
+    excluded: list[str]
     devices: list[Device]
     course: Course
     warnings: list[str]
@@ -74,14 +73,14 @@ def plan_of(campaign: Campaign) -> PlanShown:
         size = replace(size, left_out=absent)
     held_out = round(size.reachable * audience.hold_out / 100)
     size = replace(size, left_out=size.left_out + held_out)
-    chosen = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
-    devices = list(chosen.with_shown_state().order_by("name"))
-    links = campaign.tag_links.filter(excluded=False).select_related("tag")
-    tags = [link.tag for link in links.order_by("tag__name")]
+    linked = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
+    devices = list(linked.with_shown_state().order_by("name"))
+    chosen_by, excluded = nouns_of(campaign)
     course = course_of(campaign, people, size, devices)
     return PlanShown(
         size,
-        tags,
+        chosen_by,
+        excluded,
         devices,
         course,
         warnings(campaign, devices, course),
@@ -91,6 +90,14 @@ def plan_of(campaign: Campaign) -> PlanShown:
         campaign.canary if campaign.canary and campaign.canary < course.people else None,
         bool(persons_hours(campaign.workspace, campaign)),
     )
+
+
+def nouns_of(campaign: Campaign) -> tuple[list[str], list[str]]:
+    """The names of the tags and segments that choose people, and of those that leave them out."""
+    tags = campaign.tag_links.order_by("tag__name").values_list("tag__name", "excluded")
+    segments = campaign.segment_links.order_by("segment__name").values_list("segment__name", "excluded")
+    named = [*tags, *segments]
+    return [name for name, excluded in named if not excluded], [name for name, excluded in named if excluded]
 
 
 def who_is_left_out(
@@ -124,7 +131,10 @@ def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: 
     # In the order in which they begin, where one begins after the other.
     devices = sorted(devices, key=lambda device: device.pk)
     known = people_who_know(people, devices) if campaign.assignment == Assignment.STICKY else [0] * len(devices)
-    counts = shares(size.reachable, known, campaign.device_cap)
+    written_to = size.reachable - round(size.reachable * campaign.hold_out / 100)
+    # By the same part of those who know a number as of all others: chance decides who is held out.
+    known = [count * written_to // size.reachable for count in known]
+    counts = shares(written_to, known, campaign.device_cap)
     # Whoever has opted out has a place until the device's turn comes to skip them.
     no_room = (
         0 if campaign.device_cap is None else max(0, size.people - size.left_out - campaign.device_cap * len(devices))
@@ -136,31 +146,7 @@ def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: 
     if campaign.expire_after_h is not None:
         in_time = done_within(campaign.expire_after_h * HOUR, counts, paces, at, stagger)
     lasts = seconds_for_all(counts, paces, at, stagger)
-    later = 0 if lasts is None else sum(counts) - done_within(DAY - at, counts, paces, at, stagger)
-    return Course(
-        lasts,
-        no_room,
-        in_time,
-        sum(counts),
-        ends_at=None if lasts is None else start + timedelta(seconds=lasts),
-        later=later,
-        later_why=why_later(campaign, devices, counts, paces) if later else "",
-        cap_days=max(full_days(count, pace) for count, pace in zip(counts, paces, strict=True)),
-    )
-
-
-def why_later(campaign: Campaign, devices: Sequence[Device], counts: Sequence[int], paces: Sequence[Pace]) -> str:
-    """What keeps messages from leaving on the first day, as words for a list."""
-    caps_today = [pace.warm_up[0] if pace.warm_up else pace.daily_cap for pace in paces]
-    reasons = {
-        "the most that numbers send in a day": any(
-            cap is not None and count > cap for count, cap in zip(counts, caps_today, strict=True)
-        ),
-        "sending hours": any(device.sending_from is not None for device in devices),
-        "the hours for writing to people": bool(persons_hours(devices[0].workspace, campaign)),
-        "the stagger": campaign.stagger_s * (len(devices) - 1) > HOUR,
-    }
-    return ", ".join(reason for reason, holds in reasons.items() if holds) or "the gaps between messages"
+    return Course(lasts, no_room, in_time, sum(counts), outlook(start, lasts, counts, paces, stagger))
 
 
 def people_who_know(people: ContactQuerySet, devices: Sequence[Device]) -> list[int]:
@@ -175,9 +161,6 @@ def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> l
     found = []
     if devices and any(pace_of(device, campaign).never for device in devices):
         found.append("The sending hours and the hours for writing to people never meet: nothing leaves.")
-    if course.later:
-        them = counted(course.later, "person", "people")
-        found.append(f"About {them} {verb(course.later, 'wait')} for the next day or later: {course.later_why}.")
     if devices and (cap := devices[0].workspace.frequency_cap):
         lately = counted(devices[0].workspace.frequency_days, "day")
         found.append(f"Whoever has had {counted(cap, 'message')} within {lately} when their turn comes is skipped.")

@@ -27,6 +27,7 @@ PAGES = {
     "templates": "/content/",
     "media": "/content/media/",
     "campaigns": "/campaigns/",
+    "calendar": "/campaigns/calendar/",
 }
 DETAILS = {"device": "/devices/", "template": "/content/", "campaign": "/campaigns/?state=running"}
 DETAIL = re.compile(r"^/(devices|campaigns|content/templates)/[0-9a-f-]{36}/$")
@@ -57,6 +58,11 @@ def take(browser: Browser, look: str, address: str, email: str, password: str) -
         page.goto(path)
         page.goto(first_detail(page))
         picture(page, f"{name}-{look}")
+    page.goto("/campaigns/?state=draft")
+    draft = first_detail(page)
+    for step in ("audience", "message", "devices", "when"):
+        page.goto(f"{draft}edit/{step}/")
+        picture(page, f"write-{step}-{look}")
     context.close()
 
 

@@ -207,7 +207,7 @@ def _link(campaign: Campaign, changes: Changes) -> None:
 
 def _say(campaign: Campaign, by: User | None, changes: Changes) -> None:
     """What is not named stays: another file under the same texts, or other texts under the same file."""
-    media = changes["media"] if "media" in changes else campaign.content.media
+    media = changes.get("media", campaign.content.media)
     _set_wordings(campaign, by, changes.get("wordings") or wordings_of(campaign), media)
 
 

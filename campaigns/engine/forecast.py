@@ -92,19 +92,6 @@ def seconds_for(messages: float, pace: Pace, at: float = 0.0) -> float | None:
     return begins + days * DAY + _within(rest, pace)
 
 
-def full_days(messages: float, pace: Pace) -> int:
-    """On how many days one device uses up its cap of the day, warm-up reckoned to climb a rung every day."""
-    days = 0
-    for cap in pace.warm_up:
-        if messages < cap or pace.room(pace.open_s, days) < cap:
-            return days
-        messages -= cap
-        days += 1
-    if not pace.daily_cap or pace.room(pace.open_s, len(pace.warm_up)) < pace.daily_cap:
-        return days
-    return days + int(messages // pace.daily_cap)
-
-
 def common_hours(windows: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
     """The longest time of the day that lies in all of these (seconds of the day; they may pass midnight).
 

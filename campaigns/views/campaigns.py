@@ -9,13 +9,15 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.drafts import what_is_missing
+from campaigns.actions.drafts import what_is_missing, wordings_of
 from campaigns.audience import audience_of
+from campaigns.forms.campaigns import TEXTS
 from campaigns.live import live_context, streams_of, topic
 from campaigns.missing import report
 from campaigns.models import Campaign, CampaignState
 from campaigns.plans import plan_of
 from campaigns.shown import shown_campaign
+from campaigns.steps import REVIEW, steps_of
 from campaigns.views.answers import answer_live, is_fragment
 
 
@@ -43,4 +45,9 @@ def review_context(campaign: Campaign) -> dict[str, object]:
         "plan": plan_of(campaign),
         "missing": report(campaign.content.text, audience_of(campaign)),
         "problems": what_is_missing(campaign),
+        "wordings": [
+            {"field": field, "letter": chr(ord("A") + place), "text": wording.text, "share": wording.share}
+            for place, (field, wording) in enumerate(zip(TEXTS, wordings_of(campaign), strict=False))
+        ],
+        "steps": steps_of(campaign, REVIEW),
     }

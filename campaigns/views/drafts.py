@@ -68,7 +68,7 @@ def first_choices(request: WorkspaceRequest) -> dict[str, list[int]]:
 
 
 def beginnings(request: WorkspaceRequest) -> Changes:
-    """What a new draft has from the address of its page: a template's message, a day; and the device, if there is one."""
+    """What a new draft has from its page's address, a template or a day; and the device where there is but one."""
     linked = Device.objects.for_workspace(request.workspace).linked()[:2]
     changes: Changes = {"devices": linked if len(linked) == 1 else []}
     if day := day_of(request.POST.get("day", "")):

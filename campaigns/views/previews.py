@@ -49,7 +49,7 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     media = media_asked(request, request.POST.get("media_uuid", ""))
     context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
     typed = source_asked(request)
-    context["field"] = request.POST.get("field")
+    context["field"] = field_asked(request)
     context["at"] = timezone.now()
     source = typed.strip()
     if problem := problem_of(typed):
@@ -77,10 +77,15 @@ def missing(request: WorkspaceRequest) -> HttpResponse:
     return render(request, "campaigns/_missing.html", {"missing": found})
 
 
-def source_asked(request: WorkspaceRequest) -> str:
-    """The wording that is looked at: `look` names its field."""
+def field_asked(request: WorkspaceRequest) -> str:
+    """Which wording is looked at, by the name of its field."""
     look = request.POST.get("look", "")
-    return request.POST.get(look if look in TEXTS else TEXTS[0], "").replace("\r\n", "\n")
+    return look if look in TEXTS else TEXTS[0]
+
+
+def source_asked(request: WorkspaceRequest) -> str:
+    """The wording that is looked at, as it was typed."""
+    return request.POST.get(field_asked(request), "").replace("\r\n", "\n")
 
 
 @require_GET

@@ -1,4 +1,4 @@
-"""Writing a campaign: the form, what it says beside each field and while somebody writes, review and start."""
+"""Writing a campaign: its steps, what they say beside each field and while somebody writes, review and start."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.campaigns import launch_campaign
-from campaigns.models import Campaign, CampaignState, Content, Tag
+from campaigns.actions.templates import save_template
+from campaigns.compose import parse, render
+from campaigns.models import Campaign, CampaignState, Content, Message, Segment, Tag, Template
+from campaigns.steps import AUDIENCE, DEVICES, MESSAGE, STEPS, WHEN, next_step
 from tests.campaigns.campaign_cases import at, planned_campaign, words
-from tests.campaigns.form_cases import SAFE, filled
+from tests.campaigns.form_cases import SAFE, filled, step_url, write
 from tests.factories import make_campaign, make_contact, make_device, make_media, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -27,11 +30,17 @@ def workspace(alice: User, charlie: User) -> Workspace:
     return make_workspace(alice, timezone="Europe/Berlin")
 
 
+def save(client: Client, workspace: Workspace, step: str, **fields: Any) -> tuple[Any, Campaign]:
+    """The answer to a step of a new draft, and the draft."""
+    campaign = make_campaign(workspace)
+    answer = client.post(step_url(campaign, step), filled(step, **fields))
+    campaign.refresh_from_db()
+    return answer, campaign
+
+
 def test_a_campaign_is_written_reviewed_and_started_once(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace)
-    answer = as_alice.post(reverse("campaigns:create"), filled(workspace))
-    campaign = Campaign.objects.get()
-    assert answer.headers["Location"] == at("campaign", campaign)
+    campaign = write(as_alice, workspace)
     review = words(as_alice.get(at("campaign", campaign)))
     assert "Start: 1 person" in review
     for _ in range(2):
@@ -43,35 +52,91 @@ def test_a_campaign_is_written_reviewed_and_started_once(workspace: Workspace, a
     assert "It was started already" in words(as_alice.get(at("campaign", campaign)))
 
 
-def test_the_form_begins_with_the_tags_of_an_import_and_the_only_device(as_alice: Client, workspace: Workspace) -> None:
+def test_each_step_leads_to_the_next_and_can_be_jumped_to(workspace: Workspace, as_alice: Client) -> None:
+    answer = as_alice.post(reverse("campaigns:create"), filled(AUDIENCE))
+    campaign = Campaign.objects.get()
+    assert answer.headers["Location"] == step_url(campaign, MESSAGE)
+    assert "(complete)" not in words(as_alice.get(step_url(campaign, MESSAGE))).split("Message")[1]
+    answer = as_alice.post(step_url(campaign, MESSAGE), filled(MESSAGE, go=WHEN))
+    assert answer.headers["Location"] == step_url(campaign, WHEN)
+    answer = as_alice.post(step_url(campaign, WHEN), filled(WHEN))
+    assert answer.headers["Location"] == at("campaign", campaign)
+    # Devices were passed over: an edit goes on there.
+    assert as_alice.get(at("edit", campaign)).headers["Location"] == step_url(campaign, DEVICES)
+    marks = as_alice.get(step_url(campaign, DEVICES)).context["steps"]
+    assert [step.key for step in marks if step.done] == [AUDIENCE, MESSAGE, WHEN]
+    assert as_alice.get(step_url(campaign, "nowhere")).status_code == 404
+
+
+def test_the_form_begins_with_what_its_address_names_and_the_only_device(
+    as_alice: Client, workspace: Workspace
+) -> None:
     make_contact(workspace, tags=("guests & friends", "vip"))
     device = make_device(workspace)
-    make_contact(make_workspace(), tags=("guests & friends",))
-    chosen = as_alice.get(reverse("campaigns:create"), {"tag": ["guests & friends", "no such tag"]}).context["form"]
+    segment = Segment.objects.create(workspace=workspace, name="Regulars")
+    theirs = Segment.objects.create(workspace=make_workspace(), name="Theirs")
+    asked = {"tag": ["guests & friends", "no such tag"], "segment": [str(segment.uuid), str(theirs.uuid), "x"]}
+    chosen = as_alice.get(reverse("campaigns:create"), asked).context["form"]
     assert chosen.initial["tags"] == [Tag.objects.for_workspace(workspace).get(name="guests & friends").pk]
-    assert chosen.initial["devices"] == [device.pk]
+    assert chosen.initial["segments"] == [segment.pk]
+    as_alice.post(reverse("campaigns:create"), filled(AUDIENCE))
+    assert [link.device for link in Campaign.objects.get().device_links.all()] == [device]
     make_device(workspace)
-    assert as_alice.get(reverse("campaigns:create")).context["form"].initial == {"tags": [], "devices": []}
+    as_alice.post(reverse("campaigns:create"), filled(AUDIENCE))
+    assert not Campaign.objects.latest("pk").device_links.exists()
 
 
-def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspace: Workspace, as_alice: Client) -> None:
-    typed = filled(
-        workspace, name="", text="Hi {% include 'x' %}", when="at", start_at="2020-01-01T09:00", min_delay="-1"
-    )
-    answer = as_alice.post(reverse("campaigns:create"), typed)
-    assert answer.status_code == 422
-    page = answer.content.decode()
-    for said in (
-        "Give the campaign a name.",
-        "Line 1, column 7: {% include %} cannot be used here",
-        "This time has passed.",
-        "Seconds, 0 or more.",
-        'value="2020-01-01T09:00"',
-        "Hi {% include &#x27;x&#x27; %}",
-    ):
-        assert said in page
+def test_a_new_campaign_may_begin_with_a_template_and_a_day(workspace: Workspace, as_alice: Client) -> None:
+    template = save_template(workspace, workspace.owner, "Thanks", "Thank you {{ name }}", make_media(workspace))
+    page = as_alice.get(reverse("campaigns:create"), {"template": str(template.uuid), "day": "2031-07-01"})
+    assert "Thanks" in words(page)
+    assert "Tuesday, 1 July 2031" in words(page)
+    hidden = {name: re.search(f'name="{name}" value="([^"]+)"', page.content.decode()) for name in ("template", "day")}
+    as_alice.post(reverse("campaigns:create"), filled(AUDIENCE, **{name: at[1] for name, at in hidden.items() if at}))
+    campaign = Campaign.objects.get()
+    assert (campaign.content.text, campaign.content.media) == ("Thank you {{ name }}", template.content.media)
+    assert campaign.content != template.content
+    assert campaign.start_at == datetime(2031, 7, 1, 9, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert as_alice.get(reverse("campaigns:create"), {"template": "x", "day": "x", "segment": "\0"}).status_code == 200
+
+
+def test_a_template_takes_the_place_of_the_text_and_a_message_becomes_one(
+    workspace: Workspace, as_alice: Client
+) -> None:
+    template = save_template(workspace, workspace.owner, "Thanks", "Thank you", None)
+    use = {"template": template.uuid, "use_template": "1"}
+    answer, campaign = save(as_alice, workspace, MESSAGE, **use)
+    assert answer.headers["Location"] == step_url(campaign, MESSAGE)
+    assert campaign.content.text == "Thank you"
+    keep = filled(MESSAGE, text="Fresh", keep_template="1", template_name="Fresh one")
+    as_alice.post(step_url(campaign, MESSAGE), keep)
+    assert Template.objects.get(name="Fresh one").content.text == "Fresh"
+    again = as_alice.post(step_url(campaign, MESSAGE), keep, follow=True)
+    assert "There is a template called “Fresh one” already" in words(again)
+
+
+def test_what_is_wrong_stands_beside_the_field_and_everything_else_is_saved(
+    workspace: Workspace, as_alice: Client
+) -> None:
+    typed = filled(AUDIENCE, name="", audience="everyone", hold_out="95", not_contacted_days="14")
+    refused = as_alice.post(reverse("campaigns:create"), typed)
+    assert refused.status_code == 422
+    assert 'value="95"' in refused.content.decode()
     assert not Campaign.objects.exists()
-    assert not Content.objects.exists()
+    answer, campaign = save(as_alice, workspace, AUDIENCE, name="", hold_out="95", not_contacted_days="14")
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    for said in ("Give the campaign a name.", "At most 90; empty: nobody.", 'value="95"', "All the rest is saved."):
+        assert said in page
+    assert (campaign.not_contacted_days, campaign.hold_out, bool(campaign.name)) == (14, 0, True)
+    answer, campaign = save(as_alice, workspace, WHEN, when="at", start_at="2020-01-01T09:00", expire_after_h="5")
+    assert "This time has passed." in answer.content.decode()
+    assert 'value="2020-01-01T09:00"' in answer.content.decode()
+    assert (campaign.start_at, campaign.expire_after_h) == (None, 5)
+    answer, campaign = save(as_alice, workspace, MESSAGE, text="Hi {% include 'x' %}", file="")
+    assert "Line 1, column 7: {% include %} cannot be used here" in answer.content.decode()
+    assert "Hi {% include &#x27;x&#x27; %}" in answer.content.decode()
+    assert campaign.content.text == "Hello {{ name }}"
 
 
 @pytest.mark.parametrize(
@@ -86,26 +151,33 @@ def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(workspac
     ],
 )
 def test_a_hostile_text_is_not_saved(workspace: Workspace, as_alice: Client, text: str) -> None:
-    answer = as_alice.post(reverse("campaigns:create"), filled(workspace, text=text))
+    answer, campaign = save(as_alice, workspace, MESSAGE, text=text)
     assert answer.status_code == 422
     assert "invalid-feedback" in answer.content.decode()
-    assert not Campaign.objects.exists()
+    assert campaign.content.text == "Hello {{ name }}"
+    second, campaign = save(as_alice, workspace, MESSAGE, text="A", text_2=text)
+    assert (second.status_code == 422) == bool(text.strip() and text != " ")
+    assert not campaign.variants.exists()
 
 
 def test_a_script_in_any_text_is_only_text(workspace: Workspace, as_alice: Client) -> None:
     nasty = "<script>alert(1)</script>"
     make_contact(workspace, name=nasty, fields={nasty: nasty}, tags=(nasty,))
+    Segment.objects.create(workspace=workspace, name=nasty)
+    save_template(workspace, workspace.owner, nasty, nasty, None)
     device = make_device(workspace, name=nasty)
     tag = Tag.objects.get()
-    data = filled(workspace, name=nasty, text=nasty, devices=[device.pk], tags=[tag.pk], audience="tags")
-    as_alice.post(reverse("campaigns:create"), data)
-    campaign = Campaign.objects.get()
+    campaign = write(
+        as_alice, workspace, name=nasty, text=nasty, text_2=nasty, devices=[device.pk], tags=[tag.pk], audience="tags"
+    )
+    make_campaign(workspace, name=nasty, launched_at=timezone.now())
     pages = [
         as_alice.get(at("campaign", campaign)),
-        as_alice.get(at("edit", campaign)),
+        *(as_alice.get(step_url(campaign, step)) for step in STEPS),
         as_alice.get(reverse("campaigns:create")),
-        as_alice.post(reverse("campaigns:preview"), data),
+        as_alice.post(reverse("campaigns:preview"), {"text": nasty, "campaign": campaign.uuid}),
         as_alice.get(reverse("campaigns:list")),
+        as_alice.get(reverse("campaigns:calendar")),
     ]
     launch_campaign(campaign, workspace.owner)
     pages += [
@@ -118,58 +190,245 @@ def test_a_script_in_any_text_is_only_text(workspace: Workspace, as_alice: Clien
         assert nasty not in page.content.decode()
 
 
-def test_devices_and_tags_of_others_are_no_choice(workspace: Workspace, as_alice: Client) -> None:
+def test_what_belongs_to_others_is_no_choice(workspace: Workspace, as_alice: Client) -> None:
     other = make_workspace()
     make_contact(other, tags=("theirs",))
-    foreign = make_device(other)
-    data = filled(workspace, devices=[foreign.pk], tags=[Tag.objects.get().pk])
-    answer = as_alice.post(reverse("campaigns:create"), data)
+    segment = Segment.objects.create(workspace=other, name="Theirs")
+    earlier = make_campaign(other, launched_at=timezone.now())
+    theirs: dict[str, Any] = {"tags": [Tag.objects.get().pk], "segments": [segment.pk], "exclude_tags": [segment.pk]}
+    answer, campaign = save(as_alice, workspace, AUDIENCE, audience="earlier", earlier=str(earlier.uuid), **theirs)
     assert answer.status_code == 422
-    assert answer.content.decode().count("Select a valid choice") == 2
+    assert "This campaign is gone. Choose another." in words(answer)
+    assert answer.content.decode().count("Select a valid choice") == 3
+    assert (campaign.retarget_of, campaign.tag_links.count(), campaign.segment_links.count()) == (None, 0, 0)
+    answer, campaign = save(as_alice, workspace, DEVICES, devices=[make_device(other).pk])
+    assert "Select a valid choice" in answer.content.decode()
+    assert not campaign.device_links.exists()
 
 
 def test_a_device_that_is_not_linked_cannot_be_chosen_and_without_any_the_next_step_is_named(
     workspace: Workspace, as_alice: Client
 ) -> None:
     device = make_device(workspace, linked=False)
-    assert reverse("devices:index") in as_alice.get(reverse("campaigns:create")).content.decode()
-    assert as_alice.post(reverse("campaigns:create"), filled(workspace, devices=[device.pk])).status_code == 422
-    assert as_alice.post(reverse("campaigns:create"), filled(workspace, devices=[])).status_code == 302
+    answer, campaign = save(as_alice, workspace, DEVICES, devices=[device.pk])
+    assert answer.status_code == 422
+    assert reverse("devices:index") in as_alice.get(step_url(campaign, DEVICES)).content.decode()
+    assert save(as_alice, workspace, DEVICES, devices=[])[0].status_code == 302
+
+
+# ---- who gets it
+
+
+def test_an_audience_is_chosen_and_narrowed_and_reads_the_same_again(workspace: Workspace, as_alice: Client) -> None:
+    make_contact(workspace, tags=("vip", "staff"))
+    vip, staff = Tag.objects.get(name="vip"), Tag.objects.get(name="staff")
+    regulars, away = (Segment.objects.create(workspace=workspace, name=name) for name in ("Regulars", "Away"))
+    earlier = make_campaign(workspace, launched_at=timezone.now())
+    wanted: dict[str, Any] = {
+        "audience": "earlier",
+        "earlier": str(earlier.uuid),
+        "retarget": "not_replied",
+        "tags": [vip.pk],
+        "exclude_tags": [staff.pk],
+        "segments": [regulars.pk],
+        "exclude_segments": [away.pk],
+        "not_contacted_days": "30",
+        "hold_out": "10",
+    }
+    answer, campaign = save(as_alice, workspace, AUDIENCE, **wanted)
+    assert answer.status_code == 302
+    assert (campaign.everyone, campaign.retarget_of, campaign.retarget) == (False, earlier, "not_replied")
+    assert (campaign.not_contacted_days, campaign.hold_out) == (30, 10)
+    assert set(campaign.tag_links.values_list("tag", "excluded")) == {(vip.pk, False), (staff.pk, True)}
+    assert set(campaign.segment_links.values_list("segment", "excluded")) == {(regulars.pk, False), (away.pk, True)}
+    form = as_alice.get(step_url(campaign, AUDIENCE)).context["form"]
+    again = {name: form[name].value() for name in form.fields}
+    before = (Campaign.objects.filter(pk=campaign.pk).values(*COMPARED).get(), links_of(campaign))
+    assert as_alice.post(step_url(campaign, AUDIENCE), again).status_code == 302
+    assert (Campaign.objects.filter(pk=campaign.pk).values(*COMPARED).get(), links_of(campaign)) == before
+    # A tag may move from one side to the other.
+    swapped = {**wanted, "tags": [staff.pk], "exclude_tags": [vip.pk]}
+    assert as_alice.post(step_url(campaign, AUDIENCE), filled(AUDIENCE, **swapped)).status_code == 302
+    assert set(campaign.tag_links.values_list("tag", "excluded")) == {(vip.pk, True), (staff.pk, False)}
+    both = as_alice.post(step_url(campaign, AUDIENCE), filled(AUDIENCE, **{**wanted, "exclude_tags": [vip.pk]}))
+    assert "“vip” cannot be both chosen and left out." in words(both)
+    none = as_alice.post(step_url(campaign, AUDIENCE), filled(AUDIENCE, audience="earlier"))
+    assert "Choose the campaign whose recipients you mean." in words(none)
+
+
+COMPARED = [
+    field.attname for field in Campaign._meta.concrete_fields if field.name not in ("version", "edited_at")
+]  # fmt: skip
+
+
+def links_of(campaign: Campaign) -> list[set[Any]]:
+    return [
+        set(campaign.tag_links.values_list("tag", "excluded")),
+        set(campaign.segment_links.values_list("segment", "excluded")),
+        set(campaign.device_links.values_list("device")),
+        set(campaign.variants.values_list("number", "content", "share")),
+    ]
+
+
+def test_the_count_says_who_is_left_out_and_why(workspace: Workspace, as_alice: Client) -> None:
+    for number in range(10):
+        make_contact(workspace, tags=("staff",) if number < 2 else ())
+    planned = planned_campaign(workspace, people=3)
+    Message.objects.filter(campaign=planned).update(state="sent", sent_at=timezone.now())
+    written = set(Message.objects.filter(campaign=planned).values_list("contact", flat=True))
+    asked = {
+        "audience": "everyone",
+        "exclude_tags": Tag.objects.get().pk,
+        "not_contacted_days": "7",
+        "hold_out": "50",
+    }
+    found = words(as_alice.get(reverse("campaigns:audience"), asked))
+    assert len(written) == 13
+    assert "0 people can be reached" in found
+    assert "2 more are left out by tag or segment." in found
+    assert "11 more were written to in the last 7 days." in found
+    held = words(as_alice.get(reverse("campaigns:audience"), {"audience": "everyone", "hold_out": "50"}))
+    assert "13 people can be reached" in held
+    assert "About 6 of them are held out and get nothing." in held
+
+
+# ---- what it says
+
+
+def test_wordings_get_their_shares_or_equal_ones(workspace: Workspace, as_alice: Client) -> None:
+    _, campaign = save(as_alice, workspace, MESSAGE, text="A", text_3="C", share="70", share_3="30")
+    assert [(v.number, v.content.text, v.share) for v in campaign.variants.order_by("number")] == [
+        (1, "A", 70),
+        (2, "C", 30),
+    ]
+    assert campaign.content.text == "A"
+    kept = list(campaign.variants.order_by("number"))
+    form = as_alice.get(step_url(campaign, MESSAGE)).context["form"]
+    again = {name: form[name].value() for name in form.fields if name != "file"}
+    again = {name: "" if value is None else value for name, value in again.items()}
+    as_alice.post(step_url(campaign, MESSAGE), again)
+    assert [v.content_id for v in campaign.variants.order_by("number")] == [v.content_id for v in kept]
+    _, campaign = save(as_alice, workspace, MESSAGE, text="A", text_2="B", text_3="C")
+    assert [variant.share for variant in campaign.variants.order_by("number")] == [34, 33, 33]
+    as_alice.post(step_url(campaign, MESSAGE), filled(MESSAGE, text="Only"))
+    assert not campaign.variants.exists()
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ({"share": "50", "share_2": "40"}, "The shares add up to 90 percent. Together they must be 100."),
+        ({"share": "50"}, "The shares add up to 50 percent."),
+        ({"share": "0", "share_2": "100"}, "At least 1 percent."),
+        ({"share": "x", "share_2": "9e9"}, "A whole number of percent."),
+    ],
+)
+def test_shares_that_make_no_whole_are_refused(
+    workspace: Workspace, as_alice: Client, shares: dict[str, str], said: str
+) -> None:
+    answer, campaign = save(as_alice, workspace, MESSAGE, text="A", text_2="B", **shares)
+    assert answer.status_code == 422
+    assert said in words(answer)
+    assert not campaign.variants.exists()
+    assert ">B</textarea>" in answer.content.decode()
+
+
+def test_a_running_test_keeps_its_wordings_and_shares_and_gets_other_texts(
+    workspace: Workspace, as_alice: Client
+) -> None:
+    make_contact(workspace)
+    campaign = write(as_alice, workspace, text="A", text_2="B", share="60", share_2="40")
+    launch_campaign(campaign, workspace.owner)
+    refused = as_alice.post(at("text", campaign), {**SAFE, "text": "A", "text_2": ""})
+    assert "Write this wording too" in words(refused)
+    as_alice.post(at("text", campaign), {**SAFE, "text": "A", "text_2": "B2", "text_3": "C", "share": "1"})
+    assert [(v.content.text, v.share) for v in campaign.variants.order_by("number")] == [("A", 60), ("B2", 40)]
+
+
+def test_the_message_goes_to_ones_own_number_as_the_person_in_the_preview_gets_it(
+    workspace: Workspace, as_alice: Client, as_charlie: Client
+) -> None:
+    make_contact(workspace, name="Ann {Lee}")
+    device, media = make_device(workspace), make_media(workspace)
+    campaign = make_campaign(workspace)
+    data = {
+        "text": "Hi",
+        "text_2": "Dear {{ name }}",
+        "look": "text_2",
+        "media_uuid": media.uuid,
+        "campaign": campaign.uuid,
+        "phone": "+60123456789",
+        "device": device.pk,
+    }
+    answer = as_alice.post(at("test_send", campaign), data)
+    assert answer.status_code == 200
+    message = Message.objects.get()
+    assert (message.phone, message.campaign, message.content.media) == ("+60123456789", None, media)
+    assert render(parse(message.content.text), {}) == "Dear Ann {Lee}"
+    wrong = as_alice.post(at("test_send", campaign), {**data, "phone": "x", "text_2": "{{"})
+    assert (wrong.status_code, "invalid-feedback" in wrong.content.decode()) == (422, True)
+    foreign = make_device(make_workspace())
+    assert as_alice.post(at("test_send", campaign), {**data, "device": foreign.pk}).status_code == 422
+    assert "closing }} is missing" in words(as_alice.post(at("test_send", campaign), {**data, "text_2": "{{ name"}))
+    assert as_charlie.post(at("test_send", campaign), data).status_code == 404
+    assert Message.objects.count() == 1
+
+
+# ---- when
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
         ("2031-03-30T02:30", "02:30 does not exist on 30 Mar 2031 in Europe/Berlin: clocks go forward. Choose 03:30"),
+        ("2031-10-26T02:30", "02:30 comes twice on 26 Oct 2031 in Europe/Berlin: clocks go back. Choose which one"),
         ("tomorrow", "Choose a day and a time."),
         ("", "Choose a day and a time."),
         ("2031-02-30T10:00", "Choose a day and a time."),
     ],
 )
-def test_a_time_that_is_none_is_refused(workspace: Workspace, as_alice: Client, typed: str, said: str) -> None:
-    answer = as_alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
+def test_a_time_that_is_none_or_two_is_refused(workspace: Workspace, as_alice: Client, typed: str, said: str) -> None:
+    answer, campaign = save(as_alice, workspace, WHEN, when="at", start_at=typed)
     assert answer.status_code == 422
     assert said in answer.content.decode()
+    assert campaign.start_at is None
 
 
 @pytest.mark.parametrize(
-    ("typed", "offset"), [("2031-07-01T09:00", 2), ("2031-12-01T09:00", 1), ("2031-10-26T02:30", 2)]
+    ("typed", "fold", "offset"),
+    [
+        ("2031-07-01T09:00", "", 2),
+        ("2031-12-01T09:00", "", 1),
+        ("2031-10-26T02:30", "0", 2),
+        ("2031-10-26T02:30", "1", 1),
+    ],
 )
 def test_a_time_is_meant_in_the_zone_of_the_workspace(
-    workspace: Workspace, as_alice: Client, typed: str, offset: int
+    workspace: Workspace, as_alice: Client, typed: str, fold: str, offset: int
 ) -> None:
-    as_alice.post(reverse("campaigns:create"), filled(workspace, when="at", start_at=typed))
-    campaign = Campaign.objects.get()
+    _, campaign = save(as_alice, workspace, WHEN, when="at", start_at=typed, fold=fold)
     naive = datetime.fromisoformat(typed)
     assert campaign.start_at == naive.replace(tzinfo=ZoneInfo("UTC")) - timedelta(hours=offset)
-    assert f'value="{typed}"' in as_alice.get(at("edit", campaign)).content.decode()
+    page = as_alice.get(step_url(campaign, WHEN))
+    assert f'value="{typed}"' in page.content.decode()
+    assert [value for value, _, chosen in page.context["form"].twice if chosen] == ([fold] if fold else [])
 
 
-def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, as_alice: Client) -> None:
+def test_hours_have_both_ends_and_a_stagger_is_minutes(workspace: Workspace, as_alice: Client) -> None:
+    answer, campaign = save(as_alice, workspace, WHEN, local_from="09:00", local_to="18:30", stagger="1.5")
+    assert answer.status_code == 302
+    assert (f"{campaign.local_from:%H:%M}", f"{campaign.local_to:%H:%M}", campaign.stagger_s) == ("09:00", "18:30", 90)
+    for hours in ({"local_from": "09:00"}, {"local_to": "9"}, {"local_from": "09:00", "local_to": "09:00"}):
+        answer, campaign = save(as_alice, workspace, WHEN, **hours)
+        assert (answer.status_code, campaign.local_from) == (422, None)
+
+
+def test_steps_posted_as_they_are_change_nothing(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace, tags=("vip",))
     device = make_device(workspace)
     tag = Tag.objects.get()
-    data = filled(
+    campaign = write(
+        as_alice,
         workspace,
         audience="tags",
         tags=[tag.pk],
@@ -179,52 +438,63 @@ def test_the_edit_form_posted_as_it_is_changes_nothing(workspace: Workspace, as_
         min_delay="7.5",
         assignment="round_robin",
         device_cap="500",
+        canary="20",
+        stop_failures="5",
+        stop_opt_outs="2",
         failover="ask",
         uncertain_policy="resend",
         expire_after_h="48",
+        stagger="2.5",
+        local_from="09:00",
+        local_to="18:00",
         text="Hi\r\n{{ name }}",
         media_uuid=make_media(workspace).uuid,
     )
-    as_alice.post(reverse("campaigns:create"), data)
-    before = Campaign.objects.values().get()
-    content = Content.objects.get()
-    campaign = Campaign.objects.get()
-    form = as_alice.get(at("edit", campaign)).context["form"]
-    again = {name: form[name].value() for name in form.fields if name != "file"}
-    assert as_alice.post(at("edit", campaign), again).status_code == 302
-    assert Campaign.objects.values().get() == before
-    assert Content.objects.get() == content
-    assert content.text == "Hi\n{{ name }}"
-    assert [link.tag for link in campaign.tag_links.all()] == [tag]
-    assert [link.device for link in campaign.device_links.all()] == [device]
+    before, links, contents = Campaign.objects.values(*COMPARED).get(), links_of(campaign), Content.objects.count()
+    for step in STEPS:
+        form = as_alice.get(step_url(campaign, step)).context["form"]
+        again = {name: form[name].value() for name in form.fields if name != "file"}
+        again = {name: "" if value is None else value for name, value in again.items()}
+        assert as_alice.post(step_url(campaign, step), again).status_code == 302
+    assert Campaign.objects.values(*COMPARED).get() == before
+    assert (links_of(campaign), Content.objects.count()) == (links, contents)
+    assert campaign.content.text == "Hi\n{{ name }}"
+    assert next_step(campaign) == AUDIENCE
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("step", "field", "value", "said"),
     [
-        ("device_cap", "0", "At least one person; empty: no cap."),
-        ("device_cap", "2.5", "A whole number of people; empty: no cap."),
-        ("device_cap", "99999999999999999999", "At most 10,000,000 people; empty: no cap."),
-        ("expire_after_h", "-1", "At least one hour; empty: never."),
-        ("expire_after_h", "8761", "At most 8,760 hours, which is a year; empty: never."),
-        ("expire_after_h", "soon", "A whole number of hours; empty: never."),
-        ("min_delay", "nan", "Seconds, as a number."),
-        ("min_delay", "86401", "At most 86,400 seconds, which is a day."),
-        ("assignment", "random", "Select a valid choice. random is not one of the available choices."),
-        ("failover", "", "This field is required."),
-        ("uncertain_policy", "twice", "Select a valid choice. twice is not one of the available choices."),
+        (DEVICES, "device_cap", "0", "At least one person; empty: no cap."),
+        (DEVICES, "device_cap", "2.5", "A whole number of people; empty: no cap."),
+        (DEVICES, "device_cap", "99999999999999999999", "At most 10,000,000 people; empty: no cap."),
+        (DEVICES, "canary", "0", "At least 1; empty: everybody at once."),
+        (DEVICES, "stop_failures", "101", "At most 100; empty: never."),
+        (DEVICES, "stop_opt_outs", "few", "A whole number of percent; empty: never."),
+        (WHEN, "expire_after_h", "-1", "At least one hour; empty: never."),
+        (WHEN, "expire_after_h", "8761", "At most 8,760 hours, which is a year; empty: never."),
+        (WHEN, "expire_after_h", "soon", "A whole number of hours; empty: never."),
+        (WHEN, "stagger", "-1", "Minutes, 0 or more."),
+        (WHEN, "stagger", "inf", "Minutes, as a number; empty: all at once."),
+        (DEVICES, "min_delay", "nan", "Seconds, as a number."),
+        (DEVICES, "min_delay", "86401", "At most 86,400 seconds, which is a day."),
+        (DEVICES, "assignment", "random", "Select a valid choice. random is not one of the available choices."),
+        (DEVICES, "failover", "", "This field is required."),
+        (DEVICES, "uncertain_policy", "twice", "Select a valid choice. twice is not one of the available choices."),
+        (AUDIENCE, "not_contacted_days", "0", "At least 1; empty: nobody."),
     ],
 )
 def test_every_bad_value_is_told_beside_its_field_and_kept(
-    workspace: Workspace, as_alice: Client, field: str, value: str, said: str
+    workspace: Workspace, as_alice: Client, step: str, field: str, value: str, said: str
 ) -> None:
-    answer = as_alice.post(reverse("campaigns:create"), filled(workspace, **{field: value}))
+    make_device(workspace)
+    answer, campaign = save(as_alice, workspace, step, **{field: value})
     assert answer.status_code == 422
     page = answer.content.decode()
     beside = page[page.index(f'name="{field}"') :][:3000]
     assert said in beside
-    assert not Campaign.objects.exists()
-    if field in ("device_cap", "expire_after_h", "min_delay"):
+    assert campaign.steps_done == 0
+    if field not in ("assignment", "failover", "uncertain_policy"):
         assert f'value="{value}"' in beside
 
 
@@ -232,18 +502,18 @@ def test_what_can_go_wrong_is_folded_away_until_it_is_chosen(workspace: Workspac
     device = make_device(workspace)
 
     def unfolded(campaign: Campaign) -> bool:
-        form = re.search(r"<details[^>]*>", as_alice.get(at("edit", campaign)).content.decode())
+        form = re.search(r"<details[^>]*>", as_alice.get(step_url(campaign, DEVICES)).content.decode())
         assert form is not None
         return " open" in form[0]
 
     assert not unfolded(make_campaign(workspace, devices=(device,)))
-    for chosen in ({"failover": "ask"}, {"uncertain_policy": "assume_sent"}, {"expire_after_h": 3}):
+    for chosen in ({"failover": "ask"}, {"uncertain_policy": "assume_sent"}, {"stop_failures": 3}):
         assert unfolded(make_campaign(workspace, devices=(device,), **chosen))
 
 
 def test_the_form_is_honest_about_sending_again(workspace: Workspace, as_alice: Client) -> None:
     make_device(workspace)
-    page = words(as_alice.get(reverse("campaigns:create")))
+    page = words(as_alice.get(step_url(make_campaign(workspace), DEVICES)))
     assert "Send it again after 1 day It may arrive twice." in page
     assert "Count it as sent after 1 day It may never have arrived." in page
 
@@ -254,11 +524,12 @@ def test_the_count_beside_the_form_knows_who_has_no_room_and_who_comes_too_late(
     for _ in range(50):
         make_contact(workspace)
     device = make_device(workspace, min_delay=600, max_delay=600)
-    asked: dict[str, Any] = {"audience": "everyone", "devices": device.pk}
-    said = words(as_alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "20", "expire_after_h": "1"}))
+    campaign = make_campaign(workspace, expire_after_h=1)
+    asked: dict[str, Any] = {"campaign": campaign.uuid, "devices": device.pk, "assignment": "sticky"}
+    said = words(as_alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "20"}))
     assert "30 people get nothing: 1 number of at most 20 people each." in said
     assert "About 14 people get nothing: sending takes about 3 hours 20 minutes, and what has not left 1 hour" in said
-    assert "get nothing" not in words(as_alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "-5"}))
+    assert "1 number of at" not in words(as_alice.get(reverse("campaigns:audience"), {**asked, "device_cap": "-5"}))
 
 
 def test_the_review_says_what_follows_from_the_choices(workspace: Workspace, as_alice: Client) -> None:
@@ -306,7 +577,7 @@ def test_an_end_that_has_passed_is_refused_beside_its_field(workspace: Workspace
 
 def test_an_edit_of_a_started_campaign_is_refused_with_the_way_out(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace, name="Spring")
-    answer = as_alice.post(at("edit", campaign), filled(workspace, name="Changed"), follow=True)
+    answer = as_alice.post(step_url(campaign, AUDIENCE), filled(AUDIENCE, name="Changed"), follow=True)
     assert "Only a draft can be edited" in words(answer)
     assert Campaign.objects.get().name == "Spring"
 
@@ -384,5 +655,5 @@ def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace
     asked: dict[str, Any] = {"audience": "everyone", "devices": devices}
     found = words(as_alice.get(reverse("campaigns:audience"), asked))
     assert "90 people can be reached" in found
-    assert "1 more has opted out and will be skipped" in found
+    assert "1 more gets nothing: they opted out." in found
     assert "Through 3 devices this takes about 15 minutes" in found

@@ -14,8 +14,9 @@ from django.utils import timezone
 from accounts.models import Workspace
 from campaigns.live import figures, live_context, streams_of
 from campaigns.models import Campaign, CampaignState, Stream, Tag
+from campaigns.steps import AUDIENCE
 from tests.campaigns.campaign_cases import at, planned_campaign, varied_campaign, words
-from tests.campaigns.form_cases import SAFE, filled
+from tests.campaigns.form_cases import SAFE, filled, step_url
 from tests.factories import make_campaign, make_contact, make_device
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +47,8 @@ def test_a_viewer_looks_and_changes_nothing(workspace: Workspace, as_bob: Client
         assert as_bob.get(at(name, campaign)).status_code == 200
     assert as_bob.get(reverse("campaigns:list")).status_code == 200
     assert as_bob.get(reverse("campaigns:create")).status_code == 403
-    assert as_bob.post(reverse("campaigns:create"), filled(workspace)).status_code == 403
+    assert as_bob.post(reverse("campaigns:create"), filled(AUDIENCE)).status_code == 403
+    assert as_bob.post(step_url(campaign, AUDIENCE), filled(AUDIENCE)).status_code == 403
     for name in FORMS:
         assert as_bob.get(at(name, campaign)).status_code == 403
     for name in (*MOVES, *FORMS):
@@ -133,7 +135,7 @@ def test_the_text_of_a_running_campaign_is_changed_for_the_unsent(workspace: Wor
     campaign = planned_campaign(workspace)
     campaign.tag_links.create(workspace=workspace, tag=Tag.objects.create(workspace=workspace, name="vip"))
     form = as_alice.get(at("text", campaign)).content.decode()
-    assert f'name="tags" value="{Tag.objects.get().pk}"' in form
+    assert f'name="campaign" value="{campaign.uuid}"' in form
     assert 'data-insert="{{ first_name }}"' in form
     refused = as_alice.post(at("text", campaign), {"text": "{% for %}"})
     assert refused.status_code == 422

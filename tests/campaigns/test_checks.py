@@ -232,7 +232,7 @@ def test_a_forecast_tells_who_is_not_there_and_offers_to_leave_them_out(as_alice
     assert "1 of them is known not to be on WhatsApp. Leave them out" in words(as_alice.get(review))
     as_alice.post(reverse("campaigns:leave_out", args=[campaign.uuid]), {"leave_out": "on"})
     page = words(as_alice.get(review))
-    assert "1 more is left out: known not to be on WhatsApp. Write to them all the same" in page
+    assert "1 more gets nothing: they are known not to be on WhatsApp. Write to them all the same" in page
     assert "Start: 4 people" in page
     campaign.refresh_from_db()
     assert plan_of(campaign).size.reachable == 4

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.django_db
 OWN = {
     "id", "workspace", "uuid", "name", "state", "canary_passed_at", "paused_why", "archived_at", "start_at",
     "launched_at", "finished_at", "planned_at", "plan_cursor", "plan_last", "recipients", "created_by", "created_at",
+    "awaiting_word", "resumed_tried", "resumed_failed", "resumed_sent", "resumed_opted_out",
     "version", "edited_by", "edited_at", "others_version", "steps_done",
 }  # fmt: skip
 

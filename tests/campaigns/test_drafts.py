@@ -12,13 +12,14 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Workspace
 from campaigns.actions.campaigns import launch_campaign
 from campaigns.actions.drafts import (
+    Edit,
     Plan,
     Safety,
     change_safety,
     change_text,
     create_campaign,
     delete_draft,
-    edit_campaign,
+    edit_draft,
     what_is_missing,
 )
 from campaigns.actions.planning import plan_chunk
@@ -84,17 +85,18 @@ def test_an_edit_changes_one_thing_and_keeps_every_other(workspace: Workspace) -
     campaign = Campaign.objects.get(pk=campaign.pk)
     before = as_plan(campaign)
     others = Campaign.objects.filter(pk=campaign.pk).values().get()
-    assert edit_campaign(campaign, workspace.owner, Plan(**{**before, "name": "Summer"}))  # type: ignore[arg-type]
+    assert edit_draft(campaign, workspace.owner, {"name": "Summer"}) == Edit.SAVED
     campaign = Campaign.objects.get(pk=campaign.pk)
     assert as_plan(campaign) == {**before, "name": "Summer"}
-    assert Campaign.objects.filter(pk=campaign.pk).values().get() == {**others, "name": "Summer"}
+    edited = {"name": "Summer", "version": 1, "edited_at": campaign.edited_at}
+    assert Campaign.objects.filter(pk=campaign.pk).values().get() == {**others, **edited}
 
 
 def test_only_a_draft_can_be_edited_or_deleted(workspace: Workspace) -> None:
     campaign = create_campaign(workspace, workspace.owner, plan(workspace))
     stale = Campaign.objects.get(pk=campaign.pk)
     assert launch_campaign(campaign, workspace.owner)
-    assert not edit_campaign(stale, workspace.owner, plan(workspace, name="Too late"))
+    assert edit_draft(stale, workspace.owner, {"name": "Too late"}) == Edit.CLOSED
     assert not delete_draft(stale, workspace.owner)
     assert Campaign.objects.get(pk=campaign.pk).name == "Spring"
 
@@ -133,8 +135,10 @@ def test_a_plan_kept_as_it_was_is_complete(workspace: Workspace) -> None:
     campaign = create_campaign(workspace, workspace.owner, plan(workspace))
     assert set(as_plan(campaign)) == {field.name for field in fields(Plan)}
     before = Campaign.objects.filter(pk=campaign.pk).values().get()
-    assert edit_campaign(campaign, workspace.owner, Plan(**as_plan(campaign)))  # type: ignore[arg-type]
-    assert Campaign.objects.filter(pk=campaign.pk).values().get() == before
+    same = Plan(**as_plan(campaign)).changes()  # type: ignore[arg-type]
+    assert edit_draft(campaign, workspace.owner, same) == Edit.SAVED
+    edited = {"version": 1, "edited_at": campaign.edited_at}
+    assert Campaign.objects.filter(pk=campaign.pk).values().get() == {**before, **edited}
 
 
 def test_a_new_end_of_time_reaches_the_streams_of_a_running_campaign(workspace: Workspace) -> None:

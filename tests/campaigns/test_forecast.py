@@ -10,7 +10,6 @@ from campaigns.engine.forecast import (
     Pace,
     common_hours,
     done_within,
-    full_days,
     seconds_for,
     seconds_for_all,
     shares,
@@ -147,19 +146,3 @@ def test_each_device_begins_a_stagger_later() -> None:
     assert done_within(HOUR, [6, 6, 6], paces, stagger=HOUR) == 6
     night = Pace(10, 10, hours=(9 * HOUR, 10 * HOUR))
     assert seconds_for_all([6, 6], [night] * 2, at=9.5 * HOUR, stagger=HOUR) == pytest.approx(23.5 * HOUR + 60)
-
-
-@pytest.mark.parametrize(
-    ("messages", "pace", "days"),
-    [
-        (250, Pace(0, 0, daily_cap=100), 2),
-        (99, Pace(0, 0, daily_cap=100), 0),
-        (100, Pace(0, 0, daily_cap=100), 1),
-        (250, Pace(0, 0), 0),
-        (250, Pace(0, 0, daily_cap=100, warm_up=(20, 50)), 3),
-        (60, Pace(0, 0, daily_cap=100, warm_up=(20, 50)), 1),
-        (250, Pace(3600, 3600, daily_cap=100), 0),  # its gaps never let it come so far
-    ],
-)
-def test_the_days_on_which_a_cap_is_used_up(messages: int, pace: Pace, days: int) -> None:
-    assert full_days(messages, pace) == days

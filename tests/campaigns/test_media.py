@@ -22,8 +22,9 @@ from campaigns import media as media_rules
 from campaigns.media import CheckedFile, UnusableFile, check_file
 from campaigns.media_store import PIECE, forget_unused, pieces
 from campaigns.models import Campaign, Media
+from campaigns.steps import MESSAGE
 from tests.campaigns.campaign_cases import at, planned_campaign, words
-from tests.campaigns.form_cases import filled
+from tests.campaigns.form_cases import filled, step_url, write
 from tests.factories import make_campaign, make_contact, make_media, make_picture, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +158,7 @@ def test_without_libmagic_an_upload_says_what_is_missing(
     answer = as_alice.post(reverse("campaigns:file_upload"), {"file": upload()})
     assert answer.status_code == 422
     assert "libmagic is missing" in words(answer)
-    assert as_alice.post(reverse("campaigns:create"), filled(workspace)).status_code == 302
+    assert write(as_alice, workspace).content.media is None
 
 
 # --- kept, once, within the quota, and not for ever -----------------------------------------------------------------
@@ -209,7 +210,7 @@ def test_what_no_message_uses_is_forgotten_after_a_day(workspace: Workspace) -> 
 def test_choosing_a_file_keeps_it_from_being_forgotten(workspace: Workspace, as_alice: Client) -> None:
     media = make_media(workspace)
     Media.objects.update(chosen_at=timezone.now() - timedelta(hours=25))
-    as_alice.post(reverse("campaigns:create"), filled(workspace, name="", media_uuid=media.uuid))
+    as_alice.post(step_url(make_campaign(workspace), MESSAGE), filled(MESSAGE, media_uuid=media.uuid, share="101"))
     assert forget_unused() == 0
 
 
@@ -218,25 +219,21 @@ def test_choosing_a_file_keeps_it_from_being_forgotten(workspace: Workspace, as_
 
 def test_a_campaign_is_written_with_a_picture(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace)
-    answer = as_alice.post(reverse("campaigns:create"), filled(workspace, file=upload()))
-    campaign = Campaign.objects.get()
-    assert answer.headers["Location"] == at("campaign", campaign)
+    campaign = write(as_alice, workspace, file=upload())
     media = campaign.content.media
     assert media is not None
     assert (media.kind, media.name, media.mime, media.width) == ("image", "photo.jpg", "image/jpeg", 60)
     address = reverse("campaigns:file", args=[media.uuid])
     assert address in as_alice.get(at("campaign", campaign)).content.decode()
-    assert "photo.jpg" in words(as_alice.get(at("edit", campaign)))
+    assert "photo.jpg" in words(as_alice.get(step_url(campaign, MESSAGE)))
 
 
 def test_an_upload_outlives_every_other_mistake_in_the_form(workspace: Workspace, as_alice: Client) -> None:
-    data = filled(workspace, name="", file=upload())
-    page = as_alice.post(reverse("campaigns:create"), data)
+    campaign = make_campaign(workspace)
+    page = as_alice.post(step_url(campaign, MESSAGE), filled(MESSAGE, text="Hi {{", file=upload()))
     media = Media.objects.get()
     assert page.status_code == 422
     assert f'name="media_uuid" value="{media.uuid}"' in page.content.decode()
-    del data["file"]
-    as_alice.post(reverse("campaigns:create"), {**data, "name": "Spring", "media_uuid": media.uuid})
     assert Campaign.objects.get().content.media == media
 
 
@@ -244,13 +241,14 @@ def test_a_refused_file_says_why_beside_the_field_and_the_one_before_stays(
     workspace: Workspace, as_alice: Client
 ) -> None:
     before = make_media(workspace)
-    data = filled(workspace, media_uuid=before.uuid, file=upload(EXE, "cv.pdf"))
-    page = as_alice.post(reverse("campaigns:create"), data).content.decode()
+    campaign = make_campaign(workspace, media=before)
+    data = filled(MESSAGE, media_uuid=before.uuid, file=upload(EXE, "cv.pdf"))
+    page = as_alice.post(step_url(campaign, MESSAGE), data).content.decode()
     beside = page[page.index('name="file"') :][:2000]
     assert "This is a Windows program" in beside
     assert "Hi {{ name }}" in page
     assert f'name="media_uuid" value="{before.uuid}"' in page
-    assert not Campaign.objects.exists()
+    assert Campaign.objects.get().content.media == before
     alone = as_alice.post(
         reverse("campaigns:file_upload"), {"media_uuid": before.uuid, "file": upload(b"", "none.jpg")}
     )
@@ -263,21 +261,24 @@ def test_a_file_that_is_not_this_workspaces_is_gone_for_it(
     workspace: Workspace, as_charlie: Client, choice: str
 ) -> None:
     hers = make_media(workspace)
-    theirs = make_workspace()
+    theirs = as_charlie.get(reverse("campaigns:list")).wsgi_request.user.owned_workspace
+    campaign = make_campaign(theirs)
     uuid = {"hers": hers.uuid, "nobody's": "00000000-0000-4000-8000-000000000000", "no uuid": "../1"}[choice]
-    answer = as_charlie.post(reverse("campaigns:create"), filled(theirs, devices=[], text="", media_uuid=uuid))
+    answer = as_charlie.post(step_url(campaign, MESSAGE), filled(MESSAGE, text="", media_uuid=uuid))
     assert answer.status_code == 422
     assert ("is gone. Choose it again." in words(answer)) == (choice != "no uuid")
     assert hers.name not in words(answer)
     preview = as_charlie.post(reverse("campaigns:preview"), {"text": "Hi", "audience": "everyone", "media_uuid": uuid})
     assert preview.status_code == 200
     assert "<img" not in preview.content.decode()
-    assert not Campaign.objects.exists()
+    assert Campaign.objects.get().content.media is None
 
 
 def test_a_text_or_a_file_is_needed_and_audio_goes_alone(workspace: Workspace, as_alice: Client) -> None:
+    campaign = make_campaign(workspace)
+
     def said(**fields: Any) -> str:
-        answer = as_alice.post(reverse("campaigns:create"), filled(workspace, **fields))
+        answer = as_alice.post(step_url(campaign, MESSAGE), filled(MESSAGE, **fields))
         return "" if answer.status_code == 302 else words(answer)
 
     assert "Write what the message says, or choose a file." in said(text=" ")

@@ -36,7 +36,7 @@ def test_everybody_who_gets_nothing_is_counted_with_the_reason(workspace: Worksp
         LeftOut(3, "have no place: every number has its fill"),
     )
     assert (plan.size.reachable, plan.course.people) == (6, 4)
-    assert plan.tags == []
+    assert (plan.chosen, plan.excluded) == ([], ["old"])
 
 
 def starting(workspace: Workspace, hour: int, people: int, **fields: object) -> Campaign:
@@ -51,12 +51,12 @@ def test_who_waits_for_the_next_day_is_said_with_the_reason(workspace: Workspace
     Workspace.objects.update(quiet_from=time(21), quiet_to=time(9))
     campaign = starting(workspace, hour=20, people=100)
     plan = plan_of(Campaign.objects.get(pk=campaign.pk))
-    assert plan.course.later == 40
-    assert plan.course.later_why == "the hours for writing to people"
-    assert plan.course.ends_at
+    outlook = plan.course.outlook
+    assert outlook
+    assert outlook.later == [(40, "it is outside the hours for sending")]
+    assert outlook.ends_at
     assert campaign.start_at
-    assert plan.course.ends_at - campaign.start_at == timedelta(hours=13, minutes=40)
-    assert any("About 40 people wait for the next day or later" in warning for warning in plan.warnings)
+    assert outlook.ends_at - campaign.start_at == timedelta(hours=13, minutes=40)
 
 
 def test_a_campaigns_own_hours_and_the_stagger_are_reckoned_in(workspace: Workspace) -> None:

@@ -22,6 +22,12 @@ def send_a_test(page: Page) -> None:
     expect(page.locator("#test-messages .state").first).to_have_text(re.compile("Delivered|Read"), timeout=SLOW_MS)
 
 
+def next_step(page: Page, step: str) -> None:
+    """Save this step of a campaign and be at the next one."""
+    page.locator(".form-foot").get_by_role("button", name="Next").click()
+    expect(page).to_have_url(re.compile(f"/edit/{step}/$"))
+
+
 def campaign_state(page: Page) -> Locator:
     return page.locator(".campaign-head .state")
 

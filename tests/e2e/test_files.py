@@ -12,9 +12,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from campaigns.models import Campaign
-from tests.campaigns.campaign_cases import at
+from campaigns.steps import MESSAGE
+from tests.campaigns.form_cases import step_url
 from tests.e2e.conftest import PHONE, Site
-from tests.factories import make_contact, make_device, make_picture, make_workspace
+from tests.e2e.steps import next_step
+from tests.factories import make_campaign, make_contact, make_device, make_picture, make_workspace
 
 pytestmark = pytest.mark.browser
 MB = 1 << 20
@@ -34,8 +36,9 @@ def test_a_picture_is_chosen_seen_kept_and_taken_away(
     page = sign_in(workspace.owner, **look)
     page.goto("/campaigns/new/")
     page.get_by_label("Name", exact=True).fill("Spring")
-    page.get_by_label("Text").fill("Hello {{ name }}")
     page.get_by_label("Everyone in this workspace").check()
+    next_step(page, "message")
+    page.get_by_label("Text", exact=True).fill("Hello {{ name }}")
     chooser, bubble = page.locator("#id_file"), page.locator("#preview .bubble")
     chooser.set_input_files(file("menu.pdf", b"MZ\x90\0" + bytes(500)))  # type: ignore[arg-type]
     expect(page.locator("#message-file .invalid-feedback")).to_contain_text("programs are not sent")
@@ -50,13 +53,13 @@ def test_a_picture_is_chosen_seen_kept_and_taken_away(
     expect(bubble.locator("img")).to_have_count(0)
     chooser.set_input_files(file("prices.pdf", b"%PDF-1.7\nprices"))  # type: ignore[arg-type]
     expect(bubble).to_contain_text("prices.pdf")
-    expect(page.get_by_label("Text")).to_have_value("Hello {{ name }}")
+    expect(page.get_by_label("Text", exact=True)).to_have_value("Hello {{ name }}")
     page.get_by_role("button", name="Save and review").click()
     expect(page).to_have_url(re.compile(r"/campaigns/[0-9a-f-]{36}/$"))
     expect(page.locator("#preview .bubble")).to_contain_text("prices.pdf")
     campaign = Campaign.objects.get()
     assert campaign.content.media is not None
-    page.goto(at("edit", campaign))
+    page.goto(step_url(campaign, MESSAGE))
     expect(page.locator("#message-file")).to_contain_text("prices.pdf")
     page.wait_for_load_state("networkidle")  # what the page still asks for would meet the emptying of the tables
 
@@ -65,7 +68,7 @@ def test_large_uploads_leave_the_web_process_small(site: Site, sign_in: Callable
     workspace = make_workspace()
     page = sign_in(workspace.owner)
     web = next(process for process in psutil.Process().children() if str(urlsplit(site.url).port) in process.cmdline())
-    page.goto("/campaigns/new/")
+    page.goto(step_url(make_campaign(workspace), MESSAGE))
     page.locator("#id_file").set_input_files(file("small.pdf", b"%PDF-1.7\n"))  # type: ignore[arg-type]
     expect(page.locator("#message-file")).to_contain_text("small.pdf")
     before = web.memory_info().rss

@@ -18,7 +18,15 @@ from config.rehearsal.ledger import Entry, compare, read_ledger
 from devices.models import DeviceState
 from monitoring.invariants import audit, is_clean
 from tests.e2e.conftest import SignedUp
-from tests.e2e.steps import SLOW_MS, campaign_state, figure, go_as_fast_as_it_can, send_a_test, shown
+from tests.e2e.steps import (
+    SLOW_MS,
+    campaign_state,
+    figure,
+    go_as_fast_as_it_can,
+    next_step,
+    send_a_test,
+    shown,
+)
 from tests.factories import make_device, make_workspace
 
 pytestmark = pytest.mark.browser
@@ -186,18 +194,21 @@ def import_the_guests(page: Page) -> None:
 def write_a_campaign(page: Page) -> None:
     """With a variable put in by its button, as the first person of the audience reads it."""
     page.get_by_label("Name").first.fill("Opening night")
-    text = page.get_by_label("Text")
+    expect(page.get_by_label("guests").first).to_be_checked()  # they were just imported
+    expect(page.locator("#audience")).to_contain_text(f"{PEOPLE} people can be reached")
+    next_step(page, "message")
+    text = page.get_by_label("Text", exact=True)
     text.fill("Hello ")
     text.press("End")
     page.get_by_role("button", name="First name").click()
     text.press_sequentially(", the doors open at eight.")
     expect(text).to_have_value("Hello {{ first_name }}, the doors open at eight.")
-    expect(page.get_by_label("guests")).to_be_checked()  # they were just imported
-    expect(page.get_by_label("Front desk")).to_be_checked()  # there is no other
-    expect(page.locator("#audience")).to_contain_text(f"{PEOPLE} people can be reached")
     expect(page.locator(".preview-person")).to_contain_text(f"Contact 1 of {PEOPLE}")
     first_name = page.locator(".preview-person strong").inner_text().split()[0]
     expect(page.locator("#preview .bubble")).to_have_text(f"Hello {first_name}, the doors open at eight.")
+    next_step(page, "devices")
+    expect(page.get_by_label("Front desk")).to_be_checked()  # there is no other
+    next_step(page, "when")
     page.get_by_role("button", name="Save and review").click()
     expect(page.locator("#preview .bubble")).to_have_text(f"Hello {first_name}, the doors open at eight.")
 

@@ -1,9 +1,13 @@
 // Writing a message: buttons put variables in at the cursor and lead to mistakes, the preview goes from contact to contact
 // and from wording to wording.
 (function () {
+  let written = null; // where variables go: the wording that was written last
+  document.addEventListener("focusin", (event) => {
+    if (event.target.matches("textarea[data-text]")) written = event.target;
+  });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-insert]");
-    const text = document.querySelector("textarea[data-text]");
+    const text = written || document.querySelector("textarea[data-text]");
     if (button && text) {
       text.setRangeText(button.dataset.insert, text.selectionStart, text.selectionEnd, "end");
       text.dispatchEvent(new Event("input", { bubbles: true }));
