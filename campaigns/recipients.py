@@ -169,26 +169,37 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
     return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
 
 
-def recipients(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> tuple[list[Recipient], str]:
+def recipients(
+    campaign: Campaign, messages: QuerySet[Message], after: str = "", size: int = PAGE
+) -> tuple[list[Recipient], str]:
+    """``messages`` are the campaign's."""
     rows, following = page_of(with_words(messages), after, size)
     parsed: dict[int, Template] = {}
+    for message in rows:
+        message.campaign = campaign  # the same one, so that what belongs to it is looked up once
     return [recipient(message, parsed) for message in rows], following
 
 
 def with_words(messages: QuerySet[Message]) -> QuerySet[Message]:
-    """With all that `recipient` reads of each."""
-    related = messages.select_related("contact", "content", "campaign__content", "stream__device")
-    also = ("earlier_attempts", "replies", "content__media", "campaign__content__media")
-    return related.prefetch_related(*also, "campaign__variants__content__media")
+    """With all that `recipient` reads of each but the campaign."""
+    related = messages.select_related("contact", "content", "stream__device")
+    return related.prefetch_related("earlier_attempts", "replies", "content__media")
 
 
 def content_of(message: Message) -> Content:
     """Who is unsent gets the newest, of the campaign or of their variant; an attempt noted which one it took."""
     if message.state not in CLAIMABLE or message.campaign is None:
         return message.content
-    number = message.stream.variant
-    variants = (variant.content for variant in message.campaign.variants.all() if variant.number == number)
-    return next(variants, message.campaign.content) if number else message.campaign.content
+    return contents_of(message.campaign).get(message.stream.variant, message.campaign.content)
+
+
+def contents_of(campaign: Campaign) -> dict[int, Content]:
+    """By the variant's number; asked for once of each campaign that was read."""
+    found: dict[int, Content] | None = campaign.__dict__.get("variant_contents")
+    if found is None:
+        variants = campaign.variants.select_related("content__media")
+        found = campaign.__dict__["variant_contents"] = {one.number: one.content for one in variants}
+    return found
 
 
 def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
