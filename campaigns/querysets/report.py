@@ -32,6 +32,27 @@ FROM campaigns_message WHERE campaign_id = %(campaign)s
 GROUP BY 1, 2, 3, 4, 5, 6
 """
 
+# What can still be claimed never comes before its stream's next; what is being sent is open on its device. So the
+# many that have left are not gone through.
+REMAINING_SQL = """
+SELECT contact_id, id FROM (
+    SELECT m.contact_id, m.id, m.state FROM campaigns_stream s
+    JOIN campaigns_message m ON m.stream_id = s.id AND (m.due_at, m.id) >= (s.next_due, s.next_id)
+    WHERE s.campaign_id = %(campaign)s AND m.state IN ('pending', 'waiting')
+      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+      AND (%(variant)s::int IS NULL OR s.variant = %(variant)s)
+    UNION ALL
+    SELECT m.contact_id, m.id, m.state FROM campaigns_stream s
+    JOIN devices_device d ON d.id = s.device_id
+    JOIN campaigns_message m ON m.id = d.open_message AND m.stream_id = s.id AND m.state = 'sending'
+    WHERE s.campaign_id = %(campaign)s
+      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+      AND (%(variant)s::int IS NULL OR s.variant = %(variant)s)
+) m
+WHERE contact_id > %(after)s AND (%(state)s = '' OR state = %(state)s)
+ORDER BY contact_id LIMIT %(size)s
+"""
+
 # By those who wrote and those who opted out, who are few, and not by everybody.
 WROTE_SQL = """
 SELECT m.state = 'skipped' AND m.reason = %(hold_out)s AS held, count(DISTINCT m.contact_id)
@@ -79,6 +100,16 @@ def tally(campaign: Campaign, zone: ZoneInfo) -> Tally:
                 if quarter is not None:
                     found.hours[step][hour_of(quarter, zone)] += count
     return found
+
+
+def remaining_after(
+    campaign: Campaign, after: int, size: int, device: int | None, variant: int | None, state: str
+) -> list[int]:
+    """The ids of the next remaining messages in the order of contacts; ``state`` empty: any of them."""
+    values = {"campaign": campaign.pk, "after": after, "size": size}
+    with connection.cursor() as cursor:
+        cursor.execute(REMAINING_SQL, {**values, "device": device, "variant": variant, "state": state})
+        return [message for _, message in cursor.fetchall()]
 
 
 def hour_of(quarter: int, zone: ZoneInfo) -> str:

@@ -26,6 +26,7 @@ from campaigns.recipients import (
     page_of,
     recipient,
     recipients,
+    short_way,
     states_of,
     with_words,
 )
@@ -58,7 +59,13 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     counts = figures(asked.among(streams))
     total = length_of(campaign, asked, streams)
     # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
-    rows, following = recipients(campaign, messages_behind(campaign, asked), asked.after) if total else ([], "")
+    rows, following = (
+        recipients(
+            campaign, messages_behind(campaign, asked), asked.after, nearest=short_way(campaign, asked, streams, total)
+        )
+        if total
+        else ([], "")
+    )
     if not asked.after and not following:
         total = len(rows)  # all of them are here: while it sends, the counters were read a moment before
     context = {

@@ -101,6 +101,46 @@ def test_13_figures_stay_true_while_messages_move(workspace: Workspace, as_alice
                 assert rows_behind(campaign, url) == count, (after, url)
 
 
+def test_the_short_way_through_a_large_campaign_finds_the_same_people(
+    workspace: Workspace, as_alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = told_campaign(workspace)
+    device = Stream.objects.filter(campaign=campaign)[0].device
+    queries = [
+        f"?figure={figure}{more}"
+        for figure in ("remaining", "failed", "skipped", "uncertain")
+        for more in ("", f"&device={device.uuid}", "&variant=2")
+    ]
+    queries += ["?figure=remaining&state=waiting", "?figure=skipped&state=expired"]
+    for stream in Stream.objects.filter(campaign=campaign):
+        Stream.objects.filter(pk=stream.pk).update(next_due=stream.messages.order_by("due_at")[0].due_at, next_id=0)
+        sending = stream.messages.filter(state="sending").order_by("pk")
+        Message.objects.filter(pk__in=[message.pk for message in sending[1:]]).update(state="sent")
+    sending = Message.objects.filter(campaign=campaign, state="sending")
+    Message.objects.filter(pk__in=[message.pk for message in sending.filter(stream__variant=2)]).update(state="sent")
+    for message in sending:
+        Device.objects.filter(pk=message.stream.device_id).update(open_message=message.pk)
+    count_again(campaign)
+
+    def walked(query: str) -> list[int]:
+        found, url = [], at("recipients", campaign, query)
+        while True:
+            context = as_alice.get(url).context
+            found += [row.message.pk for row in context["rows"]]
+            if not context["following"]:
+                return found
+            url = at("recipients", campaign, f"{query}&after={context['following']}")
+
+    long_way = {query: walked(query) for query in queries}
+    monkeypatch.setattr("campaigns.recipients.LARGE", 0)
+    monkeypatch.setattr("campaigns.recipients.FEW", 1)
+    for query in queries:
+        assert walked(query) == long_way[query], query
+    erased = Message.objects.filter(campaign=campaign, state="dead")[0]
+    Message.objects.filter(pk=erased.pk).update(contact=None)
+    assert walked("?figure=failed")[-1] == erased.pk
+
+
 def test_a_list_read_after_its_counter_moved_shows_what_it_holds(workspace: Workspace, as_alice: Client) -> None:
     campaign = planned_campaign(workspace, people=3, devices=1)
     Stream.objects.filter(campaign=campaign).update(pending=2, sent=1)  # settled between the two looks
