@@ -168,9 +168,8 @@ def verdict(variants: Sequence[VariantFigures]) -> str:
     if len(tried) < 2:
         return ""
     first, second = sorted(tried, key=lambda one: -one.figures["replied"] / one.figures["sent"])[:2]
-    shares = [Share(one.figures["replied"], one.figures["sent"]) for one in (first, second)]
-    names = (f"variant {first.letter}", f"variant {second.letter}")
-    return compared(*shares, *names, "replied")
+    best, next_best = (Share(one.figures["replied"], one.figures["sent"]) for one in (first, second))
+    return compared(best, next_best, f"variant {first.letter}", f"variant {second.letter}", "replied")
 
 
 def compared(one: Share, other: Share, name: str, other_name: str, did: str) -> str:

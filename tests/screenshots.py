@@ -46,6 +46,14 @@ def take(browser: Browser, look: str, address: str, email: str, password: str) -
         page.goto(path)
         page.goto(first_detail(page))
         picture(page, f"{name}-{look}")
+    page.goto("/campaigns/?state=completed")
+    campaign = first_detail(page)
+    page.goto(f"{campaign}report/")
+    picture(page, f"report-{look}")
+    page.goto(f"{campaign}recipients/?figure=sent")
+    picture(page, f"recipients-{look}")
+    page.get_by_role("link", name=re.compile("^What happened")).first.click()
+    picture(page, f"recipient-{look}")
     context.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -90,7 +91,7 @@ class Aftermath:
 def tally(campaign: Campaign, zone: ZoneInfo) -> Tally:
     """Reads each message of the campaign once."""
     found = Tally()
-    values = {"campaign": campaign.pk, "reasoned": list(REASONED), "sent": list(FIGURES["sent"])}
+    values: dict[str, Any] = {"campaign": campaign.pk, "reasoned": list(REASONED), "sent": list(FIGURES["sent"])}
     with connection.cursor() as cursor:
         cursor.execute(ROWS_SQL, values)
         for state, why, *quarters, count in cursor.fetchall():
@@ -121,7 +122,7 @@ def hour_of(quarter: int, zone: ZoneInfo) -> str:
 
 def aftermath(campaign: Campaign, sent: int, held_out: int) -> tuple[Aftermath, Aftermath]:
     """Of those who got the campaign and those who were held out, both since it began."""
-    values = {
+    values: dict[str, Any] = {
         "campaign": campaign.pk,
         "workspace": campaign.workspace_id,
         "since": campaign.launched_at,

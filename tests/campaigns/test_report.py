@@ -429,13 +429,13 @@ def test_retrying_by_device_and_reason_asks_with_the_exact_number(workspace: Wor
     device = Stream.objects.filter(campaign=campaign)[0].device
     confirm = reverse("campaigns:retry_confirm", args=[campaign.uuid])
     assert "Retry 8 messages" in words(as_alice.get(confirm))
-    page = as_alice.get(confirm, {"device": device.uuid, "reason": "refused 479: SmaxInvalid"})
+    page = as_alice.get(confirm, {"device": str(device.uuid), "reason": "refused 479: SmaxInvalid"})
     assert "Retry 4 messages" in words(page)
     assert device.name in words(page)
     as_alice.post(at("retry_failed", campaign), confirmed(page))
-    assert "No failed message is left here" in words(as_alice.get(confirm, {"device": device.uuid}))
+    assert "No failed message is left here" in words(as_alice.get(confirm, {"device": str(device.uuid)}))
     assert "Retry 4 messages" in words(as_alice.get(confirm))
-    assert as_alice.get(confirm, {"device": make_device(make_workspace()).uuid}).status_code == 404
+    assert as_alice.get(confirm, {"device": str(make_device(make_workspace()).uuid)}).status_code == 404
     assert as_alice.get(confirm, {"device": "x"}).status_code == 404
     assert as_alice.get(confirm, {"reason": "\0"}).status_code == 404
 

@@ -22,7 +22,7 @@ from tests.factories import make_contact, make_workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-ENDS = (
+ENDS: tuple[dict[str, str], ...] = (
     {},
     {"state": "dead", "reason": "refused 479: SmaxInvalid"},
     {},
