@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 HEIGHT = 100.0
 COLUMN = 10.0  # width of the place of one label, gap included
 GAP = 0.2  # of that place
-LABELS = 8  # more would run into each other on a phone
+LABELS = 6  # more would run into each other on a phone
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from campaigns.compose import Template, TextError, parse, render
 from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
 from campaigns.live import figures
 from campaigns.models import Campaign, Content, Media, Message, Reply, Stream
-from campaigns.querysets.report import STEPS, UNKNOWN
+from campaigns.querysets.report import REASONED, STEPS, UNKNOWN, remaining_after
 from campaigns.report import HOURS, NO_REASON
 from campaigns.shown import LISTS, Shown, reason_in_words, shown_message
 from devices.models import Device
@@ -26,6 +26,10 @@ FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
 ERASED = "erased-"
 REASON_LENGTH = 200
 MOST_VARIANT = 32_767
+LARGE = 20_000  # messages: a smaller campaign is gone through at once
+FEW = 0.2  # of all
+RARE = 2_000
+Nearest = Callable[[int, int], list[int]]  # the ids of so many messages after a contact's, in the order of contacts
 REPLIED = {"yes": "Replied", "no": "Have not replied"}
 
 
@@ -149,17 +153,21 @@ def length_of(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> in
     return messages_behind(campaign, asked).count()
 
 
-def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> tuple[list[Message], str]:
+def page_of(
+    messages: QuerySet[Message], after: str = "", size: int = PAGE, nearest: Nearest | None = None
+) -> tuple[list[Message], str]:
     """The messages after a key, and the key of the next page (empty: this is the last one).
 
-    In the order of contacts, for which there is an index; people erased meanwhile come last.
+    In the order of contacts, for which there is an index; people erased meanwhile come last. ``nearest`` knows a
+    shorter way to those with a contact.
     """
     erased = after.startswith(ERASED)
     key = after.removeprefix(ERASED)
     last = int(key) if key.isdecimal() and len(key) < 19 else 0
     rows: list[Message] = []
     if not erased:
-        rows = list(messages.filter(contact_id__gt=last).order_by("contact_id")[: size + 1])
+        found = messages.filter(pk__in=nearest(last, size + 1)) if nearest else messages.filter(contact_id__gt=last)
+        rows = list(found.order_by("contact_id")[: size + 1])
     if len(rows) <= size:
         rest = messages.filter(contact_id__isnull=True, pk__gt=last if erased else 0).order_by("pk")
         rows += rest[: size + 1 - len(rows)]
@@ -169,26 +177,53 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
     return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
 
 
-def recipients(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> tuple[list[Recipient], str]:
-    rows, following = page_of(with_words(messages), after, size)
+def short_way(campaign: Campaign, asked: Asked, streams: Sequence[Stream], total: int) -> Nearest | None:
+    """To the few of a large campaign that its index of contacts leads to only past all the others."""
+    if not asked.is_counted or figures(streams)["should"] <= LARGE:
+        return None
+    states = (asked.state,) if asked.state else states_of(asked.figure)
+    if set(states) <= set(FIGURES["remaining"]) and total < figures(streams)["should"] * FEW:
+        return lambda last, size: remaining_after(campaign, last, size, asked.device, asked.variant, asked.state)
+    if states and set(states) <= set(REASONED) and total <= RARE:
+        reasoned = messages_behind(campaign, asked).exclude(reason="").filter(contact_id__isnull=False)
+        found = sorted(reasoned.order_by().values_list("contact_id", "pk")[: RARE + 1])
+        # Somebody was erased, a message has no reason, or one moved between the two looks: then the long way.
+        if len(found) == total:
+            return lambda last, size: [pk for contact, pk in found if contact > last][:size]
+    return None
+
+
+def recipients(
+    campaign: Campaign, messages: QuerySet[Message], after: str = "", size: int = PAGE, nearest: Nearest | None = None
+) -> tuple[list[Recipient], str]:
+    """``messages`` are the campaign's."""
+    rows, following = page_of(with_words(messages), after, size, nearest)
     parsed: dict[int, Template] = {}
+    for message in rows:
+        message.campaign = campaign  # the same one, so that what belongs to it is looked up once
     return [recipient(message, parsed) for message in rows], following
 
 
 def with_words(messages: QuerySet[Message]) -> QuerySet[Message]:
-    """With all that `recipient` reads of each."""
-    related = messages.select_related("contact", "content", "campaign__content", "stream__device")
-    also = ("earlier_attempts", "replies", "content__media", "campaign__content__media")
-    return related.prefetch_related(*also, "campaign__variants__content__media")
+    """With all that `recipient` reads of each but the campaign."""
+    related = messages.select_related("contact", "content", "stream__device")
+    return related.prefetch_related("earlier_attempts", "replies", "content__media")
 
 
 def content_of(message: Message) -> Content:
     """Who is unsent gets the newest, of the campaign or of their variant; an attempt noted which one it took."""
     if message.state not in CLAIMABLE or message.campaign is None:
         return message.content
-    number = message.stream.variant
-    variants = (variant.content for variant in message.campaign.variants.all() if variant.number == number)
-    return next(variants, message.campaign.content) if number else message.campaign.content
+    return contents_of(message.campaign).get(message.stream.variant, message.campaign.content)
+
+
+def contents_of(campaign: Campaign) -> dict[int, Content]:
+    """By the variant's number; asked for once of each campaign that was read."""
+    found: dict[int, Content] | None = campaign.__dict__.get("variant_contents")
+    if found is None:
+        variants = campaign.variants.select_related("content__media")
+        found = campaign.__dict__["variant_contents"] = {one.number: one.content for one in variants}
+    return found
 
 
 def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:

@@ -1,7 +1,7 @@
 """A campaign's report: the funnel, by device, by variant, by hour and by reason, and what the differences say.
 
 Everything but hours, reasons and the hold-out group comes from the streams' counters. Those take a pass over the
-campaign's messages, which is kept for a while and says when it was made.
+campaign's messages, which is kept for a while where it takes long and says when it was made.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from campaigns.charts import Bar, Columns, Series, columns, width_of
 from campaigns.engine.lifecycle import FIGURES
 from campaigns.engine.proportions import Share, difference
 from campaigns.live import figures
-from campaigns.models import Campaign, Reply, Retarget, Stream
+from campaigns.models import Campaign, CampaignState, Reply, Retarget, Stream
 from campaigns.querysets.campaigns import COUNTERS
 from campaigns.querysets.report import HOLD_OUT, STEPS, UNKNOWN, Aftermath, aftermath, tally
 from campaigns.shown import LISTS, MESSAGE_STATES, counted, reason_in_words
 from devices.models import Device
 
 KEPT_S = 30  # while it runs
+SMALL = 20_000  # messages: to look through so many costs so little that nothing is kept
 KEPT_AFTER_S = 24 * 3600  # once it is over, for as long as the counters stay what they were
 KEPT_HELD_OUT_S = 600  # people who were held out write and opt out without any counter of the campaign moving
 NO_REASON = "-"  # in an address: those without one
@@ -167,9 +168,8 @@ def verdict(variants: Sequence[VariantFigures]) -> str:
     if len(tried) < 2:
         return ""
     first, second = sorted(tried, key=lambda one: -one.figures["replied"] / one.figures["sent"])[:2]
-    shares = [Share(one.figures["replied"], one.figures["sent"]) for one in (first, second)]
-    names = (f"variant {first.letter}", f"variant {second.letter}")
-    return compared(*shares, *names, "replied")
+    best, next_best = (Share(one.figures["replied"], one.figures["sent"]) for one in (first, second))
+    return compared(best, next_best, f"variant {first.letter}", f"variant {second.letter}", "replied")
 
 
 def compared(one: Share, other: Share, name: str, other_name: str, did: str) -> str:
@@ -196,11 +196,11 @@ def compared(one: Share, other: Share, name: str, other_name: str, did: str) -> 
 
 
 def retargets(found: dict[str, int]) -> list[tuple[str, str, int]]:
-    """Whom a new campaign may write to after this one: (key, words, people)."""
-    reached = found["delivered"]
+    """Whom a new campaign may write to after this one: (key, words, people); the draft counts them anew."""
+    got = found["sent"] - found["assumed"]  # whoever is only assumed to have got it is not meant
     people = {
-        Retarget.NOT_READ: reached - found["read"],
-        Retarget.NOT_REPLIED: max(0, reached - found["replied"]),
+        Retarget.NOT_READ: got - found["read"],
+        Retarget.NOT_REPLIED: max(0, got - found["replied"]),
         Retarget.REPLIED: found["replied"],
         Retarget.FAILED: found["failed"],
     }
@@ -214,7 +214,8 @@ def details_of(campaign: Campaign, streams: Sequence[Stream]) -> Details:
     """As it is, or as it was at most `KEPT_S` ago; of a campaign that is over, for as long as nothing changed."""
     key, now = f"campaign-report:{campaign.pk}", timezone.now()
     counts = [sum(getattr(stream, name) for stream in streams) for name in COUNTERS]
-    kept = cache.get(key)
+    small = figures(streams)["should"] <= SMALL
+    kept = None if small else cache.get(key)
     if kept and kept["zone"] == campaign.workspace.timezone:
         age = (now - datetime.fromisoformat(kept["at"])).total_seconds()
         if is_good(kept, counts, age):
@@ -230,7 +231,8 @@ def details_of(campaign: Campaign, streams: Sequence[Stream]) -> Details:
         "hours": {step: dict(hours) for step, hours in found.hours.items()},
         "groups": [asdict(group) for group in groups] if groups else None,
     }
-    cache.set(key, fresh, KEPT_AFTER_S)
+    if not small:
+        cache.set(key, fresh, KEPT_AFTER_S)
     return details_from(fresh)
 
 
@@ -259,6 +261,7 @@ def details_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, 
     return {
         "campaign": campaign,
         "at": details.at,
+        "may_lag": campaign.state == CampaignState.RUNNING and figures(streams)["should"] > SMALL,
         "by_hour": hour_chart(campaign, details),
         "unknown_hours": unknown_hours(campaign, details),
         "reasons": reason_rows(campaign, details),

@@ -37,7 +37,7 @@ def csv_parts(head: Cells, pages: Iterable[Iterable[Cells]]) -> Iterator[str]:
 
 async def apart(parts: Iterator[str]) -> AsyncIterator[str]:
     """In the thread of the request's database connection, so that the server goes on with others."""
-    while (part := await sync_to_async(next)(parts, None)) is not None:  # type: ignore[call-overload]
+    while (part := await sync_to_async(next)(parts, None)) is not None:  # type: ignore[call-arg]
         yield part
 
 

@@ -92,7 +92,7 @@ def failed(outcome: str) -> str:
 
 def receipts(message: Message) -> Iterator[Step]:
     if message.sent_at:
-        yield Step(message.sent_at, "WhatsApp took it", "green", device=message.stream.device.name)
+        yield Step(message.sent_at, "WhatsApp took it", "green")
     if message.delivered_at:
         yield Step(message.delivered_at, "It reached their phone", "green")
     if message.read_at:
@@ -119,7 +119,7 @@ def device_events(message: Message) -> Iterator[Step]:
     told = [event for event in newest if event.kind in TOLD and begin <= event.at <= end][:EVENTS_SHOWN]
     for event in told:
         line = line_of(event)
-        yield Step(event.at, f"Its device: {line.word.lower()}", line.colour, line.detail, device.name)
+        yield Step(event.at, f"{device.name}: {line.word.lower()}", line.colour, line.detail)
 
 
 def ending(message: Message) -> Iterator[Step]:

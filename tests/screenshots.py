@@ -63,6 +63,14 @@ def take(browser: Browser, look: str, address: str, email: str, password: str) -
     for step in ("audience", "message", "devices", "when"):
         page.goto(f"{draft}edit/{step}/")
         picture(page, f"write-{step}-{look}")
+    page.goto("/campaigns/?state=completed")
+    campaign = first_detail(page)
+    page.goto(f"{campaign}report/")
+    picture(page, f"report-{look}")
+    page.goto(f"{campaign}recipients/?figure=sent")
+    picture(page, f"recipients-{look}")
+    page.get_by_role("link", name=re.compile("^What happened")).first.click()
+    picture(page, f"recipient-{look}")
     context.close()
 
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('campaigns', '0014_importing'),
+        ('campaigns', '0014_report'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -83,7 +83,16 @@ class Message(TenantModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["campaign", "contact"], name="one_message_per_campaign_contact")]
-        indexes = [models.Index(fields=["stream", "due_at", "id"], name="messages_in_order")]
+        indexes = [
+            models.Index(fields=["stream", "due_at", "id"], name="messages_in_order"),
+            # The reason changes where something went wrong only: what is sent at the first try never touches it.
+            models.Index(
+                fields=["campaign", "reason", "contact"], condition=~models.Q(reason=""), name="messages_with_reason"
+            ),
+            models.Index(
+                fields=["campaign", "contact"], condition=models.Q(replied_at__isnull=False), name="answered_messages"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"message {self.pk} is {self.state}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -30,6 +31,27 @@ SELECT state, CASE WHEN state = ANY(%(reasoned)s) THEN reason END AS why,
        count(*)
 FROM campaigns_message WHERE campaign_id = %(campaign)s
 GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+# What can still be claimed never comes before its stream's next; what is being sent is open on its device. So the
+# many that have left are not gone through.
+REMAINING_SQL = """
+SELECT contact_id, id FROM (
+    SELECT m.contact_id, m.id, m.state FROM campaigns_stream s
+    JOIN campaigns_message m ON m.stream_id = s.id AND (m.due_at, m.id) >= (s.next_due, s.next_id)
+    WHERE s.campaign_id = %(campaign)s AND m.state IN ('pending', 'waiting')
+      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+      AND (%(variant)s::int IS NULL OR s.variant = %(variant)s)
+    UNION ALL
+    SELECT m.contact_id, m.id, m.state FROM campaigns_stream s
+    JOIN devices_device d ON d.id = s.device_id
+    JOIN campaigns_message m ON m.id = d.open_message AND m.stream_id = s.id AND m.state = 'sending'
+    WHERE s.campaign_id = %(campaign)s
+      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+      AND (%(variant)s::int IS NULL OR s.variant = %(variant)s)
+) m
+WHERE contact_id > %(after)s AND (%(state)s = '' OR state = %(state)s)
+ORDER BY contact_id LIMIT %(size)s
 """
 
 # By those who wrote and those who opted out, who are few, and not by everybody.
@@ -69,7 +91,7 @@ class Aftermath:
 def tally(campaign: Campaign, zone: ZoneInfo) -> Tally:
     """Reads each message of the campaign once."""
     found = Tally()
-    values = {"campaign": campaign.pk, "reasoned": list(REASONED), "sent": list(FIGURES["sent"])}
+    values: dict[str, Any] = {"campaign": campaign.pk, "reasoned": list(REASONED), "sent": list(FIGURES["sent"])}
     with connection.cursor() as cursor:
         cursor.execute(ROWS_SQL, values)
         for state, why, *quarters, count in cursor.fetchall():
@@ -81,6 +103,16 @@ def tally(campaign: Campaign, zone: ZoneInfo) -> Tally:
     return found
 
 
+def remaining_after(
+    campaign: Campaign, after: int, size: int, device: int | None, variant: int | None, state: str
+) -> list[int]:
+    """The ids of the next remaining messages in the order of contacts; ``state`` empty: any of them."""
+    values = {"campaign": campaign.pk, "after": after, "size": size}
+    with connection.cursor() as cursor:
+        cursor.execute(REMAINING_SQL, {**values, "device": device, "variant": variant, "state": state})
+        return [message for _, message in cursor.fetchall()]
+
+
 def hour_of(quarter: int, zone: ZoneInfo) -> str:
     """Of quarters of an hour since 1970; below 0: unknown."""
     if quarter < 0:
@@ -90,7 +122,7 @@ def hour_of(quarter: int, zone: ZoneInfo) -> str:
 
 def aftermath(campaign: Campaign, sent: int, held_out: int) -> tuple[Aftermath, Aftermath]:
     """Of those who got the campaign and those who were held out, both since it began."""
-    values = {
+    values: dict[str, Any] = {
         "campaign": campaign.pk,
         "workspace": campaign.workspace_id,
         "since": campaign.launched_at,

@@ -26,6 +26,7 @@ from campaigns.recipients import (
     page_of,
     recipient,
     recipients,
+    short_way,
     states_of,
     with_words,
 )
@@ -58,7 +59,13 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     counts = figures(asked.among(streams))
     total = length_of(campaign, asked, streams)
     # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
-    rows, following = recipients(messages_behind(campaign, asked), asked.after) if total else ([], "")
+    rows, following = (
+        recipients(
+            campaign, messages_behind(campaign, asked), asked.after, nearest=short_way(campaign, asked, streams, total)
+        )
+        if total
+        else ([], "")
+    )
     if not asked.after and not following:
         total = len(rows)  # all of them are here: while it sends, the counters were read a moment before
     context = {
@@ -104,7 +111,7 @@ def decisions(campaign: Campaign, asked: Asked, streams: list[Stream], devices: 
 def recipient_page(request: WorkspaceRequest, message: int) -> HttpResponse:
     """Why one message was sent, or was not."""
     of_campaigns = Message.objects.for_workspace(request.workspace).filter(campaign__isnull=False)
-    found = get_object_or_404(with_words(of_campaigns), pk=message)
+    found = get_object_or_404(with_words(of_campaigns).select_related("campaign__workspace"), pk=message)
     device = Device.objects.select_related("workspace").with_shown_state().get(pk=found.stream.device_id)
     found.stream.device = device
     context = {

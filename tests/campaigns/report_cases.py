@@ -75,6 +75,6 @@ def tell(message: Message, stream: Stream, place: int) -> list[Reply]:
             chat="chat",
             wire_id=f"reply-{message.pk}",
             text="Yes please",
-            at=message.replied_at,
+            at=message.replied_at or DAY,
         )
     ]

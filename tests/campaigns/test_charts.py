@@ -37,7 +37,7 @@ def test_columns_stand_on_the_ground_and_side_by_side() -> None:
 def test_few_of_many_labels_are_written() -> None:
     hours = [str(hour) for hour in range(24)]
     chart = columns("", hours, [Series("sent", "Sent", [1] * 24)])
-    assert [label for label in chart.axis if label] == ["0", "3", "6", "9", "12", "15", "18", "21"]
+    assert [label for label in chart.axis if label] == ["0", "4", "8", "12", "16", "20"]
     assert len(chart.axis) == 24
     assert columns("", [], []).axis == []
 
