@@ -56,5 +56,9 @@ class Migration(migrations.Migration):
                 name="consents_of_strangers",
             ),
         ),
+        migrations.AddIndex(
+            model_name="suppression",
+            index=models.Index(fields=["workspace", "source", "-id"], name="suppressions_by_source"),
+        ),
         migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
     ]

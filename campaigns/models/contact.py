@@ -93,7 +93,10 @@ class Suppression(TenantModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workspace", "phone"], name="one_suppression_per_phone")]
-        indexes = [models.Index(fields=["workspace", "-id"], name="suppressions_of_workspace")]
+        indexes = [
+            models.Index(fields=["workspace", "-id"], name="suppressions_of_workspace"),
+            models.Index(fields=["workspace", "source", "-id"], name="suppressions_by_source"),
+        ]
 
     def __str__(self) -> str:
         return self.phone
