@@ -17,7 +17,13 @@ LOOKS = {
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
-PAGES = {"home": "/dashboard", "devices": "/devices/", "contacts": "/contacts/", "campaigns": "/campaigns/"}
+PAGES = {
+    "home": "/dashboard",
+    "devices": "/devices/",
+    "contacts": "/contacts/",
+    "campaigns": "/campaigns/",
+    "settings": "/settings/",
+}
 DETAIL = re.compile(r"^/(devices|campaigns)/[0-9a-f-]{36}/$")
 
 
