@@ -260,7 +260,7 @@ def first_few(workspace: Workspace) -> Iterator[Trouble]:
         yield Trouble(
             "amber",
             f"{campaign.name}: {waiting} {'waits' if campaign.awaiting_word == 1 else 'wait'} for your word",
-            f"The first {counted(campaign.canary or 0, 'person', 'people')} come first. Go on when all is well.",
+            f"{counted(campaign.canary or 0, 'person comes', 'people come')} first. Go on when all is well with them.",
             reverse("campaigns:campaign", args=[campaign.uuid]),
             "Look at it",
             (Answer("Go on", reverse("campaigns:go_on", args=[campaign.uuid])),),

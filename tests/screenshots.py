@@ -28,6 +28,7 @@ PAGES = {
     "media": "/content/media/",
     "campaigns": "/campaigns/",
     "calendar": "/campaigns/calendar/",
+    "settings": "/settings/",
 }
 DETAILS = {"device": "/devices/", "template": "/content/", "campaign": "/campaigns/?state=running"}
 DETAIL = re.compile(r"^/(devices|campaigns|content/templates)/[0-9a-f-]{36}/$")

@@ -191,7 +191,7 @@ def rooms_of(campaign: Campaign, streams: Sequence[Stream]) -> dict[int, int | N
 
     ``streams``: all that the campaign has at these devices.
     """
-    rooms = dict.fromkeys((stream.device_id for stream in streams), campaign.device_cap)
+    rooms: dict[int, int | None] = dict.fromkeys((stream.device_id for stream in streams), campaign.device_cap)
     if campaign.device_cap is not None:
         for stream in streams:
             rooms[stream.device_id] = max(0, (rooms[stream.device_id] or 0) - people_at(stream))

@@ -95,11 +95,12 @@ def test_the_next_instant_is_allowed_by_the_clock_of_the_zone_and_the_first_such
         now = at.astimezone(ZoneInfo(zone)).time()
         return not within(now, quiet_from, quiet_to) and (local_from is None or within(now, local_from, local_to))
 
+    values: list[Any] = list(window)
     instants = [begin + step * number for number in range(steps)]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT campaigns_may_write_at(at, %s, %s, %s, %s, %s) FROM unnest(%s::timestamptz[]) at",
-            [zone, *window, instants],
+            [zone, *values, instants],
         )
         answers = [row[0] for row in cursor.fetchall()]
     for at, answer in zip(instants, answers, strict=True):
@@ -164,7 +165,7 @@ def test_p10_people_elsewhere_are_written_to_while_it_is_quiet_here(workspace: W
     ends = quiet_here(workspace)
     here = list(Message.objects.filter(campaign=campaign).order_by("pk"))[:4]
     Contact.objects.exclude(pk__in=[message.contact_id for message in here]).update(timezone=THERE)
-    Contact.objects.filter(pk=here[0].contact_id).update(timezone="Nowhere/Land")  # as good as none
+    Contact.objects.filter(pk=here[0].contact_id or 0).update(timezone="Nowhere/Land")  # as good as none
     for _ in range(2):
         claimed = claim_one(lease, device)
         assert claimed.message not in [message.pk for message in here]
@@ -200,7 +201,7 @@ def test_who_must_wait_is_moved_by_the_hundred_and_few_devices_at_once(workspace
     quiet_here(workspace)
     Contact.objects.bulk_create([Contact(workspace=workspace, phone="+12125550000", timezone=THERE)])
     answers = outbox.claim(lease, [Ask(device.pk, device.epoch, 0.5, bytes(32)) for device in devices])
-    assert sorted(answer.wait for answer in answers if isinstance(answer, Held)) == [0] * PLACES + [0.25, 0.25]
+    assert sorted(answer.wait or 0 for answer in answers if isinstance(answer, Held)) == [0] * PLACES + [0.25, 0.25]
     assert Message.objects.filter(reason="quiet_hours").count() == SHIFT + PLACES - 1
     for device in devices:
         assert held(lease, device).reason == "idle"
@@ -212,7 +213,7 @@ def test_a_campaigns_own_hours_hold_by_each_persons_clock(workspace: Workspace, 
     campaign = running_campaign(workspace, [device], 2)
     Campaign.objects.update(local_from=clock(THERE, -HOUR), local_to=clock(THERE, HOUR))
     there = Message.objects.filter(campaign=campaign).order_by("-pk")[0]
-    Contact.objects.filter(pk=there.contact_id).update(timezone=THERE)
+    Contact.objects.filter(pk=there.contact_id or 0).update(timezone=THERE)
     assert claim_one(lease, device).message == there.pk
     assert Message.objects.get(campaign=campaign, state="pending").due_at > timezone.now()
 
@@ -233,7 +234,7 @@ def test_who_asked_for_silence_is_written_to_when_it_ends_and_not_in_the_night(
     campaign = running_campaign(workspace, [device], 2)
     silent = Message.objects.filter(campaign=campaign).order_by("pk")[0]
     until = timezone.now() + 5 * HOUR
-    Contact.objects.filter(pk=silent.contact_id).update(paused_until=until)
+    Contact.objects.filter(pk=silent.contact_id or 0).update(paused_until=until)
     Workspace.objects.update(quiet_from=clock(ahead=4 * HOUR), quiet_to=clock(ahead=6 * HOUR))
     assert claim_one(lease, device).message != silent.pk
     silent.refresh_from_db()

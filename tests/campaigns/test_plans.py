@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_everybody_who_gets_nothing_is_counted_with_the_reason(workspace: Worksp
     assert (plan.chosen, plan.excluded) == ([], ["old"])
 
 
-def starting(workspace: Workspace, hour: int, people: int, **fields: object) -> Campaign:
+def starting(workspace: Workspace, hour: int, people: int, **fields: Any) -> Campaign:
     for _ in range(people):
         make_contact(workspace)
     start = datetime(2026, 12, 1, hour, tzinfo=workspace.zone)

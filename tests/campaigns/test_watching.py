@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -25,7 +26,7 @@ from tests.factories import make_campaign, make_contact, make_device, make_works
 pytestmark = pytest.mark.django_db
 
 
-def with_canary(workspace: Workspace, people: int, canary: int, **fields: object) -> Campaign:
+def with_canary(workspace: Workspace, people: int, canary: int, **fields: Any) -> Campaign:
     for _ in range(people):
         make_contact(workspace)
     campaign = make_campaign(workspace, devices=(make_device(workspace),), canary=canary, **fields)
