@@ -23,6 +23,7 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/edit/", drafts.edit, name="edit"),
     path("campaigns/<uuid:uuid>/delete/", drafts.delete, name="delete"),
     path("campaigns/<uuid:uuid>/text/", drafts.text, name="text"),
+    path("campaigns/<uuid:uuid>/missing/", campaigns.missing_values, name="missing"),
     path("campaigns/<uuid:uuid>/recipients/", campaigns.recipient_list, name="recipients"),
     path("campaigns/<uuid:uuid>/leave-out/", moves.leave_out, name="leave_out"),
     path("campaigns/<uuid:uuid>/start/", moves.start, name="start"),

@@ -76,6 +76,7 @@ MATRIX = {
     "campaigns:edit": "manager",
     "campaigns:delete": "manager",
     "campaigns:text": "manager",
+    "campaigns:missing": "viewer",
     "campaigns:recipients": "viewer",
     "campaigns:leave_out": "manager",
     "campaigns:start": "manager",

@@ -253,7 +253,7 @@ def fill_library(workspace: Workspace, owner: User) -> None:
     """Two files and two templates; where files can't be checked there are none."""
     crema = BytesIO()
     ImageOps.colorize(Image.linear_gradient("L").resize((1200, 800)), "#3b2314", "#e8c39e").save(crema, "JPEG")
-    prices = "Winter prices\n\nHouse blend 250 g: 12.00\nReserve 250 g: 19.00\n".encode()
+    prices = b"Winter prices\n\nHouse blend 250 g: 12.00\nReserve 250 g: 19.00\n"
     kept = []
     for name, data in (("winter-blend.jpg", crema.getvalue()), ("winter-prices.txt", prices)):
         try:
