@@ -116,7 +116,7 @@ def parse(text: str) -> Template:
     if "{{" in text or "{%" in text:
         check_lexable(text)
     try:
-        found: LimitedTemplate = LIQUID.from_string(text)  # type: ignore[assignment]
+        found: LimitedTemplate = LIQUID.from_string(text)
         check(found.nodes, text)
     except LiquidError as error:
         raise explain(error, text) from error
@@ -193,7 +193,7 @@ def uses(nodes: Iterable[Node], decided: frozenset[str]) -> Iterator[Use]:
                 yield Use(word, said_by(expression, others).strip())
         else:
             about = decided.union(*(names_in(expression) for expression in node.expressions()))
-            yield from uses(node.children(None, include_partials=False), about)  # type: ignore[arg-type]
+            yield from uses(node.children(None, include_partials=False), about)
 
 
 def names_in(expression: Expression) -> set[str]:

@@ -14,7 +14,7 @@ from django.db.models import QuerySet, Sum
 from accounts.models import Workspace
 from campaigns.models import Media, MediaKind, Template
 
-PAGE = 48
+PAGE = 24
 NAMED = 5  # users of a file that a refusal names
 
 # A campaign in doubt about something it sent may send it again: it is not over. What a campaign or template had before
@@ -145,7 +145,7 @@ def spent(workspace: Workspace) -> list[tuple[int, int]]:
 def asked(statement: str, workspace: Workspace, files: Sequence[Media] = ()) -> list[tuple[Any, ...]]:
     """About these files, or all of the workspace's."""
     these = "c.media_id = ANY(%(media)s)" if files else "c.media_id IS NOT NULL"
-    values = {"workspace": workspace.pk, "media": [file.pk for file in files], "most": NAMED + 1}
+    values: dict[str, Any] = {"workspace": workspace.pk, "media": [file.pk for file in files], "most": NAMED + 1}
     with connection.cursor() as cursor:
         cursor.execute(statement.format(uses=USES.format(these=these)), values)
         return cursor.fetchall()

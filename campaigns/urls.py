@@ -42,6 +42,7 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/archive/", clones.archive, name="archive"),
     path("campaigns/<uuid:uuid>/unarchive/", clones.unarchive, name="unarchive"),
     path("campaigns/<uuid:uuid>/text/", drafts.text, name="text"),
+    path("campaigns/<uuid:uuid>/missing/", campaigns.missing_values, name="missing"),
     path("campaigns/<uuid:uuid>/recipients/", recipients.recipient_list, name="recipients"),
     path("campaigns/<uuid:uuid>/recipients/export/", recipients.recipient_export, name="recipients_export"),
     path("recipients/<int:message>/", recipients.recipient_page, name="recipient"),

@@ -202,8 +202,6 @@ def plain(sign: str, depth: int) -> str:
 
 
 class ChoiceNode(Node):
-    __slots__ = ("blocks", "place")
-
     def __init__(self, token: Token, blocks: list[BlockNode]) -> None:
         super().__init__(token)
         self.place = token.start_index
@@ -211,7 +209,7 @@ class ChoiceNode(Node):
         self.blank = False
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        pick: Pick = context.pick  # type: ignore[attr-defined]  # `compose.Context` has it
+        pick: Pick = context.pick
         chosen = self.blocks[pick(self.place, len(self.blocks))]
         return sum(node.render(context, buffer) for node in chosen.nodes)
 
@@ -243,5 +241,5 @@ def choices_in(nodes: Iterable[Node]) -> tuple[Choice, ...]:
         if isinstance(node, ChoiceNode):
             found.append(Choice(node.place, tuple(choices_in(block.nodes) for block in node.blocks)))
         else:
-            found += choices_in(node.children(None, include_partials=False))  # type: ignore[arg-type]
+            found += choices_in(node.children(None, include_partials=False))
     return tuple(found)

@@ -101,6 +101,7 @@ MATRIX = {
     "campaigns:archive": "manager",
     "campaigns:unarchive": "manager",
     "campaigns:text": "manager",
+    "campaigns:missing": "viewer",
     "campaigns:recipients": "viewer",
     "campaigns:recipients_export": "manager",
     "campaigns:recipient": "viewer",

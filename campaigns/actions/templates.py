@@ -52,7 +52,7 @@ def edit_template(template: Template, user: User | None, name: str, text: str, m
     found.name = name
     if not same:
         found.content = Content.objects.create(workspace_id=found.workspace_id, text=text, media=media, created_by=user)
-    found.updated_at = Now()  # type: ignore[assignment]  # the database's clock
+    found.updated_at = Now()
     try:
         with transaction.atomic():
             found.save(update_fields=["name", "content", "updated_at"])

@@ -27,14 +27,5 @@ class TemplateForm(MessageForm):
         return " ".join(self.cleaned_data["name"].split())
 
 
-class FilesForm(forms.Form):
-    """Files for the library, many at once: each is looked at when it is kept, none here."""
-
-    class Files(forms.ClearableFileInput):
-        allow_multiple_selected = True
-
-    files = forms.FileField(widget=Files(attrs={"multiple": True}), required=False, allow_empty_file=True)
-
-
 class NameForm(forms.Form):
     name = forms.CharField(max_length=1000)

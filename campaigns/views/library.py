@@ -24,7 +24,6 @@ from campaigns.models import Media, MediaKind
 from campaigns.views.answers import is_fragment
 
 AT_ONCE = 20  # files of one upload
-PICKED_FROM = 24
 
 
 def the_file(request: WorkspaceRequest, uuid: UUID) -> Media:
@@ -139,7 +138,7 @@ def media_picker(request: WorkspaceRequest) -> HttpResponse:
     """What the dialog in a message's form shows: one page of the library, found by search and kind."""
     search, kind = request.GET.get("q", ""), request.GET.get("kind", "")
     files = files_of(request.workspace, search, kind)
-    rows, following = page_of(files, request.GET.get("before", ""), PICKED_FROM)
+    rows, following = page_of(files, request.GET.get("before", ""))
     context = {"rows": rows, "following": following, "kinds": MediaKind.choices, "narrowed": bool(search or kind)}
     return render(request, "campaigns/media/_picker.html", context)
 

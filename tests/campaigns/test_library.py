@@ -237,7 +237,7 @@ def test_thousands_of_files_come_in_pages_with_few_queries(
         seen += len(rows)
     assert seen == 3_000
     following = page.context["following"]
-    assert "2951.pdf" in words(as_alice.get(reverse("campaigns:media"), {"before": following}))
+    assert "2975.pdf" in words(as_alice.get(reverse("campaigns:media"), {"before": following}))
     assert as_alice.get(reverse("campaigns:media_picker"), {"q": "29"}).status_code == 200
 
 

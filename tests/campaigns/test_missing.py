@@ -72,5 +72,6 @@ def test_of_too_many_people_only_so_many_are_looked_at_and_it_says_so(
 def test_the_page_that_reviews_a_draft_says_it(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace, name="", fields={"<b>": "%s"})
     campaign = make_campaign(workspace, text="Hi {{ name | default: '<b>you</b>' }} {{ b }}")
-    page = words(as_alice.get(at("campaign", campaign)))
+    assert at("missing", campaign) in as_alice.get(at("campaign", campaign)).content.decode()
+    page = words(as_alice.get(at("missing", campaign)))
     assert "1 person has no name: this person gets “&lt;b&gt;you&lt;/b&gt;”." in page
