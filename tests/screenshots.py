@@ -17,8 +17,18 @@ LOOKS = {
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
-PAGES = {"home": "/dashboard", "devices": "/devices/", "contacts": "/contacts/", "campaigns": "/campaigns/"}
-DETAIL = re.compile(r"^/(devices|campaigns)/[0-9a-f-]{36}/$")
+PAGES = {
+    "home": "/dashboard",
+    "devices": "/devices/",
+    "contacts": "/contacts/",
+    "segments": "/contacts/segments/",
+    "segment": "/contacts/segments/new/",
+    "tags": "/contacts/tags/",
+    "fields": "/contacts/fields/",
+    "campaigns": "/campaigns/",
+}
+DETAILS = {"device": "/devices/", "campaign": "/campaigns/?state=running", "contact": "/contacts/"}
+DETAIL = re.compile(r"^/(devices|campaigns|contacts)/[0-9a-f-]{36}/$")
 
 
 def main(address: str) -> None:
@@ -42,7 +52,7 @@ def take(browser: Browser, look: str, address: str, email: str, password: str) -
     for name, path in PAGES.items():
         page.goto(path)
         picture(page, f"{name}-{look}")
-    for name, path in {"device": "/devices/", "campaign": "/campaigns/?state=running"}.items():
+    for name, path in DETAILS.items():
         page.goto(path)
         page.goto(first_detail(page))
         picture(page, f"{name}-{look}")
