@@ -45,9 +45,9 @@ WORDS: dict[str, dict[str, str]] = {
     "status": {"is": "is", "is_not": "is not"},
     "consent": {"is": "is", "is_not": "is not"},
     "device": {"is": "is", "is_not": "is not", "is_set": "is known", "is_empty": "is not known"},
-    "reply": {"within": "within the last days", "not_within": "not within the last days", "never": "never"},
-    "message": {"within": "within the last days", "not_within": "not within the last days", "never": "never"},
-    "added": {"within": "within the last days", "not_within": "not within the last days"},
+    "reply": {"within": "within the last … days", "not_within": "not within the last … days", "never": "never"},
+    "message": {"within": "within the last … days", "not_within": "not within the last … days", "never": "never"},
+    "added": {"within": "within the last … days", "not_within": "not within the last … days"},
     "whatsapp": {"is": "is", "is_not": "is not"},
     FieldKind.TEXT: {
         "is": "is",
@@ -174,7 +174,8 @@ def in_words(workspace: Workspace, rule: Mapping[str, Any]) -> str:
     subject = SUBJECTS.get(read.what, read.field)
     said = WORDS[read.kind][read.operator]
     if read.kind in SINCE and read.operator != "never":
-        return f"{subject} {said.replace('days', f'{int(read.value):,} days')}"
+        days = f"{int(read.value):,} day{'' if read.value == '1' else 's'}"
+        return f"{subject} {said.replace('… days', days)}"
     if read.operator in VALUELESS:
         return f"{subject} {said}"
     if read.kind == "device":

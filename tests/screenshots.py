@@ -21,6 +21,10 @@ PAGES = {
     "home": "/dashboard",
     "devices": "/devices/",
     "contacts": "/contacts/",
+    "segments": "/contacts/segments/",
+    "segment": "/contacts/segments/new/",
+    "tags": "/contacts/tags/",
+    "fields": "/contacts/fields/",
     "imports": "/contacts/imports/",
     "consent": "/contacts/consent/",
     "suppressed": "/contacts/suppressed/",
@@ -30,8 +34,13 @@ PAGES = {
     "calendar": "/campaigns/calendar/",
     "settings": "/settings/",
 }
-DETAILS = {"device": "/devices/", "template": "/content/", "campaign": "/campaigns/?state=running"}
-DETAIL = re.compile(r"^/(devices|campaigns|content/templates)/[0-9a-f-]{36}/$")
+DETAILS = {
+    "device": "/devices/",
+    "contact": "/contacts/",
+    "template": "/content/",
+    "campaign": "/campaigns/?state=running",
+}
+DETAIL = re.compile(r"^/(devices|campaigns|contacts|content/templates)/[0-9a-f-]{36}/$")
 
 
 def main(address: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
@@ -20,9 +20,15 @@ from campaigns.uses import COUNTED, uses_of_fields, uses_of_tags
 PAGE = 50
 
 
-def the_tag(request: WorkspaceRequest) -> Tag:
+def the_tag(request: WorkspaceRequest) -> Tag | None:
+    """The one named in the form, unless it is gone or never was here."""
     name = request.POST.get("tag", "").replace("\0", "")
-    return get_object_or_404(Tag.objects.for_workspace(request.workspace).select_related("workspace"), name=name)
+    return Tag.objects.for_workspace(request.workspace).select_related("workspace").filter(name=name).first()
+
+
+def gone(request: WorkspaceRequest, page: str) -> HttpResponse:
+    messages.info(request, "It is gone: somebody may have removed it.")
+    return redirect(page)
 
 
 @require_GET
@@ -52,6 +58,8 @@ def render_tags(request: WorkspaceRequest, renaming: Tag | None = None, form: Ta
 @workspace_role("manager")
 def tag_rename(request: WorkspaceRequest) -> HttpResponse:
     tag = the_tag(request)
+    if tag is None:
+        return gone(request, "campaigns:tags")
     form = TagForm(request.POST)
     if form.is_valid():
         old, name = tag.name, form.cleaned_data["name"]
@@ -70,6 +78,8 @@ def tag_rename(request: WorkspaceRequest) -> HttpResponse:
 @workspace_role("manager")
 def tag_delete(request: WorkspaceRequest) -> HttpResponse:
     tag = the_tag(request)
+    if tag is None:
+        return gone(request, "campaigns:tags")
     try:
         people = delete_tag(tag, request.user)
         said = f"It was taken off {counted(people, 'person', 'people')}." if people else "Nobody had it."
@@ -110,7 +120,9 @@ def field_save(request: WorkspaceRequest) -> HttpResponse:
 @workspace_role("manager")
 def field_delete(request: WorkspaceRequest) -> HttpResponse:
     fields = CustomField.objects.for_workspace(request.workspace).select_related("workspace")
-    field = get_object_or_404(fields, name=request.POST.get("name", "").replace("\0", ""))
+    field = fields.filter(name=request.POST.get("name", "").replace("\0", "")).first()
+    if field is None:
+        return gone(request, "campaigns:fields")
     try:
         delete_field(field, request.user)
         messages.success(request, f"{field.name} has no kind any more. What people have in it stays, as text.")

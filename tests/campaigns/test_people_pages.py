@@ -498,7 +498,32 @@ def test_a_stranger_and_a_viewer_change_nothing(as_bob, as_charlie, people) -> N
     assert as_bob.post(reverse("campaigns:contact_change_start"), sent).status_code == 403
     as_charlie.post(reverse("campaigns:contact_change_start"), sent)
     as_charlie.post(reverse("campaigns:contact_change_start"), {"whom": "all", "deed": "delete", "query": ""})
-    assert as_charlie.post(reverse("campaigns:tag_delete"), {"tag": "vip"}).status_code == 404
+    assert "It is gone" in words(as_charlie.post(reverse("campaigns:tag_delete"), {"tag": "vip"}, follow=True))
     assert Contact.objects.for_workspace(people).count() == 3
     assert Tag.objects.for_workspace(people).count() == 1
     assert Segment.objects.get().name == segment.name
+
+
+@pytest.mark.parametrize("name", ["segments", "tags", "fields"])
+def test_an_empty_page_names_the_next_step_to_whoever_may_take_it(as_alice, as_bob, workspace, name) -> None:
+    for client in (as_alice, as_bob):
+        assert "empty-page" in words(client.get(reverse(f"campaigns:{name}")))
+    if name == "segments":
+        assert reverse("campaigns:segment_new") in words(as_alice.get(reverse("campaigns:segments")))
+        assert reverse("campaigns:segment_new") not in words(as_bob.get(reverse("campaigns:segments")))
+
+
+def test_a_reply_is_kept_as_the_contacts_last_one_and_an_older_one_changes_nothing(as_alice, people) -> None:
+    from campaigns.actions.replies import note_incoming
+    from devices.gateway.contract import Incoming
+
+    device = make_device(people)
+    ana = Contact.objects.get(workspace=people, name="Ana")
+    now = timezone.now().replace(microsecond=0)
+    for wire_id, at in (("A", now), ("B", now - timedelta(days=2))):
+        note_incoming(
+            [Incoming(device=device.pk, chat=ana.phone, sender=ana.phone, id=wire_id, text="Hi", at=at.timestamp())]
+        )
+        ana.refresh_from_db()
+        assert ana.last_reply_at == now
+    assert names(listed(as_alice, reply="7")) == ["Ana"]
