@@ -79,9 +79,9 @@ def shown_import(contact_import: ContactImport) -> Shown:
 
 
 KEPT_WORDS = {
-    "written": "were written to",
-    "replied": "wrote to you",
-    "changed": "were changed since",
+    "written": "written to since",
+    "replied": "have answered",
+    "changed": "changed since",
 }
 
 

@@ -194,7 +194,7 @@ def import_for_real(contact_import: ContactImport, by: User) -> bool:
     Read once more only if somebody was erased since: then a row may have to be refused.
     """
     tried = ContactImport.objects.filter(pk=contact_import.pk, dry_run=True, state=ImportState.DONE)
-    found = tried.select_for_update().select_related("workspace").first()
+    found = tried.select_for_update(of=("self",)).select_related("workspace").first()
     if found is None or not found.is_kept_for_real:
         return False
     found.dry_run, found.state, found.finished_at, found.heartbeat_at = False, ImportState.QUEUED, None, timezone.now()
@@ -222,7 +222,12 @@ def forget_reading(contact_import: ContactImport) -> None:
 @transaction.atomic
 def undo_import(contact_import: ContactImport, by: User) -> bool:
     """Have the contacts removed that this import made, if nothing happened to them. False: it can't be undone."""
-    found = ContactImport.objects.filter(pk=contact_import.pk).select_for_update().select_related("workspace").get()
+    found = (
+        ContactImport.objects.filter(pk=contact_import.pk)
+        .select_for_update(of=("self",))
+        .select_related("workspace")
+        .get()
+    )
     if not found.can_be_undone:
         return False
     found.undo_asked_at = found.heartbeat_at = timezone.now()

@@ -22,7 +22,7 @@ ROLES = [
     (Role.PHONE, "Phone number"),
     (Role.NAME, "Name"),
     (Role.TAGS, "Tags"),
-    (Role.STATUS, "Prospect or customer"),
+    (Role.STATUS, "Status"),
     (Role.FIELD, "Custom field"),
     (Role.IGNORE, "Leave out"),
 ]

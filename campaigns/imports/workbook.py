@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
 from typing import IO, Any
 
 from campaigns.imports.reader import LINE_BREAK, UnreadableFile
@@ -143,7 +144,8 @@ def sheet_as_csv(path: str, sheet: str) -> Iterator[bytes]:
 
 def _opened(*arguments: str) -> Iterator[bytes]:
     command = [sys.executable, "-m", "campaigns.imports.workbook", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    project = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
