@@ -28,6 +28,7 @@ from devices.models import Device
 
 OWN_WORDS = [("name", "Name"), ("first_name", "First name"), ("phone", "Phone number")]
 LONGEST_DAYS = 3_650
+NOBODYS = UUID(int=0)
 
 
 @require_POST
@@ -160,7 +161,7 @@ def campaign_so_far(asked: QueryDict, campaign: Campaign | None) -> Campaign:
 def campaign_asked(request: WorkspaceRequest, asked: QueryDict) -> Campaign | None:
     """The draft that the form belongs to; None: it was not saved yet, or is no campaign of this workspace."""
     own = Campaign.objects.for_workspace(request.workspace).select_related("workspace")
-    return own.filter(uuid=uuid_of(asked.get("campaign", ""))).first()
+    return own.filter(uuid=uuid_of(asked.get("campaign", "")) or NOBODYS).first()
 
 
 def people_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:
@@ -173,7 +174,9 @@ def audience_asked(request: WorkspaceRequest, asked: QueryDict, campaign: Campai
         return Audience.of(campaign)
     earlier = None
     if asked.get("audience") == "earlier":
-        own = Campaign.objects.for_workspace(request.workspace).filter(uuid=uuid_of(asked.get("earlier", "")))
+        own = Campaign.objects.for_workspace(request.workspace).filter(
+            uuid=uuid_of(asked.get("earlier", "")) or NOBODYS
+        )
         earlier = own.values_list("pk", flat=True).first()
     return Audience(
         everyone=asked.get("audience") == "everyone",
@@ -189,7 +192,7 @@ def audience_asked(request: WorkspaceRequest, asked: QueryDict, campaign: Campai
 
 
 def media_asked(request: WorkspaceRequest, uuid: str) -> Media | None:
-    return Media.objects.for_workspace(request.workspace).filter(uuid=uuid_of(uuid)).first()
+    return Media.objects.for_workspace(request.workspace).filter(uuid=uuid_of(uuid) or NOBODYS).first()
 
 
 def uuid_of(text: str) -> UUID | None:
