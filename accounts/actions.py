@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import time
+
 from allauth.account.models import EmailAddress
 from django.db import connection, transaction
 
@@ -21,7 +23,7 @@ def create_workspace(owner: User, *, name: str, timezone: str = "UTC", default_c
 
 
 @transaction.atomic
-def change_workspace(workspace: Workspace, by: User, **fields: str) -> bool:
+def change_workspace(workspace: Workspace, by: User, **fields: str | int | time | None) -> bool:
     """Save these settings; the ledger says what they were and are. False when nothing is different."""
     before = Workspace.objects.values(*fields).get(pk=workspace.pk)
     changes = {name: [before[name], value] for name, value in fields.items() if before[name] != value}
@@ -30,8 +32,13 @@ def change_workspace(workspace: Workspace, by: User, **fields: str) -> bool:
     for name, value in fields.items():
         setattr(workspace, name, value)
     workspace.save(update_fields=list(changes))
-    record(workspace, by, "workspace.changed", f"workspace:{workspace.uuid}", **changes)
+    said = {name: [_in_words(value) for value in pair] for name, pair in changes.items()}
+    record(workspace, by, "workspace.changed", f"workspace:{workspace.uuid}", **said)
     return True
+
+
+def _in_words(value: object) -> object:
+    return f"{value:%H:%M}" if isinstance(value, time) else value
 
 
 def needs_first_account() -> bool:

@@ -16,6 +16,7 @@ from accounts.models import User, Workspace
 from accounts.models.workspace import validate_timezone
 from accounts.places import countries, timezones
 
+USUAL_DAYS = 7
 EMAIL_LENGTH = User._meta.get_field("email").max_length
 
 
@@ -126,6 +127,10 @@ class FirstAccountForm(WorkspaceFields):
         return data
 
 
+def clock() -> forms.TimeInput:
+    return forms.TimeInput(format="%H:%M", attrs={"type": "time"})
+
+
 class WorkspaceForm(forms.ModelForm):
     timezone = forms.ChoiceField(label="Time zone", choices=timezones)
     default_country = forms.ChoiceField(
@@ -134,15 +139,57 @@ class WorkspaceForm(forms.ModelForm):
         help_text="Numbers written without a country code belong to this country.",
     )
 
+    quiet_from = forms.TimeField(
+        required=False,
+        label="Quiet from",
+        widget=clock(),
+        help_text="From then on no campaign writes to anybody, by each person's own clock. Empty: at any hour.",
+    )
+    quiet_to = forms.TimeField(
+        required=False, label="Quiet until", widget=clock(), help_text="What waited leaves then. May lie past midnight."
+    )
+    frequency_cap = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=1_000,
+        label="Most messages a person gets",
+        help_text="Of all campaigns together; whoever had so many is skipped. Tests and answers do not count. "
+        "Empty: any number.",
+    )
+    frequency_days = forms.IntegerField(
+        required=False, min_value=1, max_value=365, label="Within so many days", help_text="Empty: 7."
+    )
+
     class Meta:
         model = Workspace
-        fields = ("name", "timezone", "default_country")
+        fields = (
+            "name",
+            "timezone",
+            "default_country",
+            "quiet_from",
+            "quiet_to",
+            "frequency_cap",
+            "frequency_days",
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         zone = self.instance.timezone
         if zone not in dict(timezones()):  # set in the admin: an odd zone is kept until another is chosen
             self.fields["timezone"].choices = [(zone, zone), *timezones()]  # type: ignore[attr-defined]
+
+    def clean_frequency_days(self) -> int:
+        return self.cleaned_data["frequency_days"] or USUAL_DAYS
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        begin, end = data.get("quiet_from"), data.get("quiet_to")
+        for name, given, other in (("quiet_from", begin, end), ("quiet_to", end, begin)):
+            if given is None and other is not None and name not in self.errors:
+                self.add_error(name, "Give both times, or neither.")
+        if begin is not None and begin == end:
+            self.add_error("quiet_to", "Choose another end than the beginning: else nothing would ever leave.")
+        return data
 
 
 class ProfileForm(forms.ModelForm):

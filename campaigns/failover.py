@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -91,7 +92,9 @@ def _away_since(device: Device) -> datetime:
 def stuck_at(streams: StreamQuerySet) -> list[Question]:
     """The devices of these streams that have something to send and cannot."""
     unsent = streams.filter(Q(pending__gt=0) | Q(waiting__gt=0))
-    waiting = {stream.device_id: stream.pending + stream.waiting for stream in unsent}
+    waiting: Counter[int] = Counter()
+    for stream in unsent:
+        waiting[stream.device_id] += stream.pending + stream.waiting
     devices = Device.objects.filter(pk__in=waiting).select_related("workspace", "owner").with_shown_state()
     return [
         Question(device, waiting[device.pk], since, shown(device).reason)

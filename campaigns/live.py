@@ -232,27 +232,37 @@ def planning(campaign: Campaign) -> dict[str, int] | None:
     """How far the plan has come while it is being made: contacts looked at (their ids are dense enough for a bar)."""
     if campaign.planned_at or campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
         return None
+    if campaign.awaits_word:
+        return None
     return {"people": campaign.recipients, "at": campaign.plan_cursor, "last": campaign.plan_last or 0}
 
 
 def device_rows(campaign: Campaign, streams: Sequence[Stream]) -> list[DeviceRow]:
     found = Device.objects.filter(pk__in=[stream.device_id for stream in streams]).select_related("workspace")
     devices = {device.pk: device for device in found.with_shown_state()}
-    return [device_row(campaign, stream, devices[stream.device_id]) for stream in streams]
+    of_device: dict[int, list[Stream]] = defaultdict(list)
+    for stream in streams:
+        of_device[stream.device_id].append(stream)
+    return [device_row(campaign, own, devices[pk]) for pk, own in of_device.items()]
 
 
-def device_row(campaign: Campaign, stream: Stream, device: Device) -> DeviceRow:
-    own = figures([stream])
+def device_row(campaign: Campaign, streams: Sequence[Stream], device: Device) -> DeviceRow:
+    """``streams``: all that the campaign has at the device, one for each variant."""
+    own = figures(streams)
     open_ends = campaign.state == CampaignState.RUNNING and own["remaining"] > 0
     online = is_connected(device)
-    sends = open_ends and online and stream.next_due is not None
+    next_due = min(
+        (max(stream.next_due, stream.held_until or stream.next_due) for stream in streams if stream.next_due),
+        default=None,
+    )
+    sends = open_ends and online and next_due is not None
     at = seconds_of_day(timezone.now().astimezone(device.workspace.zone).time())
     return DeviceRow(
         device=device,
         figures=own,
         state=shown_device(device),
-        next_send=max(may_send_at(device), stream.next_due or device.next_send_at) if sends else None,
-        lasts=seconds_for(own["remaining"], pace_of(device).slowed(stream.min_delay), at),
+        next_send=max(may_send_at(device), next_due or device.next_send_at) if sends else None,
+        lasts=seconds_for(own["remaining"], pace_of(device, campaign).slowed(streams[0].min_delay), at),
         waits=open_ends and not online,
     )
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 from django.db.models import Count
 from django.utils import timezone
 
-from campaigns.audience import Size, audience_of, reachable, size_of
-from campaigns.engine.forecast import HOUR, Pace, done_within, seconds_for_all, shares
+from accounts.models import Workspace
+from campaigns.audience import Audience, Size, reachable, size_of
+from campaigns.engine.forecast import DAY, HOUR, Pace, common_hours, done_within, full_days, seconds_for_all, shares
 from campaigns.models import Assignment, Campaign, Failover
 from campaigns.numbers import on_whatsapp
-from campaigns.outlook import Outlook, outlook
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import counted, duration
 from devices.models import Device
 from devices.shown import is_connected
 from devices.warm_up import caps_ahead
+
+FARTHEST_S = 3_650 * DAY  # beyond, an end is no date that helps anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +31,37 @@ class Course:
     no_room: int
     in_time: int | None  # people whose message leaves before it expires; None: it never does
     people: int
-    outlook: Outlook | None = None
+    ends_at: datetime | None = None
+    later: int = 0  # people whose message does not leave on the day of the start, and why
+    later_why: str = ""
+    cap_days: int = 0  # days on which some device uses up its cap
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """So many people get nothing; ``why`` goes on from "12 people …"."""
+
+    people: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class PlanShown:
     size: Size
-    chosen: list[str]  # names of tags and segments
+    chosen: list[str]  # names of the tags and segments that choose people
     excluded: list[str]
     devices: list[Device]
     course: Course
     warnings: list[str]
     absent: int  # of those who can be reached: known not to be on WhatsApp
+    held_out: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+    canary: int | None = None
+    persons_hours: bool = False
 
     @property
     def has_hours(self) -> bool:
-        return any(device.sending_from is not None for device in self.devices)
+        return self.persons_hours or any(device.sending_from is not None for device in self.devices)
 
     @property
     def warms_up(self) -> bool:
@@ -52,16 +69,31 @@ class PlanShown:
 
 
 def plan_of(campaign: Campaign) -> PlanShown:
-    people = audience_of(campaign)
+    audience = Audience.of(campaign)
+    people = audience.contacts(campaign.workspace)
     size = size_of(people)
     absent = on_whatsapp(reachable(people), False).count()
     if campaign.leave_out_absent:
         size = replace(size, left_out=absent)
-    linked = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
-    devices = list(linked.with_shown_state().order_by("name"))
-    chosen_by, excluded = nouns_of(campaign)
+    held_out = round(size.reachable * audience.hold_out / 100)
+    size = replace(size, left_out=size.left_out + held_out)
+    chosen = Device.objects.filter(campaign_links__campaign=campaign).select_related("workspace")
+    devices = list(chosen.with_shown_state().order_by("name"))
+    names, excluded = nouns_of(campaign)
     course = course_of(campaign, people, size, devices)
-    return PlanShown(size, chosen_by, excluded, devices, course, warnings(campaign, devices, course), absent)
+    return PlanShown(
+        size,
+        names,
+        excluded,
+        devices,
+        course,
+        warnings(campaign, devices, course),
+        absent,
+        held_out,
+        tuple(who_is_left_out(campaign, audience, size, absent, held_out, course)),
+        campaign.canary if campaign.canary and campaign.canary < course.people else None,
+        bool(persons_hours(campaign.workspace, campaign)),
+    )
 
 
 def nouns_of(campaign: Campaign) -> tuple[list[str], list[str]]:
@@ -72,27 +104,79 @@ def nouns_of(campaign: Campaign) -> tuple[list[str], list[str]]:
     return [name for name, excluded in named if not excluded], [name for name, excluded in named if excluded]
 
 
+def who_is_left_out(
+    campaign: Campaign, audience: Audience, size: Size, absent: int, held_out: int, course: Course
+) -> Iterator[LeftOut]:
+    """Everybody who would be in the audience and gets nothing, by the reason."""
+    workspace = campaign.workspace
+    if audience.excluded_tags or audience.excluded_segments:
+        kept = replace(audience, not_contacted_days=None)
+        whole = replace(kept, excluded_tags=(), excluded_segments=())
+        excluded = people_in(whole, workspace) - people_in(kept, workspace)
+        yield LeftOut(excluded, "have an excluded tag or are in an excluded segment")
+    if audience.not_contacted_days is not None:
+        lately = people_in(replace(audience, not_contacted_days=None), workspace) - size.people
+        yield LeftOut(lately, f"got a message within {counted(audience.not_contacted_days, 'day')}")
+    yield LeftOut(size.opted_out, "opted out")
+    if campaign.leave_out_absent:
+        yield LeftOut(absent, "are known not to be on WhatsApp")
+    yield LeftOut(held_out, "are held out, to compare with")
+    yield LeftOut(course.no_room, "have no place: every number has its fill")
+
+
+def people_in(audience: Audience, workspace: Workspace) -> int:
+    return audience.contacts(workspace).order_by().count()
+
+
 def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: Sequence[Device]) -> Course:
     """``campaign`` may be one that was never saved: what a form says so far. If nothing else uses these devices."""
     if not size.reachable or not devices:
         return Course(None, 0, None, size.reachable)
+    # In the order in which they begin, where one begins after the other.
+    devices = sorted(devices, key=lambda device: device.pk)
     known = people_who_know(people, devices) if campaign.assignment == Assignment.STICKY else [0] * len(devices)
-    written_to = size.reachable - round(size.reachable * campaign.hold_out / 100)
-    # By the same part of those who know a number as of all others: chance decides who is held out.
-    known = [count * written_to // size.reachable for count in known]
-    counts = shares(written_to, known, campaign.device_cap)
+    counts = shares(size.reachable, known, campaign.device_cap)
     # Whoever has opted out has a place until the device's turn comes to skip them.
     no_room = (
         0 if campaign.device_cap is None else max(0, size.people - size.left_out - campaign.device_cap * len(devices))
     )
-    paces = [pace_of(device).slowed(campaign.min_delay) for device in devices]
+    paces = [pace_of(device, campaign).slowed(campaign.min_delay) for device in devices]
     start = (campaign.start_at or timezone.now()).astimezone(devices[0].workspace.zone)
-    at = seconds_of_day(start.time())
+    at, stagger = seconds_of_day(start.time()), campaign.stagger_s
     in_time = None
     if campaign.expire_after_h is not None:
-        in_time = done_within(campaign.expire_after_h * HOUR, counts, paces, at)
-    lasts = seconds_for_all(counts, paces, at)
-    return Course(lasts, no_room, in_time, sum(counts), outlook(start, lasts, counts, paces))
+        in_time = done_within(campaign.expire_after_h * HOUR, counts, paces, at, stagger)
+    lasts = seconds_for_all(counts, paces, at, stagger)
+    later = 0 if lasts is None else sum(counts) - done_within(DAY - at, counts, paces, at, stagger)
+    return Course(
+        lasts,
+        no_room,
+        in_time,
+        sum(counts),
+        ends_at=None if lasts is None or lasts > FARTHEST_S else after(start, lasts),
+        later=later,
+        later_why=why_later(campaign, devices, counts, paces) if later else "",
+        cap_days=max(full_days(count, pace) for count, pace in zip(counts, paces, strict=True)),
+    )
+
+
+def after(start: datetime, seconds: float) -> datetime:
+    """On the same wall clock, whatever it does between."""
+    return (start.astimezone(UTC) + timedelta(seconds=seconds)).astimezone(start.tzinfo)
+
+
+def why_later(campaign: Campaign, devices: Sequence[Device], counts: Sequence[int], paces: Sequence[Pace]) -> str:
+    """What keeps messages from leaving on the first day, as words for a list."""
+    caps_today = [pace.warm_up[0] if pace.warm_up else pace.daily_cap for pace in paces]
+    reasons = {
+        "the most that numbers send in a day": any(
+            cap is not None and count > cap for count, cap in zip(counts, caps_today, strict=True)
+        ),
+        "sending hours": any(device.sending_from is not None for device in devices),
+        "the hours for writing to people": bool(persons_hours(devices[0].workspace, campaign)),
+        "the stagger": campaign.stagger_s * (len(devices) - 1) > HOUR,
+    }
+    return ", ".join(reason for reason, holds in reasons.items() if holds) or "the gaps between messages"
 
 
 def people_who_know(people: ContactQuerySet, devices: Sequence[Device]) -> list[int]:
@@ -105,6 +189,14 @@ def people_who_know(people: ContactQuerySet, devices: Sequence[Device]) -> list[
 def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> list[str]:
     """What keeps no campaign from starting, but somebody from being surprised later."""
     found = []
+    if devices and any(pace_of(device, campaign).never for device in devices):
+        found.append("The sending hours and the hours for writing to people never meet: nothing leaves.")
+    if course.later:
+        them = counted(course.later, "person", "people")
+        found.append(f"About {them} {verb(course.later, 'wait')} for the next day or later: {course.later_why}.")
+    if devices and (cap := devices[0].workspace.frequency_cap):
+        lately = counted(devices[0].workspace.frequency_days, "day")
+        found.append(f"Whoever has had {counted(cap, 'message')} within {lately} when their turn comes is skipped.")
     if course.no_room:
         room = f"{counted(len(devices), 'number')} of at most {campaign.device_cap or 0:,} people each"
         found.append(f"{counted(course.no_room, 'person', 'people')} {verb(course.no_room, 'get')} nothing: {room}.")
@@ -128,11 +220,24 @@ def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> l
     return found
 
 
-def pace_of(device: Device) -> Pace:
-    """What a forecast needs to know of it: gaps in seconds, sending hours as seconds of the day, caps from today on."""
-    hours = None
+def persons_hours(workspace: Workspace, campaign: Campaign | None) -> list[tuple[float, float]]:
+    """When people may be written to, as seconds of the day; a forecast takes everybody for being in the workspace's
+    zone.
+    """
+    windows = []
+    if workspace.quiet_from is not None and workspace.quiet_to is not None:
+        windows.append((seconds_of_day(workspace.quiet_to), seconds_of_day(workspace.quiet_from)))
+    if campaign is not None and campaign.local_from is not None and campaign.local_to is not None:
+        windows.append((seconds_of_day(campaign.local_from), seconds_of_day(campaign.local_to)))
+    return windows
+
+
+def pace_of(device: Device, campaign: Campaign | None = None) -> Pace:
+    """What a forecast needs to know of it: gaps in seconds, hours as seconds of the day, caps from today on."""
+    windows = persons_hours(device.workspace, campaign)
     if device.sending_from is not None and device.sending_to is not None:
-        hours = (seconds_of_day(device.sending_from), seconds_of_day(device.sending_to))
+        windows.append((seconds_of_day(device.sending_from), seconds_of_day(device.sending_to)))
+    hours = common_hours(windows)
     return Pace(
         device.min_delay,
         device.max_delay,

@@ -109,7 +109,8 @@ def page_of(messages: QuerySet[Message], after: str = "", size: int = PAGE) -> t
 
 def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recipient], str]:
     related = messages.select_related("contact", "content", "campaign__content", "stream__device")
-    also = ("earlier_attempts", "replies", "content__media", "campaign__content__media")
+    wordings = ("content__media", "campaign__content__media", "campaign__variants__content__media")
+    also = ("earlier_attempts", "replies", *wordings)
     rows, following = page_of(related.prefetch_related(*also), after)
     parsed: dict[int, Template] = {}
     return [recipient(message, parsed) for message in rows], following
@@ -117,8 +118,13 @@ def recipients(messages: QuerySet[Message], after: str = "") -> tuple[list[Recip
 
 def content_of(message: Message) -> Content:
     """Who is unsent gets the campaign's newest; an attempt noted which one it took."""
-    unsent = message.state in CLAIMABLE
-    return message.campaign.content if unsent and message.campaign else message.content
+    if message.state not in CLAIMABLE or not message.campaign:
+        return message.content
+    number = message.stream.variant
+    return next(
+        (variant.content for variant in message.campaign.variants.all() if variant.number == number),
+        message.campaign.content,
+    )
 
 
 def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:

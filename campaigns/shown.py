@@ -43,6 +43,11 @@ MESSAGE_STATES = {
 REASONS = {
     "opted_out": "This person has opted out.",
     "suppressed": "This number asked to hear no more.",
+    "barred": "Nobody may write to this number from here.",
+    "frequency_cap": "They had as many messages lately as the workspace allows.",
+    "hold_out": "One of those who get nothing, to compare with.",
+    "quiet_hours": "It is outside the hours for writing to them, by their own clock.",
+    "silence": "They asked to hear nothing for a while.",
     "not_on_whatsapp": "This number was not on WhatsApp when it was last checked.",
     "no_room": "Every number had its fill: the campaign allows each only so many people.",
     "too_late": "The campaign's time to send had passed.",
@@ -72,7 +77,9 @@ DEEDS = {
     "campaign.unscheduled": "Taken back to draft",
     "campaign.started": "Started",
     "campaign.paused": "Paused",
+    "campaign.paused_itself": "Paused itself",
     "campaign.resumed": "Resumed",
+    "campaign.canary_passed": "The first people looked at: all others follow",
     "campaign.cancelled": "Cancelled",
     "campaign.completed": "Completed",
     "campaign.cloned": "Made as a copy",
@@ -90,6 +97,11 @@ DEEDS = {
 
 def shown_campaign(campaign: Campaign) -> Shown:
     shown = CAMPAIGN_STATES[campaign.state]
+    if campaign.state == "paused" and campaign.paused_why:
+        return shown._replace(colour="red", reason=f"It paused itself. {campaign.paused_why}")
+    if campaign.state == "running" and campaign.awaits_word:
+        first = counted(campaign.canary or 0, "person", "people")
+        return shown._replace(reason=f"{first} first; {campaign.awaiting_word:,} wait for your word.")
     if campaign.state == "scheduled" and campaign.start_at:
         at = campaign.start_at.astimezone(campaign.workspace.zone)
         return shown._replace(reason=f"Starts {at:%a %-d %b %Y, %H:%M} ({campaign.workspace.timezone}).")

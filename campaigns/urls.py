@@ -32,6 +32,7 @@ urlpatterns = [
     path("campaigns/<uuid:uuid>/recipients/", campaigns.recipient_list, name="recipients"),
     path("campaigns/<uuid:uuid>/leave-out/", moves.leave_out, name="leave_out"),
     path("campaigns/<uuid:uuid>/start/", moves.start, name="start"),
+    path("campaigns/<uuid:uuid>/go-on/", moves.go_on, name="go_on"),
     path("campaigns/<uuid:uuid>/pause/", moves.pause, name="pause"),
     path("campaigns/<uuid:uuid>/resume/", moves.resume, name="resume"),
     path("campaigns/<uuid:uuid>/cancel/", moves.cancel, name="cancel"),

@@ -32,6 +32,7 @@ def every(seconds: int, function: Callable[[], Any], queue: str = "clock") -> Ti
 TIMETABLE = (
     every(5, planning.start_due),
     every(10, planning.finish),
+    every(10, planning.watch),
     every(30, planning.reconcile_all),
     every(60, doubts.settle),
     every(300, planning.climb_warm_up),

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
+from accounts.forms import clock
 from accounts.phones import BadPhone, to_e164
 from devices.models import Device, Driver
 from devices.shown import SHOWN_STATES
@@ -17,10 +18,6 @@ DRIVERS = {
     Driver.SIMULATOR: "Simulator: a phone played on this machine; nothing leaves it",
 }
 BY_QR, BY_CODE = "qr", "code"
-
-
-def clock() -> forms.TimeInput:
-    return forms.TimeInput(format="%H:%M", attrs={"type": "time"})
 
 
 class AddDeviceForm(forms.ModelForm):

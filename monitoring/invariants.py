@@ -126,6 +126,7 @@ VIOLATIONS: tuple[tuple[str, str], ...] = (
         JOIN accounts_workspace w ON w.id = d.workspace_id
         WHERE m.state IN ('pending', 'waiting') AND d.state = 'online' AND d.open_message IS NULL
           AND greatest(m.due_at, d.next_send_at, d.state_at) < now() - interval '120 seconds'
+          AND (s.lane = 0 OR s.held_until IS NULL OR s.held_until < now() - interval '120 seconds')
           AND (d.last_sent_at IS NULL OR d.last_sent_at < now() - interval '120 seconds')
           AND (s.expires_at IS NULL OR s.expires_at > now())
           AND (d.hourly_cap IS NULL OR d.hour_used < d.hourly_cap)

@@ -69,12 +69,22 @@ class DeviceCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A button that settles it: where it posts what."""
+
+    label: str
+    url: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     colour: str
     title: str
     text: str
     url: str = ""
     action: str = ""
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +202,8 @@ def troubles(workspace: Workspace, devices: Sequence[Device], can_manage: bool) 
             "Nothing is sent and no device can be linked until one runs. Whoever runs this installation can start it.",
         )
     yield from open_questions(workspace)
+    yield from first_few(workspace)
+    yield from stopped_campaigns(workspace)
     # Without any engine that is said once, not for each device.
     halted = HALTED if alive else HALTED - {"no_engine"}
     yield from halted_devices(workspace, [device for device in devices if device.shown_state in halted], can_manage)
@@ -225,12 +237,47 @@ def open_questions(workspace: Workspace) -> Iterator[Trouble]:
         if (asked := asked_of(campaign)) is None:
             continue
         stuck, waiting = counted(len(asked.questions), "number"), counted(asked.messages, "message")
+        url = reverse("campaigns:failover", args=[campaign.uuid])
+        devices = tuple(("device", str(question.device.uuid)) for question in asked.questions)
+        others = Answer(f"Send from {counted(asked.others, 'other number')}", url, (("answer", "other"), *devices))
         yield Trouble(
             "red",
             f"{campaign.name}: {stuck} cannot send",
             f"{waiting} {'waits' if asked.messages == 1 else 'wait'}. Shall other numbers send, or shall they wait?",
             reverse("campaigns:campaign", args=[campaign.uuid]),
-            "Decide",
+            "Look at it",
+            (*([others] if asked.others else []), Answer("Wait", url, (("answer", "wait"),))),
+        )
+
+
+def first_few(workspace: Workspace) -> Iterator[Trouble]:
+    """Campaigns whose first people are written to, and whose others wait for somebody's word."""
+    asking = Campaign.objects.for_workspace(workspace).filter(
+        state__in=OPEN, awaiting_word__gt=0, canary_passed_at__isnull=True
+    )
+    for campaign in asking.order_by("-pk")[:NAMED_AT_MOST]:
+        waiting = counted(campaign.awaiting_word, "person", "people")
+        yield Trouble(
+            "amber",
+            f"{campaign.name}: {waiting} {'waits' if campaign.awaiting_word == 1 else 'wait'} for your word",
+            f"The first {counted(campaign.canary or 0, 'person', 'people')} come first. Go on when all is well.",
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Look at it",
+            (Answer("Go on", reverse("campaigns:go_on", args=[campaign.uuid])),),
+        )
+
+
+def stopped_campaigns(workspace: Workspace) -> Iterator[Trouble]:
+    """Campaigns that paused themselves."""
+    stopped = Campaign.objects.for_workspace(workspace).filter(state=CampaignState.PAUSED).exclude(paused_why="")
+    for campaign in stopped.order_by("-pk")[:NAMED_AT_MOST]:
+        yield Trouble(
+            "red",
+            f"{campaign.name} paused itself",
+            campaign.paused_why,
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Look at it",
+            (Answer("Resume", reverse("campaigns:resume", args=[campaign.uuid])),),
         )
 
 

@@ -86,6 +86,7 @@ MATRIX = {
     "campaigns:recipients": "viewer",
     "campaigns:leave_out": "manager",
     "campaigns:start": "manager",
+    "campaigns:go_on": "manager",
     "campaigns:pause": "manager",
     "campaigns:resume": "manager",
     "campaigns:cancel": "manager",

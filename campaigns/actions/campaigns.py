@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import User
+from campaigns.engine.watching import Tally
 from campaigns.live import push_campaigns
 from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.querysets.tallies import tallies
 from devices.jobs import enqueue, rouse
 
 PLAN_JOB = "campaigns.jobs.planning.plan_campaign"
@@ -41,8 +43,10 @@ def unschedule_campaign(campaign: Campaign, by: User | None) -> bool:
 
 
 @transaction.atomic
-def pause_campaign(campaign: Campaign, by: User | None) -> bool:
-    if not _moved(campaign, by, CampaignState.PAUSED, "campaign.paused"):
+def pause_campaign(campaign: Campaign, by: User | None, why: str = "") -> bool:
+    """``why``, a sentence, where it pauses itself."""
+    deed = "campaign.paused_itself" if why else "campaign.paused"
+    if not _moved(campaign, by, CampaignState.PAUSED, deed, paused_why=why):
         return False
     _set_running(campaign, False)
     return True
@@ -50,7 +54,16 @@ def pause_campaign(campaign: Campaign, by: User | None) -> bool:
 
 @transaction.atomic
 def resume_campaign(campaign: Campaign, by: User | None) -> bool:
-    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.resumed", [CampaignState.PAUSED]):
+    """What went wrong so far is forgiven: whether it pauses itself again is judged by what comes after."""
+    so_far = tallies([campaign.pk], [campaign.pk]).get(campaign.pk, Tally())
+    forgiven = {
+        "paused_why": "",
+        "resumed_tried": so_far.tried,
+        "resumed_failed": so_far.failed,
+        "resumed_sent": so_far.sent,
+        "resumed_opted_out": so_far.opted_out,
+    }
+    if not _moved(campaign, by, CampaignState.RUNNING, "campaign.resumed", [CampaignState.PAUSED], **forgiven):
         return False
     _set_running(campaign, True)
     if campaign.planned_at is None:

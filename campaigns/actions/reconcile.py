@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from campaigns.actions.campaigns import PLAN_JOB, finish_campaigns, start_due_campaigns
 from campaigns.actions.contact_moves import resume_stalled_moves
 from campaigns.actions.expiry import expire_overdue
 from campaigns.actions.failover import fail_over
+from campaigns.actions.hours import release_streams
 from campaigns.actions.imports import resume_stalled_imports
 from campaigns.models import Campaign, CampaignState, Lane, Stream
 from devices.jobs import enqueue, rouse
@@ -41,6 +43,7 @@ def resume_plans() -> None:
 def ring_for_due_work() -> None:
     for lane, name in ((Lane.DIRECT, "control"), (Lane.CAMPAIGN, "campaign"), (Lane.SEQUENCE, "sequence")):
         due = Stream.objects.filter(running=True, lane=lane, next_due__lte=Now(), device__owner__isnull=False)
+        due = due.filter(Q(lane=Lane.DIRECT) | Q(held_until__isnull=True) | Q(held_until__lte=Now()))
         rouse(name, due.values_list("device__owner_id", "device_id").distinct())
 
 
@@ -50,6 +53,7 @@ STEPS: tuple[Callable[[], object], ...] = (
     resume_plans,
     expire_overdue,
     fail_over,
+    release_streams,
     ring_for_due_work,
     finish_campaigns,
     resume_stalled_imports,

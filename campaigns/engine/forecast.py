@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 FASTEST = 0.2  # seconds a message takes on a device without any delay
@@ -24,6 +24,11 @@ class Pace:
     hours: tuple[float, float] | None = None
     warm_up: tuple[int, ...] = ()
 
+    @property
+    def never(self) -> bool:
+        """Its hours have no time in common."""
+        return self.hours is not None and self.hours[0] == self.hours[1]
+
     def slowed(self, min_delay: float) -> Pace:
         """With a campaign's own least gap."""
         return replace(self, min_delay=max(self.min_delay, min_delay), max_delay=max(self.max_delay, min_delay))
@@ -35,6 +40,8 @@ class Pace:
 
     @property
     def hourly(self) -> float:
+        if self.never:
+            return 0.0
         rate = HOUR / self.gap
         return rate if self.hourly_cap is None else min(rate, self.hourly_cap)
 
@@ -85,6 +92,48 @@ def seconds_for(messages: float, pace: Pace, at: float = 0.0) -> float | None:
     return begins + days * DAY + _within(rest, pace)
 
 
+def full_days(messages: float, pace: Pace) -> int:
+    """On how many days one device uses up its cap of the day, warm-up reckoned to climb a rung every day."""
+    days = 0
+    for cap in pace.warm_up:
+        if messages < cap or pace.room(pace.open_s, days) < cap:
+            return days
+        messages -= cap
+        days += 1
+    if not pace.daily_cap or pace.room(pace.open_s, len(pace.warm_up)) < pace.daily_cap:
+        return days
+    return days + int(messages // pace.daily_cap)
+
+
+def common_hours(windows: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
+    """The longest time of the day that lies in all of these (seconds of the day; they may pass midnight).
+
+    None without any: all day. Where they never meet both ends are the same, see `Pace.never`.
+    """
+    windows = list(windows)
+    if not windows:
+        return None
+    ends = sorted({end for window in windows for end in window})
+    open_from = [
+        (begin, (following - begin) % DAY or DAY)
+        for begin, following in zip(ends, [*ends[1:], ends[0]], strict=True)
+        if all((begin - opens) % DAY < (closes - opens) % DAY for opens, closes in windows)
+    ]
+    if not open_from:
+        return (0.0, 0.0)
+    joined: list[tuple[float, float]] = []
+    for begin, length in open_from:
+        if joined and sum(joined[-1]) == begin:
+            joined[-1] = (joined[-1][0], joined[-1][1] + length)
+        else:
+            joined.append((begin, length))
+    if len(joined) > 1 and sum(joined[-1]) % DAY == joined[0][0]:  # over midnight
+        last = joined.pop()
+        joined[0] = (last[0], last[1] + joined[0][1])
+    begin, length = max(joined, key=lambda opening: opening[1])
+    return (begin, (begin + length) % DAY)
+
+
 def shares(people: int, known: Sequence[int], cap: int | None = None) -> list[int]:
     """How many people each device gets: those who know it, then the others in turn, each at most ``cap``."""
     room = [people if cap is None else cap for _ in known]
@@ -100,18 +149,34 @@ def shares(people: int, known: Sequence[int], cap: int | None = None) -> list[in
     return got
 
 
-def seconds_for_all(counts: Sequence[int], paces: Sequence[Pace], at: float = 0.0) -> float | None:
-    """How long until the last device is done with its count; None without a device that can send."""
-    times = [seconds_for(count, pace, at) for count, pace in zip(counts, paces, strict=True)]
+def seconds_for_all(
+    counts: Sequence[int], paces: Sequence[Pace], at: float = 0.0, stagger: float = 0.0
+) -> float | None:
+    """How long until the last device is done with its count; None without a device that can send.
+
+    Each device begins ``stagger`` seconds after the one before it.
+    """
+    times = [
+        None if (taken := seconds_for(count, pace, (at + turn * stagger) % DAY)) is None else turn * stagger + taken
+        for turn, (count, pace) in enumerate(zip(counts, paces, strict=True))
+        if count
+    ]
     return max((time for time in times if time is not None), default=None) if None not in times else None
 
 
-def done_within(seconds: float, counts: Sequence[int], paces: Sequence[Pace], at: float = 0.0) -> int:
+def done_within(
+    seconds: float, counts: Sequence[int], paces: Sequence[Pace], at: float = 0.0, stagger: float = 0.0
+) -> int:
     """How many of these messages leave in time."""
-    return sum(_most(seconds, count, pace, at) for count, pace in zip(counts, paces, strict=True))
+    return sum(
+        _most(seconds - turn * stagger, count, pace, (at + turn * stagger) % DAY)
+        for turn, (count, pace) in enumerate(zip(counts, paces, strict=True))
+    )
 
 
 def _most(seconds: float, count: int, pace: Pace, at: float) -> int:
+    if seconds <= 0:
+        return 0
     done, late = 0, count + 1
     while late - done > 1:
         middle = (done + late) // 2

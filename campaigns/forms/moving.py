@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django import forms
@@ -65,8 +66,11 @@ def unsent_by_campaign(device: Device) -> dict[Campaign, int]:
         device=device,
         campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
     )
-    found = {stream.campaign: stream.pending + stream.waiting for stream in streams.select_related("campaign")}
-    return {campaign: found[campaign] for campaign in sorted(found, key=lambda one: -found[one]) if campaign}
+    found: Counter[Campaign] = Counter()
+    for stream in streams.select_related("campaign"):
+        if stream.campaign:
+            found[stream.campaign] += stream.pending + stream.waiting
+    return dict(found.most_common())
 
 
 def unsent_to_people_of(device: Device) -> int:

@@ -6,6 +6,7 @@ from campaigns.actions.campaigns import finish_campaigns, start_due_campaigns
 from campaigns.actions.planning import plan_whole
 from campaigns.actions.reconcile import reconcile
 from campaigns.actions.warming import climb
+from campaigns.actions.watching import pause_failing
 
 
 def plan_campaign(campaign_id: int) -> None:
@@ -18,6 +19,10 @@ def start_due() -> None:
 
 def finish() -> None:
     finish_campaigns()
+
+
+def watch() -> None:
+    pause_failing()
 
 
 def reconcile_all() -> None:

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from accounts.tenancy import TenantForeignKey, TenantModel
 from campaigns.engine.lifecycle import CAMPAIGN_MOVES
+from campaigns.engine.watching import Tally
 from campaigns.models.contact import Tag
 from campaigns.models.content import Content
 from campaigns.models.segment import Segment
@@ -176,6 +177,16 @@ class Campaign(TenantModel):
     def target(self) -> str:
         """How the audit ledger names this campaign."""
         return f"campaign:{self.uuid}"
+
+    @property
+    def awaits_word(self) -> bool:
+        """The first few were planned, and the others wait until somebody has looked."""
+        return self.awaiting_word > 0 and self.canary_passed_at is None and self.state in ("running", "paused")
+
+    @property
+    def resumed_at_tally(self) -> Tally:
+        """What had been counted when it was last resumed."""
+        return Tally(self.resumed_tried, self.resumed_failed, self.resumed_sent, self.resumed_opted_out)
 
 
 class CampaignTag(TenantModel):

@@ -62,9 +62,24 @@ class Held(NamedTuple):
     locked: bool = False
 
 
+SKIPPED_BY = ("opted_out", "suppressed", "barred", "frequency_cap")
+SHIFT, PLACES, LATER_S = 200, 5, 0.25  # messages moved out of the way for one device, for how many devices at once
+
+# When the person {c} may be written to, by their own clock; now() or null: now.
+OPENS_SQL = """
+CASE WHEN {c}.paused_until > now() OR {st}.quiet_from IS NOT NULL OR {hours}.local_from IS NOT NULL THEN coalesce(
+    campaigns_may_write_at(
+        greatest(now(), {c}.paused_until),
+        CASE WHEN coalesce({c}.timezone, '') IN ('', {st}.zone) THEN {st}.zone
+             ELSE campaigns_known_zone({c}.timezone, {st}.zone) END,
+        {st}.quiet_from, {st}.quiet_to, {hours}.local_from, {hours}.local_to),
+    {c}.paused_until)
+END
+"""
+
 # Each step hands every column on to the next, so that none joins two steps: the planner takes a step for one row and
 # would compare each of 500 devices with each.
-CLAIM_SQL = """
+DECIDING_SQL = """
 WITH device AS MATERIALIZED (
     SELECT d.id AS device_id, d.workspace_id, d.epoch, a.tag, d.next_send_at, cal.hour, cal.day,
            now() + %(ahead)s::float8 * interval '1 second' AS soon,
@@ -80,6 +95,7 @@ WITH device AS MATERIALIZED (
            CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,
            (cal.hour + interval '1 hour') AS next_hour,
            ((cal.day AT TIME ZONE w.timezone + interval '1 day') AT TIME ZONE w.timezone) AS next_day,
+           w.timezone AS zone, w.quiet_from, w.quiet_to, w.frequency_cap, w.frequency_days,
            -- Outside its sending hours: when they begin again.
            CASE WHEN ((cal.local::time >= d.sending_from) = (cal.local::time >= d.sending_to))
                      = (d.sending_from < d.sending_to)
@@ -122,13 +138,16 @@ judged AS MATERIALIZED (
 stream AS MATERIALIZED (
     SELECT j.device_id, j.workspace_id, j.epoch, j.tag AS new_tag, j.next_send_at, j.hour, j.day,
            j.hour_used, j.day_used, j.holds, greatest(j.delay, s.min_delay) AS delay, j.place, j.rested, j.opens_at,
-           s.id AS stream_id, s.campaign_id, s.lane, s.next_due, s.next_id, s.spread, s.version
+           j.zone, j.quiet_from, j.quiet_to, j.frequency_days,
+           CASE WHEN s.lane > 0 THEN j.frequency_cap END AS frequency_cap,
+           s.id AS stream_id, s.campaign_id, s.lane, s.variant, s.next_due, s.next_id, s.spread, s.version
     FROM judged j
     LEFT JOIN LATERAL (
-        SELECT s.id, s.campaign_id, s.lane, s.next_due, s.next_id, s.min_delay, s.spread, s.xmin AS version
+        SELECT s.id, s.campaign_id, s.lane, s.variant, s.next_due, s.next_id, s.min_delay, s.spread, s.xmin AS version
         FROM campaigns_stream s
         WHERE s.device_id = j.device_id AND s.running AND s.next_due <= now()
-          AND (s.expires_at IS NULL OR s.expires_at > now()) AND (j.opens_at IS NULL OR s.lane = 0)
+          AND (s.expires_at IS NULL OR s.expires_at > now())
+          AND (s.lane = 0 OR (j.opens_at IS NULL AND (s.held_until IS NULL OR s.held_until <= now())))
         ORDER BY s.lane, s.next_due, s.id
         LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED
@@ -136,19 +155,16 @@ stream AS MATERIALIZED (
     WHERE j.held IS NULL
 ),
 head AS MATERIALIZED (
-    SELECT st.*, m.*, c.name, c.fields, coalesce(campaign.content_id, m.planned_content_id) AS content_id,
-           -- Messages are read as of the statement's start, the stream as of its lock: planned in between, they
-           -- would be overlooked and the stream laid to rest. Then ask again.
-           CASE WHEN st.stream_id IS NULL THEN 'idle'
-                WHEN st.lane > 0 AND st.rested AND NOT st.spread THEN 'spread'
-                WHEN st.version <> seen.xmin THEN 'stale'
-                WHEN m.message_id IS NULL THEN 'none'
-                WHEN m.due_at > now() THEN 'later'
-                WHEN m.confirms_stop THEN 'send'
-                WHEN c.opted_out_at IS NOT NULL THEN 'opted_out'
-                WHEN EXISTS (SELECT FROM campaigns_suppression u
-                             WHERE u.workspace_id = st.workspace_id AND u.phone = m.phone) THEN 'suppressed'
-                ELSE 'send'
+    SELECT st.*, m.*, c.name, c.fields, campaign.local_from, campaign.local_to,
+           coalesce(
+               CASE WHEN st.variant > 0 THEN (
+                   SELECT v.content_id FROM campaigns_variant v
+                   WHERE v.campaign_id = st.campaign_id AND v.number = st.variant)
+               END, campaign.content_id, m.planned_content_id) AS content_id,
+           -- Of one person's messages at two devices, asked for at once, the second is counted after the first.
+           CASE WHEN v.verdict = 'send' AND st.frequency_cap IS NOT NULL AND row_number() OVER (
+                         PARTITION BY st.frequency_cap IS NULL, m.contact_id, v.verdict ORDER BY st.device_id) > 1
+                THEN 'stale' ELSE v.verdict
            END AS verdict
     FROM stream st
     LEFT JOIN campaigns_stream seen ON seen.id = st.stream_id
@@ -164,6 +180,79 @@ head AS MATERIALIZED (
     ) m ON true
     LEFT JOIN campaigns_contact c ON c.id = m.contact_id
     LEFT JOIN campaigns_campaign campaign ON campaign.id = st.campaign_id
+    -- Locked, and marked by whoever claims: what another claim sends to this person meanwhile changes the version.
+    LEFT JOIN LATERAL (
+        SELECT k.id, k.xmin AS version FROM campaigns_contact k
+        WHERE k.id = m.contact_id AND st.frequency_cap IS NOT NULL
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) kept ON true
+    CROSS JOIN LATERAL (
+        -- Messages are read as of the statement's start, the stream as of its lock: planned in between, they
+        -- would be overlooked and the stream laid to rest. Then ask again.
+        SELECT CASE
+            WHEN st.stream_id IS NULL THEN 'idle'
+            WHEN st.lane > 0 AND st.rested AND NOT st.spread THEN 'spread'
+            WHEN st.version <> seen.xmin THEN 'stale'
+            WHEN m.message_id IS NULL THEN 'none'
+            WHEN m.due_at > now() THEN 'later'
+            WHEN m.confirms_stop THEN 'send'
+            WHEN c.opted_out_at IS NOT NULL THEN 'opted_out'
+            WHEN EXISTS (SELECT FROM campaigns_suppression u
+                         WHERE u.workspace_id = st.workspace_id AND u.phone = m.phone) THEN 'suppressed'
+            WHEN EXISTS (SELECT FROM campaigns_globalsuppression g WHERE g.phone = m.phone) THEN 'barred'
+            WHEN st.lane > 0 AND {not_now} THEN 'not_now'
+            WHEN st.frequency_cap IS NULL OR m.contact_id IS NULL THEN 'send'
+            WHEN kept.id IS NULL THEN 'busy'
+            WHEN kept.version <> c.xmin THEN 'stale'
+            WHEN st.frequency_cap <= (
+                SELECT count(*) FROM campaigns_message o
+                WHERE o.contact_id = m.contact_id AND o.id <> m.message_id AND o.campaign_id IS NOT NULL
+                  AND o.state IN ('sending', 'sent', 'delivered', 'read', 'uncertain', 'assumed')
+                  AND coalesce(o.sent_at, o.attempted_at) > now() - st.frequency_days * interval '1 day'
+            ) THEN 'frequency_cap'
+            ELSE 'send'
+        END AS verdict
+        OFFSET 0
+    ) v
+),
+-- Whose person may not be written to yet. Where that is everybody's case the stream waits as one; else those who may
+-- not are moved out of the others' way, so many at once that no other device waits for it.
+closed AS MATERIALIZED (
+    SELECT h.device_id, h.stream_id, h.message_id, h.due_at, h.zone, h.quiet_from, h.quiet_to, h.local_from, h.local_to,
+           until.at AS until, row_number() OVER (ORDER BY until.at IS NOT NULL, h.device_id) AS place
+    FROM head h
+    CROSS JOIN LATERAL (
+        SELECT campaigns_nobody_until(
+            now(), h.workspace_id, h.zone, h.quiet_from, h.quiet_to, h.local_from, h.local_to) AS at
+        OFFSET 0
+    ) until
+    WHERE h.verdict = 'not_now'
+),
+shifted AS (
+    UPDATE campaigns_message m SET due_at = away.at, reason = away.reason
+    FROM (
+        SELECT next.id, opens.at,
+               CASE WHEN next.paused_until > now() THEN 'silence' ELSE 'quiet_hours' END AS reason
+        FROM closed st
+        CROSS JOIN LATERAL (
+            SELECT m.id, c.paused_until, c.timezone
+            FROM campaigns_message m LEFT JOIN campaigns_contact c ON c.id = m.contact_id
+            WHERE m.stream_id = st.stream_id AND (m.due_at, m.id) >= (st.due_at, st.message_id)
+              AND m.due_at <= now() AND m.state IN ('pending', 'waiting')
+            ORDER BY m.due_at, m.id
+            LIMIT {shift}
+        ) next
+        CROSS JOIN LATERAL (SELECT {opens} AS at OFFSET 0) opens
+        WHERE st.until IS NULL AND st.place <= {places} AND opens.at > now()
+    ) away
+    WHERE m.id = away.id AND m.state IN ('pending', 'waiting')
+),
+waits AS (
+    UPDATE campaigns_stream s SET
+        held_until = coalesce(c.until, s.held_until),
+        next_due = CASE WHEN c.until IS NULL THEN c.due_at ELSE s.next_due END,
+        next_id = CASE WHEN c.until IS NULL THEN c.message_id + 1 ELSE s.next_id END
+    FROM closed c WHERE s.id = c.stream_id AND (c.until IS NOT NULL OR c.place <= {places})
 ),
 moved AS (
     UPDATE campaigns_message m SET
@@ -176,8 +265,12 @@ moved AS (
         attempted_at = CASE WHEN h.verdict = 'send' THEN now() ELSE m.attempted_at END,
         ready_at = CASE WHEN h.verdict = 'send' THEN greatest(m.due_at, h.next_send_at) ELSE m.ready_at END
     FROM head h
-    WHERE m.id = h.message_id AND h.verdict IN ('send', 'opted_out', 'suppressed') AND m.state IN ('pending', 'waiting')
+    WHERE m.id = h.message_id AND h.verdict IN ({disposed}) AND m.state IN ('pending', 'waiting')
     RETURNING m.state, h.*
+),
+told AS (
+    UPDATE campaigns_contact c SET claimed_at = now()
+    FROM moved WHERE c.id = moved.contact_id AND moved.state = 'sending' AND moved.frequency_cap IS NOT NULL
 ),
 kept AS (
     INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
@@ -216,26 +309,40 @@ opened AS (
     FROM moved WHERE d.id = moved.device_id AND moved.state = 'sending'
 )
 SELECT m.device_id, CASE m.state WHEN 'sending' THEN 'send' ELSE 'again' END,
-       greatest(0, extract(epoch FROM m.next_send_at - now()))::float8, m.message_id, m.new_tag,
+       CASE m.state WHEN 'sending' THEN greatest(0, extract(epoch FROM m.next_send_at - now())) ELSE 0 END::float8,
+       m.message_id, m.new_tag,
        m.epoch, m.workspace_id, m.campaign_id, m.delay, m.phone, m.content_id, content.text, content.media_id,
-       coalesce(m.name, ''), coalesce(m.fields, '{}'::jsonb), m.tries, m.deaths, m.refusals, m.holds
+       coalesce(m.name, ''), coalesce(m.fields, '{{}}'::jsonb), m.tries, m.deaths, m.refusals, m.holds
 FROM moved m JOIN campaigns_content content ON content.id = m.content_id
 UNION ALL
 SELECT h.device_id,
        CASE h.verdict WHEN 'idle' THEN CASE WHEN h.opens_at IS NULL THEN 'idle' ELSE 'sending_hours' END
-                      WHEN 'spread' THEN 'pace' ELSE 'again' END,
+                      WHEN 'spread' THEN 'pace' WHEN 'busy' THEN 'busy' ELSE 'again' END,
        CASE h.verdict WHEN 'idle' THEN extract(epoch FROM least(h.opens_at, (
-           SELECT min(s.next_due) FROM campaigns_stream s
+           SELECT min(greatest(s.next_due, CASE WHEN s.lane > 0 THEN s.held_until END)) FROM campaigns_stream s
            WHERE s.device_id = h.device_id AND s.running AND (s.expires_at IS NULL OR s.expires_at > now())
              AND (h.opens_at IS NULL OR s.lane = 0))) - now())
            WHEN 'spread' THEN h.place ELSE 0 END::float8,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM head h WHERE h.verdict NOT IN ('send', 'opted_out', 'suppressed')
+FROM head h WHERE h.verdict NOT IN ({disposed}, 'not_now')
+UNION ALL
+SELECT c.device_id, 'again', CASE WHEN c.until IS NOT NULL OR c.place <= {places} THEN 0 ELSE {later} END::float8,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM closed c
 UNION ALL
 SELECT j.device_id, j.held, extract(epoch FROM j.until - now())::float8, j.open_message, j.open_tag,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM judged j WHERE j.held IS NOT NULL
 """
+
+CLAIM_SQL = DECIDING_SQL.format(
+    not_now=OPENS_SQL.format(c="c", st="st", hours="campaign").strip() + " > now()",
+    opens=OPENS_SQL.format(c="next", st="st", hours="st").strip(),
+    disposed=", ".join(f"'{verdict}'" for verdict in ("send", *SKIPPED_BY)),
+    shift=SHIFT,
+    places=PLACES,
+    later=LATER_S,
+)
 
 FIELDS = Claimed._fields.index("fields") - 2  # without the device and the wait
 
@@ -268,7 +375,7 @@ def _answer(row: tuple[Any, ...]) -> Claimed | Held:
     if verdict == "in_flight":
         return Held(device, verdict, None, claimed[0], claimed[1])
     if verdict == "again":
-        return Held(device, verdict, 0.0)
+        return Held(device, verdict, wait)
     # What is due already has been passed over: its stream is locked. And not every hour has sixty minutes.
     passed_over = wait is not None and wait <= 0
     return Held(device, verdict, 0.0 if passed_over else wait, locked=passed_over)
@@ -279,6 +386,7 @@ SELECT DISTINCT d.id FROM devices_device d JOIN campaigns_stream s ON s.device_i
 WHERE d.owner_id = %s AND d.state = 'online' AND d.open_message IS NULL
   AND (d.held_until IS NULL OR d.held_until <= now()) AND s.running AND s.next_due <= now()
   AND (s.expires_at IS NULL OR s.expires_at > now())
+  AND (s.lane = 0 OR s.held_until IS NULL OR s.held_until <= now())
 """
 
 

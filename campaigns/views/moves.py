@@ -18,6 +18,7 @@ from campaigns.actions import campaigns as actions
 from campaigns.actions.dead_letters import retry_failed
 from campaigns.actions.doubts import assume_sent, send_again
 from campaigns.actions.drafts import leave_out_absent, what_is_missing
+from campaigns.actions.watching import pass_canary
 from campaigns.forms.selection import SelectionForm
 from campaigns.models import Campaign, CampaignState
 from campaigns.querysets.unsettled import Selection
@@ -63,6 +64,13 @@ def leave_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     return moved(
         request, uuid, lambda campaign, by: leave_out_absent(campaign, wanted, by), "That was decided already."
     )
+
+
+@require_POST
+@workspace_role("manager")
+def go_on(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """The first few people were looked at: now all others."""
+    return moved(request, uuid, pass_canary, "It waits for nobody's word.")
 
 
 @require_POST

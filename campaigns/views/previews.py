@@ -81,11 +81,12 @@ def audience_count(request: WorkspaceRequest) -> HttpResponse:
         chosen = list(campaign.device_links.values_list("device_id", flat=True))
     devices = list(selectable_devices(request.workspace, []).filter(pk__in=chosen))
     so_far = campaign_so_far(request.GET, campaign)
-    course = course_of(so_far, people, size, devices)
+    held_out = round(size.reachable * asked.hold_out / 100)
+    course = course_of(so_far, people, replace(size, left_out=held_out), devices)
     context = {
         "size": size,
         "left_out": left_out(request, asked, size.people),
-        "held_out": round(size.reachable * asked.hold_out / 100),
+        "held_out": held_out,
         "asked": asked,
         "devices": devices,
         "course": course,
@@ -155,6 +156,9 @@ def campaign_so_far(asked: QueryDict, campaign: Campaign | None) -> Campaign:
         failover=asked.get("failover", Failover.WAIT),
         expire_after_h=campaign.expire_after_h if campaign else expiry,
         start_at=campaign.start_at if campaign else None,
+        stagger_s=campaign.stagger_s if campaign else 0,
+        local_from=campaign.local_from if campaign else None,
+        local_to=campaign.local_to if campaign else None,
     )
 
 

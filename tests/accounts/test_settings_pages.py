@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import time
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
@@ -138,3 +140,46 @@ def test_a_person_changes_her_name_and_nothing_else(alice: Workspace) -> None:
 def test_times_are_shown_in_the_zone_of_the_workspace(alice: Workspace) -> None:
     Workspace.objects.filter(pk=alice.pk).update(timezone="Asia/Tokyo")
     assert "(JST)" in signed_in(alice.owner).get("/settings/members/").content.decode()
+
+
+HOURS = {"quiet_from": "21:00", "quiet_to": "09:00", "frequency_cap": "2", "frequency_days": "3"}
+
+
+def test_quiet_hours_and_how_often_are_kept_and_the_ledger_says_so(alice: Workspace) -> None:
+    client = signed_in(alice.owner)
+    assert save(client, **HOURS) == 302
+    alice.refresh_from_db()
+    assert (alice.quiet_from, alice.quiet_to) == (time(21), time(9))
+    assert (alice.frequency_cap, alice.frequency_days) == (2, 3)
+    assert AuditEntry.objects.get(action="workspace.changed").detail["quiet_from"] == [None, "21:00"]
+    page = client.get("/settings/").content.decode()
+    assert 'value="21:00"' in page
+    reader = signed_in(make_member(alice, Role.VIEWER)).get("/settings/").content.decode()
+    assert "21:00 to 09:00" in reader
+    assert "2 within 3 days" in reader
+    assert save(client) == 302
+    alice.refresh_from_db()
+    assert (alice.quiet_from, alice.frequency_cap, alice.frequency_days) == (None, None, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quiet_to": ""}, "Give both times, or neither."),
+        ({"quiet_from": ""}, "Give both times, or neither."),
+        ({"quiet_to": "21:00"}, "Choose another end than the beginning"),
+        ({"quiet_to": "25:00"}, "Enter a valid time."),
+        ({"frequency_cap": "0"}, "greater than or equal to 1"),
+        ({"frequency_days": "99999"}, "less than or equal to 365"),
+    ],
+)
+def test_hours_that_make_no_sense_are_refused_and_stay_typed(
+    alice: Workspace, change: dict[str, str], words: str
+) -> None:
+    client = signed_in(alice.owner)
+    data = {"name": "New name", "timezone": "Asia/Tokyo", "default_country": "JP", **HOURS, **change}
+    answer = client.post("/settings/workspace/", data)
+    assert answer.status_code == 422
+    assert words in answer.content.decode()
+    alice.refresh_from_db()
+    assert (alice.quiet_from, alice.frequency_cap) == (None, None)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from campaigns.engine.forecast import DAY, HOUR, Pace, done_within, seconds_for, seconds_for_all, shares
+from campaigns.engine.forecast import (
+    DAY,
+    HOUR,
+    Pace,
+    common_hours,
+    done_within,
+    full_days,
+    seconds_for,
+    seconds_for_all,
+    shares,
+)
 from campaigns.shown import duration
 
 
@@ -107,3 +117,49 @@ def test_a_campaign_can_only_slow_a_device_down() -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("windows", "expected"),
+    [
+        ([], None),
+        ([(9, 18)], (9, 18)),
+        ([(9, 18), (12, 20)], (12, 18)),
+        ([(22, 6), (20, 23)], (22, 23)),
+        ([(22, 6), (23, 2)], (23, 2)),
+        ([(8, 21), (18, 10)], (18, 21)),  # the longer of two
+        ([(9, 21), (21, 9)], (0, 0)),
+    ],
+)
+def test_the_time_that_lies_in_all_hours(windows: list[tuple[int, int]], expected: tuple[int, int] | None) -> None:
+    found = common_hours([(begin * HOUR, end * HOUR) for begin, end in windows])
+    assert found == (None if expected is None else (expected[0] * HOUR, expected[1] * HOUR))
+
+
+def test_hours_that_never_meet_are_waited_for_in_vain() -> None:
+    assert seconds_for(1, Pace(1, 1, hours=(0.0, 0.0))) is None
+
+
+def test_each_device_begins_a_stagger_later() -> None:
+    paces = [Pace(10, 10)] * 3
+    assert seconds_for_all([6, 6, 6], paces, stagger=HOUR) == pytest.approx(2 * HOUR + 60)
+    assert seconds_for_all([6, 6, 0], paces, stagger=HOUR) == pytest.approx(HOUR + 60)
+    assert done_within(HOUR, [6, 6, 6], paces, stagger=HOUR) == 6
+    night = Pace(10, 10, hours=(9 * HOUR, 10 * HOUR))
+    assert seconds_for_all([6, 6], [night] * 2, at=9.5 * HOUR, stagger=HOUR) == pytest.approx(23.5 * HOUR + 60)
+
+
+@pytest.mark.parametrize(
+    ("messages", "pace", "days"),
+    [
+        (250, Pace(0, 0, daily_cap=100), 2),
+        (99, Pace(0, 0, daily_cap=100), 0),
+        (100, Pace(0, 0, daily_cap=100), 1),
+        (250, Pace(0, 0), 0),
+        (250, Pace(0, 0, daily_cap=100, warm_up=(20, 50)), 3),
+        (60, Pace(0, 0, daily_cap=100, warm_up=(20, 50)), 1),
+        (250, Pace(3600, 3600, daily_cap=100), 0),  # its gaps never let it come so far
+    ],
+)
+def test_the_days_on_which_a_cap_is_used_up(messages: int, pace: Pace, days: int) -> None:
+    assert full_days(messages, pace) == days

@@ -18,7 +18,7 @@ from campaigns.actions.contact_moves import move_contacts
 from campaigns.actions.direct import send_test
 from campaigns.actions.moving import move_pending
 from campaigns.actions.planning import plan_chunk
-from campaigns.models import Attempt, Campaign, Contact, Message, Stream
+from campaigns.models import Attempt, Campaign, Contact, Message, Stream, Variant
 from devices.models import Device, DeviceEvent
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.campaign_cases import planned_campaign, varied_campaign
@@ -235,3 +235,26 @@ def test_p2_moving_from_both_sides_while_planning_and_pausing_loses_nothing(work
     campaign.refresh_from_db()
     assert campaign.recipients == Message.objects.filter(campaign=campaign, state="pending").count() == 60
     assert is_clean(audit()), audit()
+
+
+def test_everybody_keeps_their_variant_and_the_cap_counts_all_of_a_device(workspace: Workspace) -> None:
+    for _ in range(20):
+        make_contact(workspace)
+    source, helper = make_device(workspace), make_device(workspace)
+    campaign = make_campaign(workspace, devices=(source,), device_cap=18)
+    for number, share in ((1, 60), (2, 40)):
+        Variant.objects.create(
+            workspace=workspace, campaign=campaign, number=number, share=share, content=campaign.content
+        )
+    assert launch_campaign(campaign, None)
+    while not plan_chunk(campaign.pk):
+        pass
+    wordings = dict(Message.objects.filter(campaign=campaign).values_list("pk", "stream__variant"))
+    Campaign.objects.filter(pk=campaign.pk).update(device_cap=15)
+    assert {wordings[pk] for pk in wordings} == {1, 2}
+    assert move_pending(source, [helper], campaign, None) == 15
+    assert (at(source), at(helper)) == (3, 15)
+    assert dict(Message.objects.filter(campaign=campaign).values_list("pk", "stream__variant")) == wordings
+    for stream in campaign.streams.all():
+        assert stream.pending == stream.messages.filter(state="pending").count()
+    assert audit()["drift"] == 0

@@ -109,9 +109,14 @@ def test_a_campaign_that_asks_says_what_waits_and_home_leads_there(workspace: Wo
     assert "1 number cannot send: 2 messages wait" in page
     assert "Send from 2 other numbers" in page
     assert devices[0].name in page
-    (trouble,) = [found for found in overview(workspace)["troubles"] if found.action == "Decide"]
+    (trouble,) = [found for found in overview(workspace)["troubles"] if "cannot send" in found.title]
     assert trouble.title == f"{campaign.name}: 1 number cannot send"
     assert trouble.url == reverse("campaigns:campaign", args=[campaign.uuid])
+    others, wait = trouble.answers
+    assert others.fields == (("answer", "other"), ("device", str(devices[0].uuid)))
+    assert {others.url, wait.url} == {failover_url(campaign)}
+    home = as_alice.get(reverse("monitoring:home")).content.decode()
+    assert f'<form method="post" action="{failover_url(campaign)}" hx-boost="true"' in home
 
 
 @pytest.mark.parametrize("policy", ["wait", "other"])

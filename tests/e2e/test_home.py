@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from accounts.live import push
 from accounts.models import Workspace
-from campaigns.models import Lane, Stream
+from campaigns.models import Campaign, Lane, Stream
 from tests.e2e.conftest import PHONE
 from tests.factories import make_campaign, make_device, make_host, make_workspace
 
@@ -65,3 +65,18 @@ def test_home_fits_a_phone(sign_in: SignIn, scheme: str) -> None:
         assert place
         assert place["x"] >= 0
         assert place["x"] + place["width"] <= PHONE["width"]
+
+
+def test_home_asks_for_a_word_and_the_button_gives_it(sign_in: SignIn) -> None:
+    workspace = make_workspace()
+    campaign = running_stream(workspace).campaign
+    assert campaign
+    Campaign.objects.filter(pk=campaign.pk).update(canary=3, awaiting_word=1_200, plan_last=0)
+    page = sign_in(workspace.owner)
+    page.goto("/dashboard")
+    expect(page.get_by_text("Spring sale: 1,200 people wait for your word")).to_be_visible()
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_url(f"**/campaigns/{campaign.uuid}/")
+    expect(page.get_by_role("heading", name="Spring sale")).to_be_visible()
+    campaign.refresh_from_db()
+    assert campaign.canary_passed_at is not None
