@@ -36,7 +36,7 @@ def test_everybody_who_gets_nothing_is_counted_with_the_reason(workspace: Worksp
         LeftOut(3, "have no place: every number has its fill"),
     )
     assert (plan.size.reachable, plan.course.people) == (6, 4)
-    assert plan.tags == []
+    assert plan.chosen == []
 
 
 def starting(workspace: Workspace, hour: int, people: int, **fields: object) -> Campaign:
