@@ -14,12 +14,13 @@ from campaigns.audience import Audience, Size, reachable, size_of
 from campaigns.engine.forecast import HOUR, Pace, common_hours, done_within, seconds_for_all, shares
 from campaigns.models import Assignment, Campaign, Failover
 from campaigns.numbers import on_whatsapp
-from campaigns.outlook import Outlook, outlook
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import counted, duration
 from devices.models import Device
 from devices.shown import is_connected
 from devices.warm_up import caps_ahead
+
+FARTHEST_S = 3_650 * DAY  # beyond, an end is no date that helps anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class LeftOut:
 @dataclass(frozen=True, slots=True)
 class PlanShown:
     size: Size
-    chosen: list[str]  # names of tags and segments
+    chosen: list[str]  # names of the tags and segments that choose people
     excluded: list[str]
     devices: list[Device]
     course: Course
@@ -131,10 +132,7 @@ def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: 
     # In the order in which they begin, where one begins after the other.
     devices = sorted(devices, key=lambda device: device.pk)
     known = people_who_know(people, devices) if campaign.assignment == Assignment.STICKY else [0] * len(devices)
-    written_to = size.reachable - round(size.reachable * campaign.hold_out / 100)
-    # By the same part of those who know a number as of all others: chance decides who is held out.
-    known = [count * written_to // size.reachable for count in known]
-    counts = shares(written_to, known, campaign.device_cap)
+    counts = shares(size.reachable, known, campaign.device_cap)
     # Whoever has opted out has a place until the device's turn comes to skip them.
     no_room = (
         0 if campaign.device_cap is None else max(0, size.people - size.left_out - campaign.device_cap * len(devices))

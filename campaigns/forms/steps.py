@@ -110,7 +110,9 @@ class AudienceForm(forms.Form):
 
     def changes(self) -> Changes:
         data = self.cleaned_data
-        kept = {name: data[name] for name in ("name", "not_contacted_days", "tags", "segments") if name in data}
+        kept: Changes = {
+            name: data[name] for name in ("name", "not_contacted_days", "tags", "segments") if name in data
+        }
         if "hold_out" in data:
             kept["hold_out"] = data["hold_out"] or 0
         # A tag that moves from one side to the other may stand on one only: both are saved, or neither.

@@ -36,6 +36,7 @@ OWN_WORDS = [
 ]
 LONGEST_DAYS = 3_650
 MOST_WORDINGS = 1_000_000
+NOBODYS = UUID(int=0)
 
 
 @require_POST
@@ -101,11 +102,12 @@ def audience_count(request: WorkspaceRequest) -> HttpResponse:
         chosen = list(campaign.device_links.values_list("device_id", flat=True))
     devices = list(selectable_devices(request.workspace, []).filter(pk__in=chosen))
     so_far = campaign_so_far(request.GET, campaign)
-    course = course_of(so_far, people, size, devices)
+    held_out = round(size.reachable * asked.hold_out / 100)
+    course = course_of(so_far, people, replace(size, left_out=held_out), devices)
     context = {
         "size": size,
         "left_out": left_out(request, asked, size.people),
-        "held_out": round(size.reachable * asked.hold_out / 100),
+        "held_out": held_out,
         "asked": asked,
         "devices": devices,
         "course": course,
@@ -175,13 +177,16 @@ def campaign_so_far(asked: QueryDict, campaign: Campaign | None) -> Campaign:
         failover=asked.get("failover", Failover.WAIT),
         expire_after_h=campaign.expire_after_h if campaign else expiry,
         start_at=campaign.start_at if campaign else None,
+        stagger_s=campaign.stagger_s if campaign else 0,
+        local_from=campaign.local_from if campaign else None,
+        local_to=campaign.local_to if campaign else None,
     )
 
 
 def campaign_asked(request: WorkspaceRequest, asked: QueryDict) -> Campaign | None:
     """The draft that the form belongs to; None: it was not saved yet, or is no campaign of this workspace."""
     own = Campaign.objects.for_workspace(request.workspace).select_related("workspace")
-    return own.filter(uuid=uuid_of(asked.get("campaign", ""))).first()
+    return own.filter(uuid=uuid_of(asked.get("campaign", "")) or NOBODYS).first()
 
 
 def people_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:
@@ -194,7 +199,9 @@ def audience_asked(request: WorkspaceRequest, asked: QueryDict, campaign: Campai
         return Audience.of(campaign)
     earlier = None
     if asked.get("audience") == "earlier":
-        own = Campaign.objects.for_workspace(request.workspace).filter(uuid=uuid_of(asked.get("earlier", "")))
+        own = Campaign.objects.for_workspace(request.workspace).filter(
+            uuid=uuid_of(asked.get("earlier", "")) or NOBODYS
+        )
         earlier = own.values_list("pk", flat=True).first()
     return Audience(
         everyone=asked.get("audience") == "everyone",
@@ -210,7 +217,7 @@ def audience_asked(request: WorkspaceRequest, asked: QueryDict, campaign: Campai
 
 
 def media_asked(request: WorkspaceRequest, uuid: str) -> Media | None:
-    return Media.objects.for_workspace(request.workspace).filter(uuid=uuid_of(uuid)).first()
+    return Media.objects.for_workspace(request.workspace).filter(uuid=uuid_of(uuid) or NOBODYS).first()
 
 
 def uuid_of(text: str) -> UUID | None:

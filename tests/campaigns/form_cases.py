@@ -13,7 +13,7 @@ from campaigns.steps import AUDIENCE, DEVICES, MESSAGE, WHEN
 from tests.factories import make_device
 
 SAFE = {"failover": "wait", "uncertain_policy": "hold", "expire_after_h": ""}
-STEP_FIELDS = {
+STEP_FIELDS: dict[str, dict[str, Any]] = {
     AUDIENCE: {"name": "Spring", "audience": "everyone"},
     MESSAGE: {"text": "Hi {{ name }}"},
     DEVICES: {"devices": [], "min_delay": "", "assignment": "sticky", "device_cap": "", **SAFE},
@@ -45,7 +45,7 @@ def write(client: Client, workspace: Workspace, **fields: Any) -> Campaign:
     return campaign
 
 
-MORE = {
+MORE: dict[str, tuple[str, ...]] = {
     AUDIENCE: (
         "tags", "segments", "exclude_tags", "exclude_segments", "earlier", "retarget", "not_contacted_days", "hold_out",
     ),

@@ -276,7 +276,7 @@ def test_the_count_says_who_is_left_out_and_why(workspace: Workspace, as_alice: 
     planned = planned_campaign(workspace, people=3)
     Message.objects.filter(campaign=planned).update(state="sent", sent_at=timezone.now())
     written = set(Message.objects.filter(campaign=planned).values_list("contact", flat=True))
-    asked = {
+    asked: dict[str, Any] = {
         "audience": "everyone",
         "exclude_tags": Tag.objects.get().pk,
         "not_contacted_days": "7",

@@ -31,7 +31,8 @@ def ben(workspace: Workspace) -> User:
 
 def at_once(client: Callable[[], Client], posts: list[tuple[str, dict[str, Any]]]) -> list[Any]:
     """The answers to posts that are sent in the same instant, each by a browser of its own."""
-    gate, answers = Barrier(len(posts)), [None] * len(posts)
+    gate = Barrier(len(posts))
+    answers: list[Any] = [None] * len(posts)
     browsers = [client() for _ in posts]
 
     def send(place: int) -> None:

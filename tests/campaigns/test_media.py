@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from PIL import Image
 
-from accounts.models import Workspace
+from accounts.models import User, Workspace
 from campaigns import media as media_rules
 from campaigns.media import CheckedFile, UnusableFile, check_file
 from campaigns.media_store import PIECE, forget_unused, pieces
@@ -258,10 +258,10 @@ def test_a_refused_file_says_why_beside_the_field_and_the_one_before_stays(
 
 @pytest.mark.parametrize("choice", ["hers", "nobody's", "no uuid"])
 def test_a_file_that_is_not_this_workspaces_is_gone_for_it(
-    workspace: Workspace, as_charlie: Client, choice: str
+    workspace: Workspace, charlie: User, as_charlie: Client, choice: str
 ) -> None:
     hers = make_media(workspace)
-    theirs = as_charlie.get(reverse("campaigns:list")).wsgi_request.user.owned_workspace
+    theirs = charlie.owned_workspace
     campaign = make_campaign(theirs)
     uuid = {"hers": hers.uuid, "nobody's": "00000000-0000-4000-8000-000000000000", "no uuid": "../1"}[choice]
     answer = as_charlie.post(step_url(campaign, MESSAGE), filled(MESSAGE, text="", media_uuid=uuid))
