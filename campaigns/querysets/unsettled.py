@@ -32,7 +32,7 @@ class Selection:
 # Whoever runs these has locked the campaign's streams. Messages are read as of their lock, and locked by id.
 CHOSEN_SQL = """
     FROM {found}
-    WHERE s.campaign_id = %(campaign)s AND m.state = '{was}' AND {since} <= %(until)s
+    WHERE s.campaign_id = %(campaign)s AND m.campaign_id = %(campaign)s AND m.state = '{was}' AND {since} <= %(until)s
       AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
       AND (%(reason)s::text IS NULL OR m.reason = %(reason)s)
       AND (%(messages)s::bigint[] IS NULL OR m.id = ANY(%(messages)s::bigint[]))

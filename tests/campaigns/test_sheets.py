@@ -10,15 +10,15 @@ import pytest
 from django.core.handlers.asgi import ASGIRequest
 from django.test import AsyncRequestFactory, RequestFactory
 
-from campaigns.sheets import clock, csv_answer, csv_text, plain
+from campaigns.sheets import Cells, clock, csv_answer, csv_text, plain
 
-PAGES = [[("=1+1", None)], [("Zoë, “x”\nsecond line", 3)]]
+PAGES: list[list[Cells]] = [[("=1+1", None)], [("Zoë, “x”\nsecond line", 3)]]
 FILE = '\ufeffName,Number\r\n\'=1+1,\r\n"Zoë, “x”\nsecond line",3\r\n'
 
 
 def test_a_file_is_sent_a_page_at_a_time_by_both_kinds_of_server() -> None:
     plainly = csv_answer(RequestFactory().get("/"), "x", ("Name", "Number"), PAGES)
-    assert b"".join(plainly).decode() == FILE  # type: ignore[arg-type]
+    assert b"".join(plainly).decode() == FILE
     request = AsyncRequestFactory().get("/")
     assert isinstance(request, ASGIRequest)
     answer = csv_answer(request, "x", ("Name", "Number"), iter(PAGES))
