@@ -14,13 +14,13 @@ from campaigns.audience import Audience, Size, reachable, size_of
 from campaigns.engine.forecast import HOUR, Pace, common_hours, done_within, seconds_for_all, shares
 from campaigns.models import Assignment, Campaign, Failover
 from campaigns.numbers import on_whatsapp
+from campaigns.outlook import Outlook, outlook
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.shown import counted, duration
 from devices.models import Device
 from devices.shown import is_connected
 from devices.warm_up import caps_ahead
 
-FARTHEST_S = 3_650 * DAY  # beyond, an end is no date that helps anybody
 
 
 @dataclass(frozen=True, slots=True)

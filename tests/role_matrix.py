@@ -88,7 +88,7 @@ MATRIX = {
     "campaigns:calendar": "viewer",
     "campaigns:create": "manager",
     "campaigns:preview": "viewer",
-    "campaigns:missing": "viewer",
+    "campaigns:preview_missing": "viewer",
     "campaigns:audience": "viewer",
     "campaigns:file_upload": "manager",
     "campaigns:file": "viewer",
