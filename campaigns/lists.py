@@ -99,13 +99,15 @@ def page_of(
     """The campaigns after `asked.after`, and where the next page goes on; None: this is the last one."""
     _, key, down = SORTS[asked.sort]
     campaigns = campaigns.annotate(key=key)
-    last = Campaign.objects.for_workspace(workspace).filter(pk=asked.after)
-    place = last.annotate(key=key).values_list("key", "pk").first() if asked.after else None
+    place = None
+    if asked.after is not None:
+        last = Campaign.objects.for_workspace(workspace).filter(pk=asked.after)
+        place = last.annotate(key=key).values_list("key", "pk").first()
     if place is not None:
         side = "lt" if down else "gt"
         campaigns = campaigns.filter(
             Q(**{f"key__{side}": place[0]}) | Q(**{"key": place[0], f"pk__{side}": place[1]}),
         )
     order = ("-key", "-pk") if down else ("key", "pk")
-    rows = list(campaigns.select_related("workspace").order_by(*order)[: size + 1])
+    rows: list[Campaign] = list(campaigns.select_related("workspace").order_by(*order)[: size + 1])
     return rows[:size], rows[size - 1].pk if len(rows) > size else None

@@ -22,7 +22,6 @@ from devices.shown import is_connected
 from devices.warm_up import caps_ahead
 
 
-
 @dataclass(frozen=True, slots=True)
 class Course:
     """How the audience meets the devices. ``lasts``: seconds, None without people or a device that can send."""

@@ -8,7 +8,7 @@ from django.test import Client
 from accounts.models import User, Workspace
 from campaigns import missing
 from campaigns.actions.suppression import suppress
-from campaigns.audience import audience
+from campaigns.audience import Audience
 from campaigns.missing import report
 from campaigns.models import SuppressionSource
 from tests.campaigns.campaign_cases import at, words
@@ -23,7 +23,7 @@ def workspace(alice: User) -> Workspace:
 
 
 def said(workspace: Workspace, text: str) -> list[str]:
-    return [str(line) for line in report(text, audience(workspace, True, []))]
+    return [str(line) for line in report(text, Audience(everyone=True).contacts(workspace))]
 
 
 @pytest.mark.parametrize(

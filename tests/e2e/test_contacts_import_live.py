@@ -54,7 +54,7 @@ def test_an_import_goes_from_the_empty_list_to_its_rejected_rows_live(sign_in, s
 
     page.goto("/contacts/imports/new/")
     workbook = {"name": "fair.xlsx", "mimeType": "", "buffer": make_xlsx({"Notes": [["x"]], "Visitors": PEOPLE})}
-    page.get_by_label("CSV file or workbook").set_input_files(workbook)  # type: ignore[arg-type]
+    page.get_by_label("CSV file or workbook").set_input_files(workbook)
     page.get_by_role("button", name="Upload and look at it").click()
     page.get_by_role("link", name="Choose the sheet").click(timeout=30_000)
     page.get_by_label("Visitors").check()

@@ -31,7 +31,7 @@ def refused(data: bytes) -> str:
 
 
 def test_each_row_of_the_sheet_is_the_same_line_of_csv() -> None:
-    rows = [
+    rows: list[list[object]] = [
         ["Name", "Phone", "Born", "Notes", "VIP"],
         ["Ali, A.", 60123456789, date(1990, 1, 31), "two\nlines", True],
         [],
