@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Count, F, Q
 from django.db.models.functions import Coalesce, Lower
@@ -109,5 +109,5 @@ def page_of(
             Q(**{f"key__{side}": place[0]}) | Q(**{"key": place[0], f"pk__{side}": place[1]}),
         )
     order = ("-key", "-pk") if down else ("key", "pk")
-    rows: list[Campaign] = list(campaigns.select_related("workspace").order_by(*order)[: size + 1])
+    rows = cast("list[Campaign]", list(campaigns.select_related("workspace").order_by(*order)[: size + 1]))
     return rows[:size], rows[size - 1].pk if len(rows) > size else None
