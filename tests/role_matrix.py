@@ -139,7 +139,7 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "files": make_media,
     "segments": make_segment,
     "changes": lambda workspace: ContactChange.objects.create(
-        workspace=workspace, deed="tag", name="vip", selection={"uuids": []}, up_to=0, expected=0
+        workspace=workspace, deed="tag", name="unmistakable tag", selection={"uuids": []}, up_to=0, expected=0
     ),
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
 }
