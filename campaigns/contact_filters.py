@@ -80,7 +80,8 @@ class Filters:
         if "segment" not in self.asked:
             return None
         segments = Segment.objects.for_workspace(self.workspace).select_related("workspace")
-        segment = segments.filter(uuid=uuid_or_nothing(self["segment"])).first()
+        uuid = uuid_or_nothing(self["segment"])
+        segment = segments.filter(uuid=uuid).first() if uuid else None
         if segment is None:
             raise NotThere
         return segment
@@ -89,7 +90,8 @@ class Filters:
         if "import" not in self.asked:
             return None
         imports = ContactImport.objects.for_workspace(self.workspace)
-        source = imports.filter(uuid=uuid_or_nothing(self["import"])).first()
+        uuid = uuid_or_nothing(self["import"])
+        source = imports.filter(uuid=uuid).first() if uuid else None
         if source is None:
             raise NotThere
         return source

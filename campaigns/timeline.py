@@ -85,7 +85,7 @@ def timeline(contact: Contact, before: str = "", size: int = PAGE) -> tuple[list
             elif rank == last_rank:
                 earlier |= Q(when=at, pk__lt=last_pk)
             asked = asked.filter(earlier)
-        found += [Entry(kind, row.when, rank, row) for row in asked.order_by("-when", "-pk")[: size + 1]]  # type: ignore[attr-defined]
+        found += [Entry(kind, row.when, rank, row) for row in asked.order_by("-when", "-pk")[: size + 1]]
     found.sort(key=lambda entry: (entry.at, entry.rank, entry.what.pk), reverse=True)
     page = found[:size]
     return page, page[-1].key if len(found) > size else ""

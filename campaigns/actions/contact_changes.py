@@ -148,7 +148,7 @@ def change_step(change_id: int, size: int = STEP) -> bool:
     try:
         people = _lock_people(change, size)
         if people:
-            change.changed += DEEDS[change.deed](change, [pk for pk, _phone in people])
+            change.changed += DEEDS[Deed(change.deed)](change, [pk for pk, _phone in people])
     except (NotThere, BadConditions, Gone) as problem:
         people, change.error = [], str(problem) or "The segment or import it was about is gone."
     change.people += len(people)

@@ -64,14 +64,19 @@ class EditForm(forms.Form):
         devices = known_devices(contact.workspace)
         if contact.device and str(contact.device.uuid) not in dict(devices):
             devices.append((str(contact.device.uuid), contact.device.name))
-        self.fields["device"].choices = [("", "None yet"), *devices]
+        self._choose("device", [("", "None yet"), *devices])
         workspace_zone = f"The workspace's ({contact.workspace.timezone})"
         zones = timezones()
         if contact.timezone and contact.timezone not in dict(zones):
             zones = [*zones, (contact.timezone, contact.timezone)]
-        self.fields["timezone"].choices = [("", workspace_zone), *zones]
+        self._choose("timezone", [("", workspace_zone), *zones])
         for field in self.custom:
             self.fields[key_of(field)] = value_input(field.kind, field.name, current[key_of(field)])
+
+    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
 
     def on_page(self) -> list[tuple[Field, forms.BoundField]]:
         return [(field, self[key_of(field)]) for field in self.custom]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from django.utils import timezone
 
@@ -48,7 +51,7 @@ def people(workspace: Workspace) -> Workspace:
     return workspace
 
 
-ALL = {"query": {}}
+ALL: dict[str, Any] = {"query": {}}
 
 
 def test_a_tag_is_made_and_given_to_whoever_lacks_it(people) -> None:
@@ -122,7 +125,7 @@ def test_a_lost_job_is_enqueued_again(people, redis) -> None:
         workspace=people, deed=Deed.STATUS, value="customer", selection=ALL, up_to=2**40, expected=3
     )
     assert resume_stalled_changes() == 0
-    ContactChange.objects.update(heartbeat_at=timezone.now() - timezone.timedelta(minutes=5))
+    ContactChange.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
     assert resume_stalled_changes() == 1
     work_on_change(change.pk)
     assert names(people, status="customer") == {"Ana", "Ben", "Cem"}
