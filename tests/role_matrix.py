@@ -199,7 +199,7 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "files": make_media,
     "segments": make_segment,
     "changes": lambda workspace: ContactChange.objects.create(
-        workspace=workspace, deed="tag", name="vip", selection={"uuids": []}, up_to=0, expected=0
+        workspace=workspace, deed="tag", name="unmistakable tag", selection={"uuids": []}, up_to=0, expected=0
     ),
     "media": make_media,
     "templates": make_template,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -50,7 +51,7 @@ def people(workspace: Workspace) -> Workspace:
     return workspace
 
 
-ALL: dict[str, object] = {"query": {}}
+ALL: dict[str, Any] = {"query": {}}
 
 
 def test_a_tag_is_made_and_given_to_whoever_lacks_it(people) -> None:
