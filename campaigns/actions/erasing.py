@@ -10,7 +10,7 @@ from django.db.models import Q
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.engine.lifecycle import CLAIMABLE
-from campaigns.erasures import digest
+from campaigns.erasures import digest, digests
 from campaigns.live import push_campaigns
 from campaigns.models import (
     Campaign,
@@ -80,7 +80,7 @@ SELECT count(*) FROM forgotten
 
 def is_erased(workspace: Workspace, phone: str) -> bool:
     """Somebody with this number (E.164) was erased here: nobody may bring them back."""
-    return Erasure.objects.for_workspace(workspace).filter(digest=digest(phone)).exists()
+    return Erasure.objects.for_workspace(workspace).filter(digest__in=digests(phone)).exists()
 
 
 @transaction.atomic

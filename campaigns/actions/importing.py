@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Now
 
 from accounts.audit import record
 from campaigns.actions.imports import CHUNK_BYTES, IMPORT_JOB, keep_chunks, layout_of
-from campaigns.erasures import digest
+from campaigns.erasures import digests
 from campaigns.import_live import push_import
 from campaigns.imports.mapping import BadRow, Column, Mapping, Person, Role
 from campaigns.imports.reader import Position, Record, Records, UnreadableFile
@@ -191,11 +191,11 @@ def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
 
 def erased_among(contact_import: ContactImport, phones: list[str], since: datetime | None = None) -> list[str]:
     """Those of the numbers whose people were erased in this workspace."""
-    digests = {digest(phone): phone for phone in phones}
-    erased = Erasure.objects.filter(workspace=contact_import.workspace_id, digest__in=digests)
+    phone_of = {digest: phone for phone in phones for digest in digests(phone)}
+    erased = Erasure.objects.filter(workspace=contact_import.workspace_id, digest__in=phone_of)
     if since:
         erased = erased.filter(created_at__gte=since)
-    return [digests[found] for found in erased.values_list("digest", flat=True)] if phones else []
+    return [phone_of[found] for found in erased.values_list("digest", flat=True)] if phones else []
 
 
 def mapping_of(contact_import: ContactImport) -> Mapping:
