@@ -19,14 +19,17 @@ from campaigns.models import (
     Attempt,
     Campaign,
     CampaignDevice,
+    CampaignSegment,
     CampaignTag,
     CheckRun,
     ConsentEntry,
     Contact,
+    ContactChange,
     ContactImport,
     ContactMove,
     ContactTag,
     Content,
+    CustomField,
     Erasure,
     GlobalSuppression,
     ImportChunk,
@@ -36,10 +39,13 @@ from campaigns.models import (
     Message,
     NumberCheck,
     Reply,
+    Segment,
     Stream,
     Suppression,
     Tag,
+    Template,
     Uncertain,
+    Variant,
     WireId,
 )
 
@@ -333,3 +339,47 @@ class ContactMoveAdmin(LookOnly):
     )
     list_select_related = ("source", "target", "workspace")
     search_fields = ("source__name", "target__name", "workspace__name")
+
+
+@admin.register(CampaignSegment)
+class CampaignSegmentAdmin(LookOnly):
+    list_display = ("campaign", "segment", "excluded", "workspace")
+    list_select_related = ("campaign", "segment", "workspace")
+    search_fields = ("campaign__name", "segment__name")
+
+
+@admin.register(Variant)
+class VariantAdmin(LookOnly):
+    list_display = ("campaign", "number", "share", "workspace")
+    list_select_related = ("campaign", "workspace")
+    search_fields = ("campaign__name",)
+
+
+@admin.register(Segment)
+class SegmentAdmin(LookOnly):
+    list_display = ("name", "workspace", "created_by", "updated_at")
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("name", "workspace__name", "=uuid")
+
+
+@admin.register(CustomField)
+class CustomFieldAdmin(LookOnly):
+    list_display = ("name", "kind", "workspace", "created_at")
+    list_filter = ("kind",)
+    list_select_related = ("workspace",)
+    search_fields = ("name", "workspace__name")
+
+
+@admin.register(Template)
+class TemplateAdmin(LookOnly):
+    list_display = ("name", "workspace", "created_by", "updated_at", "archived_at")
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("name", "workspace__name", "=uuid")
+
+
+@admin.register(ContactChange)
+class ContactChangeAdmin(LookOnly):
+    list_display = ("pk", "deed", "workspace", "expected", "changed", "created_by", "created_at", "finished_at")
+    list_filter = ("deed",)
+    list_select_related = ("workspace", "created_by")
+    search_fields = ("workspace__name", "=uuid")

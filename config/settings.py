@@ -176,6 +176,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.plan_campaign",
         "campaigns.jobs.planning.start_due",
         "campaigns.jobs.planning.finish",
+        "campaigns.jobs.planning.watch",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.planning.climb_warm_up",
         "campaigns.jobs.moving.move_people",

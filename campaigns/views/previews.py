@@ -78,15 +78,15 @@ def missing(request: WorkspaceRequest) -> HttpResponse:
     return render(request, "campaigns/_missing.html", {"missing": found})
 
 
-def field_asked(request: WorkspaceRequest) -> str:
-    """Which wording is looked at, by the name of its field."""
-    look = request.POST.get("look", "")
-    return look if look in TEXTS else TEXTS[0]
+def field_asked(request: WorkspaceRequest) -> str | None:
+    """The name of the field that is typed in, for a mistake to be marked beside it; None on a page without one."""
+    asked = request.POST.get("look") or request.POST.get("field")
+    return asked if asked in TEXTS else None
 
 
 def source_asked(request: WorkspaceRequest) -> str:
     """The wording that is looked at, as it was typed."""
-    return request.POST.get(field_asked(request), "").replace("\r\n", "\n")
+    return request.POST.get(field_asked(request) or TEXTS[0], "").replace("\r\n", "\n")
 
 
 @require_GET

@@ -655,5 +655,5 @@ def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace
     asked: dict[str, Any] = {"audience": "everyone", "devices": devices}
     found = words(as_alice.get(reverse("campaigns:audience"), asked))
     assert "90 people can be reached" in found
-    assert "1 more gets nothing: they opted out." in found
+    assert "1 more has opted out and will be skipped" in found
     assert "Through 3 devices this takes about 15 minutes" in found
