@@ -26,6 +26,20 @@ def test_it_starts_at_the_least_and_grows_to_the_most_while_work_waits() -> None
     assert limit.held_back_s == 8 * BEAT_S
 
 
+def test_it_grows_where_the_claim_waits_for_more_room_than_there_is() -> None:
+    """A claim of many waits for half of the slots: the last few stay empty, and would hide that more are wanted."""
+    limit = Limit(50, 500)
+    limit.started(45)
+    limit.adjust(45, 20)
+    assert limit.value == 50
+    limit.lacked()
+    limit.adjust(45, 20)
+    assert limit.value > 50
+    grown = limit.value
+    limit.adjust(45, 20)  # nobody lacks one any more
+    assert limit.value <= grown
+
+
 def test_it_stays_where_nothing_waits_and_comes_down_when_little_is_in_flight() -> None:
     limit = Limit(50, 500)
     limit.value = 400
