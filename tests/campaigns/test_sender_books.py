@@ -210,7 +210,7 @@ async def test_receipts_of_strangers_are_forgotten_once_nothing_is_in_doubt(own_
         async with writing(sender):
             await until(lambda: len(sender.notes._strangers.get(device.pk, [])) == notes.STRANGERS_KEPT)
             sender.on_outcome(acknowledged(claimed))
-            await until(lambda: state_of(claimed) == "sent")
+            await until(lambda: state_of(claimed) == "sent" and not sender._is_unsettled(device.pk))
             sender.on_receipt(contract.Receipt(device.pk, ["another stranger"], "9@lid", "read", time.time()))
             sender.notes._forget_strangers()
             assert not sender.notes._strangers
