@@ -134,8 +134,6 @@ def lose_redis(play: Play, kills: int, flushes: int, away_s: float) -> Facts:
     for _ in range(flushes):
         play.installation.let_pass(1)
         seen.append(faults.redis_flushed(play.installation, play.rng))
-    # A plan that was lost waits for the reconciler: without one there might be nothing to poll for.
-    play.installation.until("the plans", looking.all_planned)
     away = faults.redis_away(play.installation, play.rng, away_s)
     slow = max(slowest(seen, "resumed_s"), away["polled_s"], away["rung_s"])
     play.expect("not_back_within_60_s", slow <= RESUMES_WITHIN_S, away)
