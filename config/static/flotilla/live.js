@@ -6,7 +6,6 @@
   const DEAD_AFTER = 25000;
   let paused = false;
   let ended = false;
-  let withheld = false; // an update that somebody's hands kept away
 
   function show() {
     const dot = document.querySelector("[data-live]");
@@ -54,30 +53,6 @@
     if (paused || event.detail.message === "pong") event.preventDefault();
   });
 
-  function refetch() {
-    document.body.dispatchEvent(new CustomEvent("htmx:wsOpen", { detail: {} })); // regions fetch themselves
-  }
-
-  // Nothing is taken away under somebody's hands: what is being typed in, or asked about, waits for the next update.
-  function withhold(event) {
-    const target = event.detail.target;
-    const active = document.activeElement;
-    const typing = target.contains(active) && active.matches("input:not([type=hidden]), textarea, select");
-    if (!typing && !target.querySelector("dialog[open], .dropdown-menu.show")) return;
-    event.detail.shouldSwap = false;
-    withheld = true;
-  }
-  document.addEventListener("htmx:oobBeforeSwap", withhold);
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.requestConfig.triggeringEvent?.type === "htmx:wsOpen") withhold(event);
-  });
-  // Whoever closes a dialog sees what came meanwhile; the answer to what it asked for brings that along.
-  document.addEventListener("close", (event) => {
-    if (!withheld || event.target.querySelector(".htmx-request")) return;
-    withheld = false;
-    refetch();
-  }, true);
-
   let lastLook = Date.now();
   setInterval(() => {
     const slept = Date.now() - lastLook > 3 * LOOK_EVERY; // a page in the background is woken rarely
@@ -99,7 +74,7 @@
     if (!event.target.closest("[data-live]")) return;
     if (ended) return location.reload();
     paused = !paused;
-    if (!paused) refetch();
+    if (!paused) document.body.dispatchEvent(new CustomEvent("htmx:wsOpen", { detail: {} })); // regions fetch themselves
     show();
   });
 })();
