@@ -123,7 +123,6 @@ class Sender:
         most = min(CLAIM_AT_ONCE, self.limit.value // 2 + 1)
         room = min(most, self.limit.value - self.in_flight)
         if room < most // 2 and room < self.schedule.ready:
-            self.limit.lacked()
             return []
         return self.schedule.take(room, self.limit.slow - self.slow_in_flight)
 

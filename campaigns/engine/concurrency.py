@@ -28,7 +28,6 @@ class Limit:
         self._sum = 0.0
         self._answers = 0
         self._peak = 0
-        self._lacked = False
 
     @property
     def slow(self) -> int:
@@ -38,10 +37,6 @@ class Limit:
     def started(self, in_flight: int) -> None:
         self._peak = max(self._peak, in_flight)
 
-    def lacked(self) -> None:
-        """More could send now than there was room for, and the claim waits for more of it."""
-        self._lacked = True
-
     def answered(self, latency_s: float) -> None:
         self._sum += latency_s
         self._answers += 1
@@ -49,7 +44,7 @@ class Limit:
     def adjust(self, in_flight: int, waiting: int) -> None:
         """``waiting``: how many could send now if there were a slot for them."""
         late = self._late()
-        busy = waiting > 0 and (self._lacked or self._peak >= self.value)
+        busy = waiting > max(0, self.value - self._peak)  # a claim of many leaves the last few slots empty
         if busy and self.value == self.most:
             self.held_back_s += BEAT_S
         if late:
@@ -60,7 +55,6 @@ class Limit:
         elif self._peak < self.value // 2:
             self.value = max(self.least, int(self.value * REST))
         self._peak = in_flight
-        self._lacked = False
 
     def _late(self) -> bool:
         if not self._answers:

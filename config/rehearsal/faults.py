@@ -171,11 +171,15 @@ def start_postgres(installation: Installation, postgres: OwnServer) -> None:
 
 @contextmanager
 def everything_paused(installation: Installation) -> Iterator[None]:
-    """Every campaign rests for the length of a block, and nothing new is started."""
+    """Every campaign rests for the length of a block, and nothing new is started.
+
+    None without its plan: one that Redis has lost waits for the reconciler, and there might be nothing to go on with.
+    """
     from campaigns.actions.campaigns import pause_campaign, resume_campaign
     from campaigns.models import Campaign
 
     on_tick, installation.on_tick = installation.on_tick, None
+    installation.until("the plans", looking.all_planned)
     resting = [campaign for campaign in Campaign.objects.open() if pause_campaign(campaign, None)]
     yield
     for campaign in resting:

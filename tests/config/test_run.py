@@ -108,9 +108,11 @@ def run(tmp_path: Path) -> Iterator[Run]:
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """One that runs, for tests that leave it running."""
     run = Run(tmp_path_factory.mktemp("run"))
-    run.start()
-    yield run
-    run.clear()
+    try:
+        run.start()
+        yield run
+    finally:
+        run.clear()
 
 
 def within(seconds: float, condition: Callable[[], object]) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 
 def test_plain_implementations_send_each_message_once_while_nothing_breaks() -> None:
     names = ["rq-simple", "celery-threads"]
-    small = ["--devices", "60", "--scale", "0.1", "--kills", "0"]
+    small = ["--devices", "60", "--scale", "0.05", "--kills", "0"]
     run = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.bench_engines", "--json", *small, "--only", *names],
         cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False,

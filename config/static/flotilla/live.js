@@ -53,14 +53,6 @@
     if (paused || event.detail.message === "pong") event.preventDefault();
   });
 
-  // Nothing is taken away under somebody's hands: what is being typed in, or asked about, waits for the next update.
-  document.addEventListener("htmx:oobBeforeSwap", (event) => {
-    const target = event.detail.target;
-    const active = document.activeElement;
-    const typing = target.contains(active) && active.matches("input:not([type=hidden]), textarea, select");
-    if (typing || target.querySelector("dialog[open], .dropdown-menu.show")) event.detail.shouldSwap = false;
-  });
-
   let lastLook = Date.now();
   setInterval(() => {
     const slept = Date.now() - lastLook > 3 * LOOK_EVERY; // a page in the background is woken rarely

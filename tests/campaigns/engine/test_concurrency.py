@@ -26,18 +26,13 @@ def test_it_starts_at_the_least_and_grows_to_the_most_while_work_waits() -> None
     assert limit.held_back_s == 8 * BEAT_S
 
 
-def test_it_grows_where_the_claim_waits_for_more_room_than_there_is() -> None:
+def test_it_grows_where_more_wait_than_there_is_room_for() -> None:
     """A claim of many waits for half of the slots: the last few stay empty, and would hide that more are wanted."""
     limit = Limit(50, 500)
-    limit.started(45)
-    limit.adjust(45, 20)
+    beat(limit, in_flight=45, waiting=5, latency_s=0.8)
     assert limit.value == 50
-    limit.lacked()
-    limit.adjust(45, 20)
+    beat(limit, in_flight=45, waiting=20, latency_s=0.8)
     assert limit.value > 50
-    grown = limit.value
-    limit.adjust(45, 20)  # nobody lacks one any more
-    assert limit.value <= grown
 
 
 def test_it_stays_where_nothing_waits_and_comes_down_when_little_is_in_flight() -> None:
