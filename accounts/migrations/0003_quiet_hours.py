@@ -8,6 +8,9 @@ from accounts import tenancy
 SETTINGS = "UPDATE (quiet_from, quiet_to, frequency_cap, frequency_days)"
 
 
+from config.at_once import AtOnce
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -15,29 +18,31 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name='workspace',
-            name='frequency_cap',
-            field=models.PositiveSmallIntegerField(blank=True, help_text='Messages a person gets at most within the days; replies and tests not counted.', null=True),
-        ),
-        migrations.AddField(
-            model_name='workspace',
-            name='frequency_days',
-            field=models.PositiveSmallIntegerField(db_default=7, default=7, validators=[django.core.validators.MinValueValidator(1)]),
-        ),
-        migrations.AddField(
-            model_name='workspace',
-            name='quiet_from',
-            field=models.TimeField(blank=True, help_text="From here to the end nobody is written to, by each person's own clock.", null=True),
-        ),
-        migrations.AddField(
-            model_name='workspace',
-            name='quiet_to',
-            field=models.TimeField(blank=True, null=True),
-        ),
-        migrations.AddConstraint(
-            model_name='workspace',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('quiet_from__isnull', True), ('quiet_to__isnull', True)), models.Q(('quiet_from__isnull', False), ('quiet_to__isnull', False), models.Q(('quiet_from', models.F('quiet_to')), _negated=True)), _connector='OR'), name='quiet_hours_have_both_ends'),
-        ),
+        AtOnce([
+            migrations.AddField(
+                model_name='workspace',
+                name='frequency_cap',
+                field=models.PositiveSmallIntegerField(blank=True, help_text='Messages a person gets at most within the days; replies and tests not counted.', null=True),
+            ),
+            migrations.AddField(
+                model_name='workspace',
+                name='frequency_days',
+                field=models.PositiveSmallIntegerField(db_default=7, default=7, validators=[django.core.validators.MinValueValidator(1)]),
+            ),
+            migrations.AddField(
+                model_name='workspace',
+                name='quiet_from',
+                field=models.TimeField(blank=True, help_text="From here to the end nobody is written to, by each person's own clock.", null=True),
+            ),
+            migrations.AddField(
+                model_name='workspace',
+                name='quiet_to',
+                field=models.TimeField(blank=True, null=True),
+            ),
+            migrations.AddConstraint(
+                model_name='workspace',
+                constraint=models.CheckConstraint(condition=models.Q(models.Q(('quiet_from__isnull', True), ('quiet_to__isnull', True)), models.Q(('quiet_from__isnull', False), ('quiet_to__isnull', False), models.Q(('quiet_from', models.F('quiet_to')), _negated=True)), _connector='OR'), name='quiet_hours_have_both_ends'),
+            ),
+        ]),
         migrations.RunSQL(tenancy.grant_sql("accounts_workspace", SETTINGS), migrations.RunSQL.noop),
     ]
