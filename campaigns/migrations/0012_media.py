@@ -13,6 +13,9 @@ from accounts import tenancy
 UNPACKED_SQL = "ALTER TABLE campaigns_media ALTER COLUMN data SET STORAGE EXTERNAL"
 
 
+from config.at_once import AtOnce
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -49,15 +52,17 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(UNPACKED_SQL, migrations.RunSQL.noop),
         tenancy.Wall("Media"),
-        migrations.AlterField(
-            model_name='content',
-            name='text',
-            field=models.TextField(blank=True, help_text='Beside a file: its caption, which may be empty.'),
-        ),
-        migrations.AddField(
-            model_name='content',
-            name='media',
-            field=accounts.tenancy.TenantForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='contents', to='campaigns.media'),
-        ),
+        AtOnce([
+            migrations.AlterField(
+                model_name='content',
+                name='text',
+                field=models.TextField(blank=True, help_text='Beside a file: its caption, which may be empty.'),
+            ),
+            migrations.AddField(
+                model_name='content',
+                name='media',
+                field=accounts.tenancy.TenantForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='contents', to='campaigns.media'),
+            ),
+        ]),
         tenancy.TenantReference("Content", "media"),
     ]

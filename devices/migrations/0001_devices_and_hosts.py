@@ -28,6 +28,9 @@ CREATE TRIGGER devices_within_limit BEFORE INSERT OR UPDATE OF workspace_id ON d
 """
 
 
+from config.at_once import AtOnce
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -37,83 +40,85 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='Host',
-            fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('incarnation', models.PositiveBigIntegerField(default=0)),
-                ('lease_until', models.DateTimeField()),
-                ('heartbeat_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField()),
-                ('drivers', models.JSONField(default=list, help_text='The drivers whose gateways this host can start.')),
-                ('hostname', models.CharField(blank=True, max_length=120)),
-                ('pid', models.PositiveIntegerField(default=0)),
-                ('retiring', models.BooleanField(default=False, help_text='Takes no further devices; its claim ends with the lease.')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Device',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('name', models.CharField(max_length=80)),
-                ('driver', models.CharField(choices=[('simulator', 'Simulator'), ('whatsapp', 'WhatsApp')], default='simulator', max_length=10)),
-                ('phone', models.CharField(blank=True, help_text='E.164, known once linked.', max_length=16, null=True, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('min_delay', models.FloatField(default=10, help_text='Seconds between two messages, at least.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(86400)], verbose_name='shortest delay')),
-                ('max_delay', models.FloatField(default=30, help_text='Seconds between two messages; each gap is drawn between the two.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(86400)], verbose_name='longest delay')),
-                ('hourly_cap', models.PositiveIntegerField(blank=True, help_text='Messages an hour; empty: no cap.', null=True)),
-                ('daily_cap', models.PositiveIntegerField(blank=True, help_text='Messages a day; empty: no cap.', null=True)),
-                ('request', models.CharField(blank=True, choices=[('', 'Nothing'), ('pair', 'Pair'), ('cancel', 'Cancel pairing'), ('reconnect', 'Reconnect'), ('unlink', 'Unlink')], default='', max_length=10)),
-                ('requested_at', models.DateTimeField(blank=True, null=True)),
-                ('epoch', models.PositiveBigIntegerField(default=0, help_text='Raised at every assignment, never reused.')),
-                ('state', models.CharField(choices=[('new', 'Not linked yet'), ('pairing', 'Pairing'), ('connecting', 'Connecting'), ('online', 'Online'), ('offline', 'Offline'), ('unlinked', 'Unlinked'), ('replaced', 'Opened elsewhere'), ('banned', 'Banned'), ('outdated', 'Library outdated')], default='new', max_length=10)),
-                ('state_reason', models.CharField(blank=True, max_length=200)),
-                ('state_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('banned_until', models.DateTimeField(blank=True, null=True)),
-                ('next_send_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('hour_start', models.DateTimeField(blank=True, null=True)),
-                ('hour_used', models.PositiveIntegerField(default=0)),
-                ('day_start', models.DateTimeField(blank=True, null=True)),
-                ('day_used', models.PositiveIntegerField(default=0)),
-                ('open_message', models.PositiveBigIntegerField(blank=True, null=True)),
-                ('open_tag', models.BinaryField(blank=True, null=True)),
-                ('open_at', models.DateTimeField(blank=True, null=True)),
-                ('last_sent_at', models.DateTimeField(blank=True, null=True)),
-                ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace')),
-                ('owner', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='devices', to='devices.host')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='DeviceEvent',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('kind', models.CharField(max_length=24)),
-                ('detail', models.CharField(blank=True, max_length=200)),
-                ('device', accounts.tenancy.TenantForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='devices.device')),
-                ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace')),
-            ],
-            options={
-                'indexes': [models.Index(fields=['device', '-id'], name='events_of_device')],
-            },
-        ),
-        migrations.AddIndex(
-            model_name='device',
-            index=models.Index(fields=['owner'], name='devices_by_owner'),
-        ),
-        migrations.AddIndex(
-            model_name='device',
-            index=models.Index(condition=models.Q(('request', ''), _negated=True), fields=['owner'], name='devices_with_request'),
-        ),
-        migrations.AddConstraint(
-            model_name='device',
-            constraint=models.UniqueConstraint(fields=('workspace', 'name'), name='one_device_per_name', violation_error_message='Another device has this name.'),
-        ),
-        migrations.AddConstraint(
-            model_name='device',
-            constraint=models.CheckConstraint(condition=models.Q(('max_delay__gte', models.F('min_delay')), ('min_delay__gte', 0)), name='delays_in_order', violation_error_message='The longest delay is at least the shortest delay.'),
-        ),
+        AtOnce([
+            migrations.CreateModel(
+                name='Host',
+                fields=[
+                    ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
+                    ('incarnation', models.PositiveBigIntegerField(default=0)),
+                    ('lease_until', models.DateTimeField()),
+                    ('heartbeat_at', models.DateTimeField()),
+                    ('started_at', models.DateTimeField()),
+                    ('drivers', models.JSONField(default=list, help_text='The drivers whose gateways this host can start.')),
+                    ('hostname', models.CharField(blank=True, max_length=120)),
+                    ('pid', models.PositiveIntegerField(default=0)),
+                    ('retiring', models.BooleanField(default=False, help_text='Takes no further devices; its claim ends with the lease.')),
+                ],
+            ),
+            migrations.CreateModel(
+                name='Device',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                    ('name', models.CharField(max_length=80)),
+                    ('driver', models.CharField(choices=[('simulator', 'Simulator'), ('whatsapp', 'WhatsApp')], default='simulator', max_length=10)),
+                    ('phone', models.CharField(blank=True, help_text='E.164, known once linked.', max_length=16, null=True, unique=True)),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                    ('min_delay', models.FloatField(default=10, help_text='Seconds between two messages, at least.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(86400)], verbose_name='shortest delay')),
+                    ('max_delay', models.FloatField(default=30, help_text='Seconds between two messages; each gap is drawn between the two.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(86400)], verbose_name='longest delay')),
+                    ('hourly_cap', models.PositiveIntegerField(blank=True, help_text='Messages an hour; empty: no cap.', null=True)),
+                    ('daily_cap', models.PositiveIntegerField(blank=True, help_text='Messages a day; empty: no cap.', null=True)),
+                    ('request', models.CharField(blank=True, choices=[('', 'Nothing'), ('pair', 'Pair'), ('cancel', 'Cancel pairing'), ('reconnect', 'Reconnect'), ('unlink', 'Unlink')], default='', max_length=10)),
+                    ('requested_at', models.DateTimeField(blank=True, null=True)),
+                    ('epoch', models.PositiveBigIntegerField(default=0, help_text='Raised at every assignment, never reused.')),
+                    ('state', models.CharField(choices=[('new', 'Not linked yet'), ('pairing', 'Pairing'), ('connecting', 'Connecting'), ('online', 'Online'), ('offline', 'Offline'), ('unlinked', 'Unlinked'), ('replaced', 'Opened elsewhere'), ('banned', 'Banned'), ('outdated', 'Library outdated')], default='new', max_length=10)),
+                    ('state_reason', models.CharField(blank=True, max_length=200)),
+                    ('state_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                    ('banned_until', models.DateTimeField(blank=True, null=True)),
+                    ('next_send_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                    ('hour_start', models.DateTimeField(blank=True, null=True)),
+                    ('hour_used', models.PositiveIntegerField(default=0)),
+                    ('day_start', models.DateTimeField(blank=True, null=True)),
+                    ('day_used', models.PositiveIntegerField(default=0)),
+                    ('open_message', models.PositiveBigIntegerField(blank=True, null=True)),
+                    ('open_tag', models.BinaryField(blank=True, null=True)),
+                    ('open_at', models.DateTimeField(blank=True, null=True)),
+                    ('last_sent_at', models.DateTimeField(blank=True, null=True)),
+                    ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace')),
+                    ('owner', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='devices', to='devices.host')),
+                ],
+            ),
+            migrations.CreateModel(
+                name='DeviceEvent',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                    ('kind', models.CharField(max_length=24)),
+                    ('detail', models.CharField(blank=True, max_length=200)),
+                    ('device', accounts.tenancy.TenantForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='devices.device')),
+                    ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace')),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['device', '-id'], name='events_of_device')],
+                },
+            ),
+            migrations.AddIndex(
+                model_name='device',
+                index=models.Index(fields=['owner'], name='devices_by_owner'),
+            ),
+            migrations.AddIndex(
+                model_name='device',
+                index=models.Index(condition=models.Q(('request', ''), _negated=True), fields=['owner'], name='devices_with_request'),
+            ),
+            migrations.AddConstraint(
+                model_name='device',
+                constraint=models.UniqueConstraint(fields=('workspace', 'name'), name='one_device_per_name', violation_error_message='Another device has this name.'),
+            ),
+            migrations.AddConstraint(
+                model_name='device',
+                constraint=models.CheckConstraint(condition=models.Q(('max_delay__gte', models.F('min_delay')), ('min_delay__gte', 0)), name='delays_in_order', violation_error_message='The longest delay is at least the shortest delay.'),
+            ),
+        ]),
         tenancy.Wall("Device", "DeviceEvent"),
         migrations.RunSQL(LIMIT_SQL, migrations.RunSQL.noop),
         migrations.RunSQL(
