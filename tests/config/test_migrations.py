@@ -19,9 +19,9 @@ def tables() -> list[list[tuple]]:
 
 
 @pytest.mark.django_db
-def test_what_came_since_the_media_can_be_undone_and_done_again() -> None:
+def test_what_came_since_the_engine_can_be_undone_and_done_again() -> None:
     before = tables()
-    MigrationExecutor(connection).migrate([("campaigns", "0012_media")])
+    MigrationExecutor(connection).migrate([("campaigns", "0004_sending_engine")])
     assert ("campaigns_segment",) not in {row[:1] for row in tables()[0]}
     executor = MigrationExecutor(connection)
     executor.migrate([key for key in executor.loader.graph.leaf_nodes() if key[0] == "campaigns"])

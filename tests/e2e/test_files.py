@@ -85,4 +85,4 @@ def test_large_uploads_leave_the_web_process_small(site: Site, sign_in: Callable
     page.locator("#id_file").set_input_files(photo)
     expect(page.locator("#message-file")).to_contain_text("photo.png")
     page.wait_for_load_state("networkidle")
-    assert web.memory_info().rss - before < 120 * MB
+    assert web.memory_info().rss - before < 100 * MB
