@@ -131,8 +131,9 @@ async def test_secrets_of_the_engine_stay_with_it(start: Callable, monkeypatch: 
     monkeypatch.setenv("DATABASE_URL", "postgres://secret")
     monkeypatch.setenv("HTTPS_PROXY", "http://the-way-out:3128")
     engine = await start(sys.executable, "-c", DEAF)
-    environment = Path(f"/proc/{engine.gateway.pid}/environ").read_bytes()
-    assert b"PATH=" in environment
+    environ = Path(f"/proc/{engine.gateway.pid}/environ")
+    wait_until(lambda: b"PATH=" in environ.read_bytes(), "the environment of the program that was started")
+    environment = environ.read_bytes()
     assert b"HTTPS_PROXY=http://the-way-out:3128" in environment
     assert b"secret" not in environment
 
