@@ -194,8 +194,10 @@ def _lock_people(heard: Sequence[Heard]) -> list[Heard]:
     """Whoever was deleted or erased meanwhile is nobody's contact any more, and what they answered names nobody."""
     people = Contact.objects.filter(pk__in={one.contact.pk for one in heard if one.contact}).order_by("phone")
     there = set(people.select_for_update(no_key=True).values_list("pk", flat=True))
-    gone = {"contact": None, "cause": None}
-    return [one if one.contact is None or one.contact.pk in there else replace(one, **gone) for one in heard]
+    return [
+        one if one.contact is None or one.contact.pk in there else replace(one, contact=None, cause=None)
+        for one in heard
+    ]
 
 
 def _note_last_replies(fresh: Sequence[Heard]) -> None:
