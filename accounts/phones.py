@@ -195,6 +195,15 @@ def _shown(text: str) -> str:
     return f"“{text}”" if len(text) <= _SHOWN else f"“{text[:_SHOWN]}…”"
 
 
+def national_digits(phone: str) -> str:
+    """What nearly every way to write an E.164 number has in common: its digits without the country's.
+
+    Of a very short one with them, since four digits stand in many other numbers.
+    """
+    national = phone[1 + len(_country_code(phone[1:4])) :]
+    return national if len(national) >= 7 else phone[1:]
+
+
 def zone_of(phone: str) -> str:
     """The time zone (IANA) of an E.164 number; empty where its region has several clocks, or none is known.
 

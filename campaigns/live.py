@@ -23,6 +23,7 @@ from campaigns.failover import asked_of
 from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
+from campaigns.querysets.unsettled import erased_at
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device
 from devices.shown import Shown as ShownDevice
@@ -199,11 +200,16 @@ def unsettled(campaign: Campaign, streams: Sequence[Stream], device: Device | No
         open_ends, closed = [], "The campaign was cancelled: nothing of it is sent any more."
     elif not open_ends:
         closed = "The time to send this campaign has passed: nothing of it is sent any more."
+    erased = erased_at(campaign) if open_ends else {}
+    gone = [erased.get(stream.pk, (0, 0)) for stream in open_ends]
+    gone_dead, gone_uncertain = sum(dead for dead, _ in gone), sum(uncertain for _, uncertain in gone)
+    if gone_dead or gone_uncertain:
+        closed = "Whoever was erased gets nothing any more: nobody knows their number."
     return Unsettled(
         failed=failed,
-        retryable=sum(stream.dead for stream in open_ends),
+        retryable=sum(stream.dead for stream in open_ends) - gone_dead,
         uncertain=uncertain,
-        sendable=sum(stream.uncertain for stream in open_ends),
+        sendable=sum(stream.uncertain for stream in open_ends) - gone_uncertain,
         closed=closed,
         policy=uncertain_policy(campaign),
         fields=[("until", looked_at.isoformat()), *([("device", str(device.uuid))] if device else [])],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -24,7 +24,7 @@ class Missing:
     """So many of those ``looked_at`` lack the variable ``word``; ``exact``: these are all who can be reached.
 
     ``fallbacks`` is what they read in its place, where an empty text is nothing; no fallbacks at all: the text has
-    conditions about it, which decide.
+    conditions about it, which decide. ``wordings``: letters of those that ask for it; empty: every one does.
     """
 
     word: str
@@ -33,12 +33,14 @@ class Missing:
     looked_at: int
     exact: bool
     fallbacks: tuple[str, ...]
+    wordings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         who = "person has" if self.people == 1 else "people have"
         if not self.exact:
             who = f"of the {self.looked_at:,} people looked at {'has' if self.people == 1 else 'have'}"
-        return f"{self.people:,} {who} no {self.label}: {self.instead}."
+        where = f"with wording {' or '.join(self.wordings)} " if self.wordings else ""
+        return f"{self.people:,} {who} no {self.label}: {where}{self.instead}."
 
     @property
     def instead(self) -> str:
@@ -49,25 +51,39 @@ class Missing:
         return f"{they} {gets} " + " or ".join(f"“{text}”" if text else "nothing" for text in self.fallbacks)
 
 
-def report(text: str, contacts: ContactQuerySet) -> list[Missing]:
-    """What people who can be reached lack of a text's variables, by how many lack it; nothing for an unusable text.
+def report(texts: Sequence[str], contacts: ContactQuerySet) -> list[Missing]:
+    """What people who can be reached lack of the texts' variables, by how many lack it; unusable texts have none.
 
-    Exact for up to `LOOKED_AT` people; of more, the first so many are looked at, and each line says so.
+    ``texts``: the wordings A, B … of one message; who gets which is not known yet. Exact for up to `LOOKED_AT` people;
+    of more, the first so many are looked at, and each line says so.
     """
-    try:
-        wanted = variables_in(text) - EVERYBODY_HAS
-        uses = uses_of(parse(text))
-    except TextError:
+    asked: dict[str, list[str]] = {}  # variable → the letters of the wordings that ask for it
+    uses: list[Use] = []
+    for place, text in enumerate(texts):
+        try:
+            names, found = variables_in(text) - EVERYBODY_HAS, uses_of(parse(text))
+        except TextError:
+            continue
+        uses += found
+        for name in names:
+            asked.setdefault(name, []).append(chr(ord("A") + place))
+    if not asked:
         return []
-    if not wanted:
-        return []
-    looked_at, more, lacking = counted(sorted(wanted), contacts)
-    found = [
-        Missing(word, label, people, looked_at, not more, tuple(fallbacks(word, uses)))
+    looked_at, more, lacking = counted(sorted(asked), contacts)
+    lines = [
+        Missing(
+            word,
+            label,
+            people,
+            looked_at,
+            not more,
+            tuple(fallbacks(word, uses)),
+            tuple(asked[word]) if len(asked[word]) < len(texts) else (),
+        )
         for word, (label, people) in lacking.items()
         if people
     ]
-    return sorted(found, key=lambda missing: (-missing.people, missing.word))
+    return sorted(lines, key=lambda missing: (-missing.people, missing.word))
 
 
 def counted(wanted: list[str], contacts: ContactQuerySet) -> tuple[int, bool, dict[str, tuple[str, int]]]:

@@ -21,7 +21,7 @@ from campaigns.charts import Bar, Columns, Series, columns, width_of
 from campaigns.engine.lifecycle import FIGURES
 from campaigns.engine.proportions import Share, difference
 from campaigns.live import figures
-from campaigns.models import Campaign, CampaignState, Reply, Retarget, Stream
+from campaigns.models import NO_VARIANT, Campaign, CampaignState, Reply, Retarget, Stream
 from campaigns.querysets.campaigns import COUNTERS
 from campaigns.querysets.report import HOLD_OUT, STEPS, UNKNOWN, Aftermath, aftermath, tally
 from campaigns.shown import LISTS, MESSAGE_STATES, counted, reason_in_words
@@ -114,6 +114,7 @@ def report_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, A
         "funnel": funnel(campaign, found),
         "devices": device_figures(streams),
         "variants": variants,
+        "without_variant": without_variant(variants, streams),
         "verdict": verdict(variants),
         "retargets": retargets(found),
     }
@@ -149,6 +150,19 @@ def variant_figures(campaign: Campaign, streams: Sequence[Stream]) -> list[Varia
         VariantFigures(one.number, one.letter, one.share, one.content.text, figures(own[one.number]))
         for one in variants
     ]
+
+
+def without_variant(variants: Sequence[VariantFigures], streams: Sequence[Stream]) -> int:
+    """How many people of a campaign with variants were to get none: held out, left out, or without room anywhere."""
+    return figures(stream for stream in streams if stream.variant == NO_VARIANT)["should"] if variants else 0
+
+
+def variant_choices(campaign: Campaign, streams: Sequence[Stream]) -> list[tuple[int, str]]:
+    """What a list may be narrowed to: (number, words)."""
+    found = [(number, f"Variant {letter}") for number, letter in variant_letters(campaign)]
+    if found and any(stream.variant == NO_VARIANT for stream in streams):
+        found.append((NO_VARIANT, "No variant"))
+    return found
 
 
 def variant_letters(campaign: Campaign) -> list[tuple[int, str]]:

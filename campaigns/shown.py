@@ -61,6 +61,7 @@ REASONS = {
 
 # Which rule decided that somebody gets nothing, and when it is asked.
 RULES = {
+    "contact_deleted": "Nothing of a campaign goes to whoever is no contact any more, not even when it is tried again.",
     "opted_out": "Asked at the moment of sending: nothing goes to whoever has opted out.",
     "suppressed": "Asked at the moment of sending: nothing goes to a number on the list of those who want no more.",
     "not_on_whatsapp": "Asked when the campaign was planned: it leaves out numbers known not to be on WhatsApp.",

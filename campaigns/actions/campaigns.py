@@ -20,9 +20,20 @@ from devices.jobs import enqueue, rouse
 PLAN_JOB = "campaigns.jobs.planning.plan_campaign"
 
 
+class ChangedSince(Exception):
+    """Somebody changed the draft after it was looked at."""
+
+
 @transaction.atomic
-def launch_campaign(campaign: Campaign, by: User | None) -> bool:
-    """Start now, or schedule when ``start_at`` lies ahead. False: somebody else moved the campaign first."""
+def launch_campaign(campaign: Campaign, by: User | None, version: int | None = None) -> bool:
+    """Start now, or schedule when ``start_at`` lies ahead. False: somebody else moved the campaign first.
+
+    ``version``: of the draft, as it was looked at; another one raises `ChangedSince`. None: whatever there is now.
+    """
+    found = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
+    if found.state == CampaignState.DRAFT and version is not None and found.version != version:
+        raise ChangedSince
+    campaign.start_at = found.start_at
     ahead = campaign.start_at is not None and campaign.start_at > timezone.now()
     if ahead:
         return _moved(campaign, by, CampaignState.SCHEDULED, "campaign.scheduled")

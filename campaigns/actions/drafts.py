@@ -167,17 +167,21 @@ def edit_draft(
     if "wordings" in changes or "media" in changes:
         _say(found, by, changes)
     _link(found, changes)
-    if by is None or found.edited_by_id != by.pk:
-        found.others_version = found.version
-    found.version += 1
-    found.edited_by, found.edited_at = by, timezone.now()
     found.steps_done = max(found.steps_done, steps_done)
-    own_columns = ("content", "version", "others_version", "edited_by", "edited_at", "steps_done")
-    found.save(update_fields=[*columns, *own_columns])
+    found.save(update_fields=[*columns, "content", "steps_done", *_count_edit(found, by)])
     _note_edit(found, by)
     push_campaigns([found.pk])
     campaign.refresh_from_db()
     return Edit.SAVED
+
+
+def _count_edit(campaign: Campaign, by: User | None) -> list[str]:
+    """The names of the columns that the caller saves."""
+    if by is None or campaign.edited_by_id != by.pk:
+        campaign.others_version = campaign.version
+    campaign.version += 1
+    campaign.edited_by, campaign.edited_at = by, timezone.now()
+    return ["version", "others_version", "edited_by", "edited_at"]
 
 
 def _note_edit(campaign: Campaign, by: User | None) -> None:
@@ -304,8 +308,11 @@ def leave_out_absent(campaign: Campaign, wanted: bool, by: User | None) -> bool:
     planned_later = Campaign.objects.filter(
         pk=campaign.pk, state__in=[CampaignState.DRAFT, CampaignState.SCHEDULED], leave_out_absent=not wanted
     )
-    if not planned_later.update(leave_out_absent=wanted):
+    found = planned_later.select_for_update(of=("self",)).first()
+    if found is None:
         return False
+    found.leave_out_absent = wanted
+    found.save(update_fields=["leave_out_absent", *_count_edit(found, by)])
     record(campaign.workspace, by, "campaign.absent_left_out", campaign.target, left_out=wanted)
     push_campaigns([campaign.pk])
     campaign.refresh_from_db()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from accounts.phones import national_digits
 from campaigns.engine.lifecycle import CLAIMABLE
 from campaigns.erasures import digest, digests
 from campaigns.live import push_campaigns
@@ -21,7 +23,7 @@ from campaigns.models import (
     ContactImport,
     ContactMove,
     Erasure,
-    ImportState,
+    ImportRow,
     Message,
     NumberCheck,
     Reply,
@@ -77,6 +79,38 @@ contents AS (
 SELECT count(*) FROM forgotten
 """
 
+# What imports keep of them, for each import by its own index: a row that is still to be saved, or says that they had
+# opted out. Whether it was saved goes by the place that the import has come to, which may be this very number.
+IMPORT_ROWS_SQL = """
+WITH own AS MATERIALIZED (
+    SELECT id, dry_run, saved_up_to FROM campaigns_contactimport WHERE workspace_id = %(workspace)s
+),
+forgotten AS (
+    DELETE FROM campaigns_importrow r USING own
+    WHERE r.contact_import_id = own.id AND r.phone = %(phone)s
+    RETURNING own.id, own.dry_run, r.phone <= own.saved_up_to AS saved
+)
+UPDATE campaigns_contactimport i SET
+    contacts = i.contacts - (NOT f.saved)::int,
+    kept_out = i.kept_out - (f.saved AND NOT f.dry_run)::int
+FROM forgotten f WHERE i.id = f.id
+"""
+REJECTS_SQL = r"""
+WITH newest AS MATERIALIZED (
+    SELECT r.id, r.cells
+    FROM (SELECT id FROM campaigns_contactimport WHERE workspace_id = %(workspace)s ORDER BY id DESC) i
+    CROSS JOIN LATERAL (SELECT id, cells FROM campaigns_importreject WHERE contact_import_id = i.id) r
+    LIMIT %(most)s
+)
+UPDATE campaigns_importreject r SET cells = '[]', reason = %(reason)s
+FROM newest n
+WHERE r.id = n.id AND strpos(regexp_replace(n.cells::text, '\D', '', 'g'), %(digits)s) > 0
+  AND EXISTS (SELECT FROM jsonb_array_elements_text(n.cells) AS cell
+              WHERE strpos(regexp_replace(cell, '\D', '', 'g'), %(digits)s) > 0)
+"""
+REJECTS_LOOKED_AT = 100_000
+ROW_OF_ERASED = "It was about a person who was erased since"  # what it said before may quote a cell
+
 
 def is_erased(workspace: Workspace, phone: str) -> bool:
     """Somebody with this number (E.164) was erased here: nobody may bring them back."""
@@ -86,6 +120,10 @@ def is_erased(workspace: Workspace, phone: str) -> bool:
 @transaction.atomic
 def erase_contact(contact: Contact, by: User) -> bool:
     """Forget a person for good: all that names them or that they wrote.
+
+    Refused rows of imports are emptied where the digits of the number stand in a cell, whatever stands between them:
+    among the newest `REJECTS_LOOKED_AT` of the workspace. Not found are refused rows without the number. The uploaded
+    file stays until its import has ended, of a dry run for two days; what is still read there of them is refused.
 
     False: a message to them is leaving at this moment, and its text would come back with its answer. What waits for
     them is cancelled even so; ask again when it has left.
@@ -107,6 +145,7 @@ def erase_contact(contact: Contact, by: User) -> bool:
     ConsentEntry.objects.for_workspace(workspace).filter(theirs).update(contact=None, phone="")
     Suppression.objects.for_workspace(workspace).filter(phone=phone).delete()
     NumberCheck.objects.for_workspace(workspace).filter(phone=phone).delete()
+    _forget_imports(workspace, phone)
     _forget_places(workspace, phone)
     Contact.objects.filter(pk=contact.pk).delete()
     Erasure.objects.bulk_create(
@@ -118,7 +157,13 @@ def erase_contact(contact: Contact, by: User) -> bool:
 
 
 def _lock(contact: Contact) -> bool:
-    """In the order of everywhere: campaigns, the person as `suppress` does, streams. False: somebody was faster."""
+    """In the order of everywhere: imports, campaigns, the person as `suppress` does, streams.
+
+    Waits for a step of an import, which has saved them by then, or knows at its next step that they were erased.
+    False: somebody was faster.
+    """
+    imports = ContactImport.objects.filter(workspace=contact.workspace)
+    list(imports.order_by("pk").select_for_update(no_key=True).values_list("pk"))
     theirs = Q(contact=contact) | Q(contact=None, phone=contact.phone)
     messages = Message.objects.for_workspace(contact.workspace).filter(theirs)
     planned = messages.filter(state__in=CLAIMABLE).values("campaign")
@@ -133,9 +178,18 @@ def _lock(contact: Contact) -> bool:
     return True
 
 
+def _forget_imports(workspace: Workspace, phone: str) -> None:
+    values: dict[str, Any] = {"workspace": workspace.pk, "phone": phone}
+    values |= {"digits": national_digits(phone), "most": REJECTS_LOOKED_AT, "reason": ROW_OF_ERASED}
+    with connection.cursor() as cursor:
+        cursor.execute(IMPORT_ROWS_SQL, values)
+        cursor.execute(REJECTS_SQL, values)
+
+
 def _forget_places(workspace: Workspace, phone: str) -> None:
-    """Work that ended with this number remembers how far it came."""
-    ended = (ImportState.DONE, ImportState.FAILED, ImportState.STOPPED)
-    ContactImport.objects.filter(workspace=workspace, saved_up_to=phone, state__in=ended).update(saved_up_to="")
+    """Work that stopped at this number remembers how far it came: an import by the last row that it has left."""
+    earlier = ImportRow.objects.filter(contact_import=OuterRef("pk"), phone__lt=phone).order_by("-phone")
+    before = Coalesce(Subquery(earlier.values("phone")[:1]), Value(""))
+    ContactImport.objects.filter(workspace=workspace, saved_up_to=phone).update(saved_up_to=before)
     for work in (ContactMove, CheckRun):
         work.objects.filter(workspace=workspace, last_phone=phone, finished_at__isnull=False).update(last_phone="")

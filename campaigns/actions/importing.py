@@ -165,7 +165,8 @@ def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
         nonlocal people, rejected
         for phone in erased_among(contact_import, list(rows_of or ())):
             people.pop(phone)
-            rejected += [_rejected(row, WAS_ERASED) for row in (rows_of or {})[phone]]
+            # Without its cells: they are what was to be forgotten.
+            rejected += [Rejected(row.row, row.line, WAS_ERASED, []) for row in (rows_of or {})[phone]]
         _read_step(contact_import, records.position, people, rejected, end)
         people, rejected = {}, []
         if rows_of is not None:

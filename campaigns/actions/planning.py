@@ -16,7 +16,7 @@ from campaigns.audience import Audience
 from campaigns.engine.assignment import assign, is_held_out, variant_of
 from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
-from campaigns.models import GOOD_FOR, Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import GOOD_FOR, NO_VARIANT, Assignment, Campaign, CampaignState, Contact, Lane, Stream
 
 CHUNK = 10_000
 NO_ROOM = "no_room"
@@ -64,8 +64,9 @@ WHERE c.id = ANY(%(people)s::bigint[]) AND c.id > %(cursor)s AND c.id <= %(last)
   AND NOT n.on_whatsapp AND n.checked_at > now() - %(good)s
 """
 
-# A slot is a place in the arrays of streams; without one the person gets no message but a row that says so. Where
-# streams share a device, a microsecond between any two people keeps the one from going out before the other begins.
+# A slot is a place in the arrays of streams; without one the person gets no message but a row that says so, in the
+# stream at the place ``nobodys``. Where streams share a device, a microsecond between any two people keeps the one from
+# going out before the other begins.
 # Both joins name the chunk's range of ids: a merge join would read all contacts before it, and the plan cost n squared.
 PLAN_SQL = """
 WITH given AS MATERIALIZED (
@@ -75,11 +76,11 @@ WITH given AS MATERIALIZED (
 made AS (
     INSERT INTO campaigns_message
         (workspace_id, campaign_id, stream_id, contact_id, content_id, phone, state, reason, due_at)
-    SELECT %(workspace)s, %(campaign)s, (%(streams)s::bigint[])[coalesce(g.slot, 1)], c.id,
-           (%(contents)s::bigint[])[coalesce(g.slot, 1)], c.phone,
+    SELECT %(workspace)s, %(campaign)s, (%(streams)s::bigint[])[coalesce(g.slot, %(nobodys)s)], c.id,
+           (%(contents)s::bigint[])[coalesce(g.slot, %(nobodys)s)], c.phone,
            CASE WHEN g.slot IS NULL THEN 'skipped' ELSE 'pending' END,
            g.reason,
-           %(due)s + (%(lags)s::float8[])[coalesce(g.slot, 1)] * interval '1 second'
+           %(due)s + (%(lags)s::float8[])[coalesce(g.slot, %(nobodys)s)] * interval '1 second'
                    + (%(before)s + g.nth) * %(apart)s * interval '1 microsecond'
     FROM given g JOIN campaigns_contact c ON c.id = g.contact_id AND c.id > %(cursor)s AND c.id <= %(last)s
     ORDER BY c.id
@@ -203,8 +204,11 @@ def people_at(stream: Stream) -> int:
     return sum(getattr(stream, state) for state in MESSAGE_STATES if state != SKIPPED)
 
 
-def open_streams(campaign: Campaign, devices: Iterable[int]) -> None:
-    """See that the campaign, or each of its variants, has a stream at each of these devices (ids)."""
+def open_streams(campaign: Campaign, devices: Iterable[int], variants: Sequence[int] = ()) -> None:
+    """See that the campaign, or each of its variants, has a stream at each of these devices (ids).
+
+    ``variants``: only those of these numbers.
+    """
     settings = {
         "workspace_id": campaign.workspace_id,
         "campaign": campaign,
@@ -213,7 +217,7 @@ def open_streams(campaign: Campaign, devices: Iterable[int]) -> None:
         "min_delay": campaign.min_delay,
         "expires_at": expiry_of(campaign),
     }
-    numbers = list(campaign.variants.order_by("number").values_list("number", flat=True)) or [0]
+    numbers = variants or list(campaign.variants.order_by("number").values_list("number", flat=True)) or [NO_VARIANT]
     streams = [Stream(device_id=device, variant=number, **settings) for device in devices for number in numbers]
     Stream.objects.bulk_create(streams, ignore_conflicts=True)
 
@@ -262,8 +266,10 @@ def _make(
 ) -> int:
     """A message for each of the people, in the order of their ids, at the device chosen; returns how many."""
     people = sorted(people)
-    slots = {(stream.device_id, stream.variant): slot for slot, stream in enumerate(streams, 1)}
     variants = list(campaign.variants.order_by("number"))
+    if variants and not all(chosen.get(person) for person in people):
+        streams = _with_nobodys(campaign, streams)
+    slots = {(stream.device_id, stream.variant): slot for slot, stream in enumerate(streams, 1)}
     contents = {variant.number: variant.content_id for variant in variants}
     shares = [(variant.number, variant.share) for variant in variants]
     turns = {device: turn for turn, device in enumerate(sorted({stream.device_id for stream in streams}))}
@@ -279,6 +285,7 @@ def _make(
         "campaign": campaign.pk,
         "cursor": people[0] - 1,
         "last": people[-1],
+        "nobodys": next((slot for (_, variant), slot in slots.items() if variant == NO_VARIANT), 1),
         "due": campaign.canary_passed_at or campaign.launched_at,
         "before": campaign.recipients,
         "apart": 1 if variants else 0,
@@ -299,6 +306,14 @@ def _make(
         stream_ids, pending, skipped, due = ([row[column] for row in made] for column in range(4))
         cursor.execute(COUNT_SQL, {"streams": stream_ids, "pending": pending, "skipped": skipped, "due": due})
     return sum(pending) + sum(skipped)
+
+
+def _with_nobodys(campaign: Campaign, streams: Sequence[Stream]) -> Sequence[Stream]:
+    """With one for those who get none of the variants: else the figures of a variant would count them."""
+    if all(stream.variant != NO_VARIANT for stream in streams):
+        open_streams(campaign, [streams[0].device_id], [NO_VARIANT])
+        streams = list(Stream.objects.filter(campaign=campaign).order_by("pk"))
+    return streams
 
 
 def _candidates(campaign: Campaign, audience: Audience, size: int) -> list[int]:

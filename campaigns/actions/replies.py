@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -64,13 +64,20 @@ class Heard:
         return bool(self.phone) and self.kind not in WORDLESS and asks_to_stop(self.text)
 
 
-@transaction.atomic
 def note_incoming(incoming: Sequence[Incoming]) -> set[int]:
     """Write these messages down, each once, with all that follows from it; a repeat changes nothing.
 
     Returns the ids of the campaigns whose figures changed. What PostgreSQL refuses takes the others of the call with
-    it: the caller gives fewer at once then.
+    it: the caller gives fewer at once then. Where a person or a device vanished meanwhile it is understood anew, once.
     """
+    try:
+        return _note(incoming)
+    except IntegrityError:
+        return _note(incoming)
+
+
+@transaction.atomic
+def _note(incoming: Sequence[Incoming]) -> set[int]:
     # Locks in the order of everywhere: people by number, devices, streams by id.
     fresh = _insert(_lock_people(_understand(incoming)))
     _note_last_replies(fresh)
@@ -184,10 +191,13 @@ def _insert(heard: Sequence[Heard]) -> list[Heard]:
 
 
 def _lock_people(heard: Sequence[Heard]) -> list[Heard]:
-    """Whoever was deleted meanwhile is nobody's contact any more."""
+    """Whoever was deleted or erased meanwhile is nobody's contact any more, and what they answered names nobody."""
     people = Contact.objects.filter(pk__in={one.contact.pk for one in heard if one.contact}).order_by("phone")
     there = set(people.select_for_update(no_key=True).values_list("pk", flat=True))
-    return [one if one.contact is None or one.contact.pk in there else replace(one, contact=None) for one in heard]
+    return [
+        one if one.contact is None or one.contact.pk in there else replace(one, contact=None, cause=None)
+        for one in heard
+    ]
 
 
 def _note_last_replies(fresh: Sequence[Heard]) -> None:

@@ -34,7 +34,7 @@ DROP TRIGGER consent_is_a_ledger ON campaigns_consententry;
 DROP FUNCTION campaigns_consent_is_a_ledger();
 """
 
-BACKFILL_SQL = """
+LAST_REPLY_SQL = """
 UPDATE campaigns_contact c SET last_reply_at = r.at
 FROM (SELECT contact_id, max(at) AS at FROM campaigns_reply WHERE contact_id IS NOT NULL GROUP BY contact_id) r
 WHERE c.id = r.contact_id AND c.last_reply_at IS NULL
@@ -669,6 +669,14 @@ class Migration(migrations.Migration):
                     name="answered_messages",
                 ),
             ),
+            migrations.AddIndex(
+                model_name="message",
+                index=models.Index(
+                    condition=models.Q(("phone", "")),
+                    fields=["stream"],
+                    name="messages_of_erased",
+                ),
+            ),
             migrations.AddField(
                 model_name='campaign',
                 name='edited_at',
@@ -704,5 +712,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
         tenancy.Wall('ContactChange'),
         migrations.RunSQL(LOCAL_SQL + MAY_WRITE_SQL + NOBODY_SQL, UNDO_SQL),
-        migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
+        migrations.RunSQL(LAST_REPLY_SQL, migrations.RunSQL.noop),
     ]

@@ -92,6 +92,7 @@ class Message(TenantModel):
             models.Index(
                 fields=["campaign", "contact"], condition=models.Q(replied_at__isnull=False), name="answered_messages"
             ),
+            models.Index(fields=["stream"], condition=models.Q(phone=""), name="messages_of_erased"),
         ]
 
     def __str__(self) -> str:

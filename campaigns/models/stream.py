@@ -9,6 +9,8 @@ from campaigns.models.campaign import Campaign
 from campaigns.querysets.campaigns import StreamQuerySet
 from devices.models import Device
 
+NO_VARIANT = 0
+
 
 class Lane(models.IntegerChoices):
     """Priority at the device: test sends and replies, then campaigns, then sequences."""
@@ -31,7 +33,9 @@ class Stream(TenantModel):
     device = TenantForeignKey(Device, on_delete=models.CASCADE, related_name="streams", db_index=False)
     lane = models.PositiveSmallIntegerField(choices=Lane.choices)
     variant = models.PositiveSmallIntegerField(
-        default=0, db_default=0, help_text="Number of the campaign's variant; 0: the campaign's own content."
+        default=NO_VARIANT,
+        db_default=NO_VARIANT,
+        help_text="Number of the campaign's variant; 0: the campaign's own content.",
     )
     running = models.BooleanField(default=False)
     min_delay = models.FloatField(default=0)

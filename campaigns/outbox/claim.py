@@ -64,7 +64,7 @@ class Held(NamedTuple):
     locked: bool = False
 
 
-SKIPPED_BY = ("opted_out", "suppressed", "barred", "frequency_cap")
+SKIPPED_BY = ("contact_deleted", "opted_out", "suppressed", "barred", "frequency_cap")
 SHIFT, PLACES, LATER_S = 200, 5, 0.25  # messages moved out of the way for one device, for how many devices at once
 
 # When the person {c} may be written to, by their own clock; now() or null: now.
@@ -198,12 +198,14 @@ head AS MATERIALIZED (
             WHEN m.message_id IS NULL THEN 'none'
             WHEN m.due_at > now() THEN 'later'
             WHEN m.confirms_stop THEN 'send'
+            -- What is left of the person is a number: neither their name nor their consent is known any more.
+            WHEN st.lane > 0 AND m.contact_id IS NULL THEN 'contact_deleted'
             WHEN c.opted_out_at IS NOT NULL THEN 'opted_out'
             WHEN EXISTS (SELECT FROM campaigns_suppression u
                          WHERE u.workspace_id = st.workspace_id AND u.phone = m.phone) THEN 'suppressed'
             WHEN EXISTS (SELECT FROM campaigns_globalsuppression g WHERE g.phone = m.phone) THEN 'barred'
             WHEN st.lane > 0 AND {not_now} THEN 'not_now'
-            WHEN st.frequency_cap IS NULL OR m.contact_id IS NULL THEN 'send'
+            WHEN st.frequency_cap IS NULL THEN 'send'
             WHEN kept.id IS NULL THEN 'busy'
             WHEN kept.version <> c.xmin THEN 'stale'
             WHEN st.frequency_cap <= (

@@ -55,6 +55,12 @@ DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
 # Of an erased person nobody knows the number any more.
 SENDABLE = "m.phone <> '' AND (s.expires_at IS NULL OR s.expires_at > now())"
 
+ERASED_SQL = """
+SELECT s.id, count(*) FILTER (WHERE m.state = 'dead'), count(*) FILTER (WHERE m.state = 'uncertain')
+FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND m.phone = ''
+WHERE s.campaign_id = %s GROUP BY s.id
+"""
+
 # The claim would journal the last attempt, too, but by then the message has lost its reason.
 BRING_BACK_SQL = """
 WITH {old},
@@ -116,6 +122,13 @@ SEND_AGAIN_SQL = BRING_BACK_SQL.format(
 ASSUME_SQL = COUNT_AS_SENT_SQL.format(
     old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true")
 )
+
+
+def erased_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
+    """Stream → how many of its dead and of its uncertain messages are of erased people: never sent to anybody."""
+    with connection.cursor() as cursor:
+        cursor.execute(ERASED_SQL, [campaign.pk])
+        return {stream: (dead, uncertain) for stream, dead, uncertain in cursor.fetchall()}
 
 
 def count_dead(selection: Selection) -> int:

@@ -41,9 +41,10 @@ def campaign_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 @require_GET
 @workspace_role("viewer")
 def missing_values(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    """Who lacks what the text asks for. By itself, for it takes a second or two where the audience is large."""
+    """Who lacks what the wordings ask for. By itself, for it takes a second or two where the audience is large."""
     campaign = the_campaign(request, uuid)
-    context = {"missing": report(campaign.content.text, audience_of(campaign))}
+    texts = [wording.text for wording in wordings_of(campaign)]
+    context = {"missing": report(texts, audience_of(campaign))}
     return render(request, "campaigns/_missing.html", context)
 
 

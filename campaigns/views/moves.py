@@ -24,6 +24,7 @@ from campaigns.models import Campaign, CampaignState
 from campaigns.querysets.unsettled import Selection
 from campaigns.views.answers import answer_live, is_fragment
 from campaigns.views.campaigns import review_context, the_campaign
+from campaigns.views.previews import int_of
 
 CHANGED = "These messages have changed since you looked; the page shows them as they are now."
 
@@ -50,10 +51,21 @@ def answer(request: WorkspaceRequest, campaign: Campaign) -> HttpResponse:
 @require_POST
 @workspace_role("manager")
 def start(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
+    """What was reviewed: whoever changed the draft since then is named, and the button is there to be pressed anew."""
     campaign = the_campaign(request, uuid)
+    version = int_of(request.POST["version"]) if "version" in request.POST else None
     if campaign.state == CampaignState.DRAFT and what_is_missing(campaign):
         return render(request, "campaigns/review.html", review_context(campaign), status=422)
-    return moved(request, uuid, actions.launch_campaign, "It was started already.")
+    try:
+        return moved(
+            request,
+            uuid,
+            lambda campaign, by: actions.launch_campaign(campaign, by, version),
+            "It was started already.",
+        )
+    except actions.ChangedSince:
+        context = review_context(the_campaign(request, uuid))
+        return render(request, "campaigns/review.html", {**context, "newer": True}, status=409)
 
 
 @require_POST

@@ -30,7 +30,7 @@ from campaigns.recipients import (
     states_of,
     with_words,
 )
-from campaigns.report import hour_words, variant_letters
+from campaigns.report import hour_words, variant_choices, variant_letters
 from campaigns.sheets import clock, csv_answer
 from campaigns.shown import LISTS, MESSAGE_STATES, shown_message
 from campaigns.timeline import timeline_of
@@ -76,7 +76,7 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         "lists": lists(asked, counts, total),
         "states": [(key, MESSAGE_STATES[key].word, counts[f"n_{key}"]) for key in states_of(asked.figure)],
         "devices": devices,
-        "variants": variant_letters(campaign),
+        "variants": variant_choices(campaign, streams),
         "hours": list(zip(HOURS, hour_words(), strict=True)),
         "steps": STEPS,
         "replied_choices": REPLIED.items(),

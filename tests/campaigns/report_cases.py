@@ -30,7 +30,7 @@ def told_campaign(workspace: Workspace, rounds: int = 2) -> Campaign:
     for number, share in ((1, 60), (2, 40)):
         content = Content.objects.create(workspace=workspace, text=f"Wording {number} for {{{{ name }}}}")
         Variant.objects.create(workspace=workspace, campaign=campaign, number=number, content=content, share=share)
-    streams = []
+    streams, nobodys = [], Stream.objects.filter(campaign=campaign).earliest("pk")
     for stream in Stream.objects.filter(campaign=campaign).order_by("pk"):
         for number in (1, 2):
             stream.pk, stream.variant = None, number
@@ -40,9 +40,11 @@ def told_campaign(workspace: Workspace, rounds: int = 2) -> Campaign:
     replies = [
         reply for place, message in enumerate(messages) for reply in tell(message, streams[place % 4], place // 4)
     ]
+    for message in messages:
+        message.stream = nobodys if message.reason == "hold_out" else message.stream
     Message.objects.bulk_update(messages, CHANGED)
     Reply.objects.bulk_create(replies)
-    Stream.objects.filter(campaign=campaign, variant=0).delete()
+    Stream.objects.filter(campaign=campaign, variant=0).exclude(pk=nobodys.pk).delete()
     count_again(campaign)
     Campaign.objects.filter(pk=campaign.pk).update(launched_at=DAY)
     campaign.refresh_from_db()

@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns import outbox
-from campaigns.models import Campaign, Content, Lane, Message, Stream, Suppression
+from campaigns.actions.dead_letters import retry_failed
+from campaigns.models import Campaign, Contact, Content, Lane, Message, Stream, Suppression
 from campaigns.outbox import Claimed, Held, Settlement
+from campaigns.querysets.unsettled import Selection
 from devices.hosting.leases import Lease
 from devices.models import Device
 from tests.campaigns.outbox_cases import (
@@ -199,3 +201,24 @@ def test_p10_a_message_claimed_ahead_of_its_gaps_end_leaves_at_its_end(workspace
     assert claimed.wait == pytest.approx((ends - timezone.now()).total_seconds(), abs=1)
     device.refresh_from_db()
     assert device.next_send_at == ends + timedelta(seconds=10), "the next gap begins where this one ends"
+
+
+def test_whoever_is_no_contact_any_more_gets_nothing_of_a_campaign_even_when_it_is_tried_again(
+    workspace: Workspace, lease: Lease
+) -> None:
+    Workspace.objects.filter(pk=workspace.pk).update(frequency_cap=5)
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 2)
+    outbox.settle([sent(claim_one(lease, device), device, state="dead", reason="x", wire_id=None)])
+    Contact.objects.for_workspace(workspace).delete()
+    assert retry_failed(Selection(campaign, timezone.now()), workspace.owner) == 1
+    direct = direct_message(device)
+    claimed = claim_one(lease, device)
+    assert (claimed.message, claimed.name) == (direct.pk, "")
+    outbox.settle([sent(claimed, device)])
+    assert [hold_one(lease, device).reason for _ in range(6)][-1] == "idle"
+    found = Message.objects.filter(campaign=campaign).order_by("pk")
+    assert list(found.values_list("state", "reason", "attempts")) == [
+        ("skipped", "contact_deleted", 1), ("skipped", "contact_deleted", 0),
+    ]  # fmt: skip
+    assert_counters_are_true(campaign)

@@ -157,9 +157,9 @@ def test_a_row_of_somebody_who_was_erased_is_rejected_however_often_it_stands_th
     Erasure.objects.create(workspace=workspace, digest=digest("+60123456780"))
     Erasure.objects.create(workspace=other, digest=digest("+60123456789"))
     made = imported(workspace, FILE + "Again,+60 12-345 6780,,,\n")
-    rejects = list(ImportReject.objects.order_by("row").values_list("line", "reason"))
-    assert [line for line, _ in rejects] == [2, 5]
-    assert all("erased" in reason for _, reason in rejects)
+    rejects = list(ImportReject.objects.order_by("row").values_list("line", "reason", "cells"))
+    assert [(line, cells) for line, _, cells in rejects] == [(2, []), (5, [])]
+    assert all("erased" in reason for _, reason, _ in rejects)
     assert (made.accepted, made.rejected, made.created) == (2, 2, 2)
 
 

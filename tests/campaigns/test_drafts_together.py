@@ -13,11 +13,13 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import AuditEntry, User, Workspace
-from campaigns.actions.drafts import Edit, create_draft, edit_draft
+from campaigns.actions.campaigns import ChangedSince, launch_campaign
+from campaigns.actions.drafts import Edit, create_draft, edit_draft, leave_out_absent
 from campaigns.models import Campaign, CampaignState
 from campaigns.steps import AUDIENCE, MESSAGE, WHEN
 from tests.campaigns.campaign_cases import at, words
 from tests.campaigns.form_cases import filled, step_url
+from tests.campaigns.waiting_for_locks import while_held
 from tests.factories import make_campaign, make_contact, make_device, make_member, make_user, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -68,11 +70,57 @@ def test_two_browsers_starting_one_campaign_start_it_once(sign_in: Callable[[Use
     workspace = make_workspace(owner)
     make_contact(workspace)
     campaign = make_campaign(workspace, devices=(make_device(workspace),))
-    answers = at_once(lambda: sign_in(owner), [(at("start", campaign), {})] * 4)
+    answers = at_once(lambda: sign_in(owner), [(at("start", campaign), {"version": 0})] * 4)
     assert {answer.status_code for answer in answers} == {302}
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.RUNNING
     assert AuditEntry.objects.filter(action="campaign.started").count() == 1
+
+
+def test_nobody_starts_what_somebody_else_changed_after_they_looked(
+    workspace: Workspace, as_alice: Client, ben: User, sign_in: Callable[[User], Client]
+) -> None:
+    make_contact(workspace)
+    campaign = make_campaign(workspace, devices=(make_device(workspace),))
+    for change in (
+        lambda: sign_in(ben).post(step_url(campaign, MESSAGE), filled(MESSAGE, text="<b>his</b>", version=0)),
+        lambda: leave_out_absent(campaign, True, ben),
+    ):
+        seen = reviewed(as_alice.get(at("campaign", campaign)))
+        change()
+        refused = as_alice.post(at("start", campaign), {"version": seen})
+        assert refused.status_code == 409
+        assert "It was not started: ben@example.com changed it" in words(refused)
+        assert "&lt;b&gt;his" in refused.content.decode()
+        campaign.refresh_from_db()
+        assert (campaign.state, reviewed(refused)) == (CampaignState.DRAFT, campaign.version)
+    assert as_alice.post(at("start", campaign), {"version": reviewed(refused)}).status_code == 302
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.RUNNING
+    assert as_alice.post(at("start", campaign), {"version": seen}).status_code == 302  # it runs, and that is all
+    assert AuditEntry.objects.filter(action="campaign.started").count() == 1
+
+
+def reviewed(page: Any) -> int:
+    """The version that the button to start names."""
+    return int(page.content.decode().partition('name="version" value="')[2].partition('"')[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edit_that_is_being_saved_is_seen_by_a_start(workspace: Workspace, ben: User) -> None:
+    campaign = make_campaign(workspace, devices=(make_device(workspace),))
+    refused: list[bool] = []
+
+    def start() -> None:
+        try:
+            launch_campaign(campaign, workspace.owner, 0)
+        except ChangedSince:
+            refused.append(True)
+
+    draft = Campaign.objects.get(pk=campaign.pk)
+    while_held(lambda: edit_draft(draft, ben, {"name": "His"}), start)
+    campaign.refresh_from_db()
+    assert (refused, campaign.state) == ([True], CampaignState.DRAFT)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -23,12 +23,16 @@ from campaigns.actions.erasing import erase_contact, is_erased
 from campaigns.actions.replies import note_incoming
 from campaigns.actions.suppression import suppress
 from campaigns.erasures import digest
+from campaigns.live import streams_of, unsettled
 from campaigns.models import (
     Campaign,
     ConsentEntry,
     Contact,
-    Content,
+    ContactImport,
     Erasure,
+    ImportReject,
+    ImportRow,
+    ImportState,
     Message,
     NumberCheck,
     Reply,
@@ -37,13 +41,14 @@ from campaigns.models import (
     SuppressionSource,
     Uncertain,
 )
-from campaigns.querysets.unsettled import Selection
+from campaigns.querysets.unsettled import Selection, count_dead
 from devices.gateway.contract import Incoming
 from devices.hosting.leases import Lease
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.outbox_cases import assert_counters_are_true, claim_one, owned_device, running_campaign, sent
-from tests.campaigns.waiting_for_locks import PATIENCE_S, someone_waits
+from tests.campaigns.test_contacts_import import imported
+from tests.campaigns.waiting_for_locks import PATIENCE_S, someone_waits, while_held
 from tests.factories import make_contact, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -145,6 +150,11 @@ def test_what_failed_or_is_uncertain_is_never_tried_again(workspace: Workspace, 
     Uncertain.objects.update(since=timezone.now() - timedelta(days=3))
     Campaign.objects.update(uncertain_policy="resend")
     campaign.refresh_from_db()
+    left = unsettled(campaign, streams_of([campaign])[campaign.pk])
+    assert left
+    assert (left.failed, left.retryable, left.uncertain, left.sendable) == (1, 0, 1, 0)
+    assert "Whoever was erased gets nothing any more" in left.closed
+    assert count_dead(Selection(campaign, timezone.now())) == 0
     assert retry_failed(Selection(campaign, timezone.now()), workspace.owner) == 0
     assert settle_doubts() == 0
     assert sorted(Message.objects.values_list("state", flat=True)) == ["dead", "uncertain"]
@@ -197,8 +207,11 @@ def test_the_page_says_when_a_message_is_leaving(
     assert "is leaving at this moment" in answer.content.decode()
 
 
-def test_a_reply_that_arrives_meanwhile_waits_and_nobody_waits_crosswise(workspace: Workspace, device: Device) -> None:
-    running_campaign(workspace, [device], 1)
+def test_a_stop_that_arrives_meanwhile_is_honoured_and_brings_nobody_back(
+    workspace: Workspace, lease: Lease, device: Device
+) -> None:
+    campaign = running_campaign(workspace, [device], 1)
+    outbox.settle([sent(claim_one(lease, device), device, chat="c@s.whatsapp.net")])
     contact = first_of(workspace)
     errors: list[Exception] = []
 
@@ -222,10 +235,46 @@ def test_a_reply_that_arrives_meanwhile_waits_and_nobody_waits_crosswise(workspa
         assert erase_contact(contact, workspace.owner)
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
-    assert Content.objects.exists()
-    # It is heard again by its sender's retry, as from a stranger: nothing of the erased contact is in it.
-    if errors:
-        note_incoming([Incoming(device.pk, "c@s.whatsapp.net", contact.phone, "A", "stop", 1.8e9)])
+    assert not errors
     assert Suppression.objects.get().phone == contact.phone
-    assert Reply.objects.get().contact is None
+    reply = Reply.objects.get()
+    assert (reply.text, reply.contact, reply.message) == ("stop", None, None)
+    assert not Contact.objects.for_workspace(workspace).exists()
+    assert Message.objects.get(campaign=campaign).phone == ""
+    assert_counters_are_true(campaign)
     assert is_clean(audit()), audit()
+
+
+def test_rows_of_imports_forget_them_too_and_nobody_else(workspace: Workspace) -> None:
+    for phone in ("+60123456788", "+60123456789"):
+        suppress(workspace, phone, SuppressionSource.PERSON, "asked", workspace.owner)
+    made = imported(
+        workspace,
+        "Name,Phone,City\nAnn,0123456788,Ipoh\nZephyrine,012-345 6789,Ipoh\n"
+        "Zephyrine,012-345 6789 / 0123456788,Ipoh\nBen,12345678,Ipoh\n",
+    )
+    assert (made.kept_out, made.rejected, made.saved_up_to) == (2, 2, "+60123456789")
+    twin = make_workspace()
+    imported(twin, "Name,Phone\nZephyrine,012-345 6789 / 0123456788\n")
+    contact = Contact.objects.for_workspace(workspace).select_related("workspace").get(phone="+60123456789")
+    assert erase_contact(contact, workspace.owner)
+    ImportReject.objects.for_workspace(twin).get(cells__contains=["Zephyrine"]).delete()
+    assert traces("+60123456789", "3456789", "345 6789", "Zephyrine") == []
+    emptied, other = made.rejects.order_by("row")
+    assert (emptied.cells, emptied.reason) == ([], "It was about a person who was erased since")
+    assert other.cells == ["Ben", "12345678", "Ipoh"]
+    made.refresh_from_db()
+    assert (made.kept_out, made.rejected, made.saved_up_to) == (1, 2, "+60123456788")
+    assert made.kept_out_rows.get().name == "Ann"
+
+
+def test_an_import_that_runs_ends_its_step_first_and_goes_on_without_them(workspace: Workspace) -> None:
+    contact = make_contact(workspace)
+    contact.refresh_from_db()
+    running = ContactImport.objects.create(workspace=workspace, state=ImportState.RUNNING, contacts=2)
+    for phone in (contact.phone, "+60123456789"):
+        ImportRow.objects.create(workspace=workspace, contact_import=running, phone=phone, name="N")
+    of_import = ContactImport.objects.filter(pk=running.pk)
+    while_held(lambda: of_import.update(rows_done=2), lambda: erase_contact(contact, workspace.owner))
+    running.refresh_from_db()
+    assert (running.contacts, running.rows.get().phone) == (1, "+60123456789")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from accounts.models import User, Workspace
 from campaigns import missing
 from campaigns.actions.suppression import suppress
 from campaigns.audience import Audience
 from campaigns.missing import report
-from campaigns.models import SuppressionSource
+from campaigns.models import Content, SuppressionSource, Variant
 from tests.campaigns.campaign_cases import at, words
 from tests.factories import make_campaign, make_contact, make_workspace
 
@@ -22,8 +23,8 @@ def workspace(alice: User) -> Workspace:
     return make_workspace(alice)
 
 
-def said(workspace: Workspace, text: str) -> list[str]:
-    return [str(line) for line in report(text, Audience(everyone=True).contacts(workspace))]
+def said(workspace: Workspace, *texts: str) -> list[str]:
+    return [str(line) for line in report(texts, Audience(everyone=True).contacts(workspace))]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,32 @@ def test_it_says_how_many_and_what_they_get(workspace: Workspace, text: str, lin
     suppress(workspace, gone.phone, SuppressionSource.PERSON, "", None)
     make_contact(make_workspace(), name="", fields={})
     assert said(workspace, text) == lines
+
+
+def test_each_wording_of_a_message_is_looked_at_and_a_line_says_which_asks(workspace: Workspace) -> None:
+    make_contact(workspace, name="", fields={})
+    make_contact(workspace, name="Ann", fields={})
+    three = ("Hi {{ name }}", "Hi {{ name | default: 'you' }} {{ city }}", "{% if city %}{{ city }}{% endif %}")
+    assert said(workspace, *three) == [
+        "2 people have no city: with wording B or C they get nothing.",
+        "1 person has no name: with wording A or B this person gets nothing or “you”.",
+    ]
+    assert said(workspace, "{{ name }}", "{{ name }}") == ["1 person has no name: this person gets nothing."]
+    assert said(workspace, "{% for %}", "{{ name }}") == [
+        "1 person has no name: with wording B this person gets nothing."
+    ]
+
+
+def test_both_pages_that_say_it_read_all_wordings(workspace: Workspace, as_alice: Client) -> None:
+    make_contact(workspace)
+    campaign = make_campaign(workspace, text="Hi")
+    for number, text in enumerate(("Hi", "Hi {{ city }}"), 1):
+        content = Content.objects.create(workspace=workspace, text=text)
+        Variant.objects.create(workspace=workspace, campaign=campaign, number=number, content=content, share=50)
+    line = "1 person has no city: with wording B this person gets nothing."
+    assert line in words(as_alice.get(at("missing", campaign)))
+    typed = {"text": "Hi", "text_2": "Hi {{ city }}\r\n", "text_3": " ", "campaign": campaign.uuid}
+    assert line in words(as_alice.post(reverse("campaigns:preview_missing"), typed))
 
 
 def test_of_too_many_people_only_so_many_are_looked_at_and_it_says_so(

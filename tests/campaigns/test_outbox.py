@@ -14,7 +14,7 @@ from accounts.models import Workspace
 from campaigns import outbox
 from campaigns.actions.drafts import change_text
 from campaigns.actions.planning import plan_chunk
-from campaigns.models import Attempt, Campaign, Message, Stream
+from campaigns.models import Attempt, Campaign, Message, Stream, Variant
 from campaigns.outbox import Held, Settled
 from devices.hosting import leases
 from devices.hosting.leases import Lease, LeaseTimes
@@ -177,6 +177,23 @@ def test_an_edited_text_is_what_unsent_people_get(workspace: Workspace, lease: L
     assert (first.text, second.text) == ("Hello {{ name }}", "Good evening {{ name }}")
     assert Message.objects.get(pk=first.message).content.text == "Hello {{ name }}"
     assert Message.objects.get(pk=second.message).content.text == "Good evening {{ name }}"
+
+
+def test_an_edited_wording_is_what_the_unsent_people_of_its_variant_get(workspace: Workspace, lease: Lease) -> None:
+    device = owned_device(workspace, lease)
+    campaign = running_campaign(workspace, [device], 2)
+    for number, share in ((1, 60), (2, 40)):
+        Variant.objects.create(
+            workspace=workspace, campaign=campaign, number=number, share=share, content=campaign.content
+        )
+    Stream.objects.filter(campaign=campaign).update(variant=2)
+    first = claim_one(lease, device)
+    outbox.settle([sent(first, device)])
+    assert not change_text(campaign, "A", None)  # who gets which is decided: there must be a text for each
+    assert change_text(campaign, "A", None, others=["B {{ name }}"])
+    second = claim_one(lease, device)
+    assert (first.text, second.text) == ("Hello {{ name }}", "B {{ name }}")
+    assert Message.objects.get(pk=second.message).content.text == "B {{ name }}"
 
 
 def test_a_takeover_makes_the_open_attempt_uncertain_and_a_late_ack_settles_it(

@@ -280,6 +280,19 @@ def test_the_people_held_out_have_a_row_that_says_so(workspace: Workspace, devic
         assert (message.reason == "hold_out") == is_held_out(campaign.pk, message.contact_id or 0, 30)
 
 
+def test_whoever_gets_nothing_counts_under_no_variant(workspace: Workspace, devices: tuple[Device, ...]) -> None:
+    for _ in range(40):
+        make_contact(workspace)
+    campaign = make_campaign(workspace, devices=devices, hold_out=40, device_cap=2)
+    variants(campaign, 50, 50)
+    plan_all(campaign, size=15)
+    rows = Message.objects.filter(campaign=campaign).values_list("stream__variant", "state", "reason")
+    assert {row[1:] for row in rows if row[0] == 0} == {("skipped", "hold_out"), ("skipped", "no_room")}
+    assert {row[1:] for row in rows if row[0] != 0} == {("pending", "")}
+    nobodys = campaign.streams.get(variant=0)
+    assert (nobodys.skipped, nobodys.next_due) == (40 - 2 * len(devices), None)
+
+
 def test_each_device_begins_a_stagger_later_than_the_one_before(
     workspace: Workspace, devices: tuple[Device, ...]
 ) -> None:

@@ -21,6 +21,7 @@ from devices.models import Device
 from tests.campaigns.engine_room import engine_room
 from tests.campaigns.engine_room import owned_device as device_of_the_room
 from tests.campaigns.outbox_cases import owned_device
+from tests.campaigns.waiting_for_locks import while_held
 from tests.devices.gateway.world import SimulatedWorld
 from tests.factories import make_campaign, make_contact, make_workspace
 
@@ -237,3 +238,13 @@ def test_the_people_who_replied_are_listed_with_their_words(as_alice: Client, de
     assert message.campaign is not None
     people = reverse("campaigns:recipients", args=[message.campaign.uuid]) + "?figure=replied"
     assert "How much is it?" in as_alice.get(people).content.decode()
+
+
+def test_a_device_that_is_removed_meanwhile_takes_no_other_word_with_it(
+    workspace: Workspace, lease: Lease, device: Device, person: Contact
+) -> None:
+    leaving = owned_device(workspace, lease)
+    words = [says(leaving, STRANGER), says(device, person.phone, "stop")]
+    while_held(lambda: Device.objects.filter(pk=leaving.pk).delete(), lambda: note_incoming(words))
+    assert Reply.objects.get().text == "stop"
+    assert Suppression.objects.get().phone == person.phone

@@ -154,7 +154,8 @@ def test_the_parts_of_the_report_add_up(workspace: Workspace, as_alice: Client) 
     context = as_alice.get(at("report", campaign)).context
     for name in ("should", "sent", "failed", "remaining", "skipped", "uncertain", "delivered", "read", "replied"):
         assert sum(row.figures[name] for row in context["devices"]) == context["figures"][name]
-        assert sum(row.figures[name] for row in context["variants"]) == context["figures"][name]
+        nobodys = 8 if name in ("should", "skipped") else 0  # those held out
+        assert sum(row.figures[name] for row in context["variants"]) == context["figures"][name] - nobodys
     details = as_alice.get(at("report_details", campaign)).context
     for figure in ("failed", "skipped", "uncertain"):
         assert sum(row.count for row in details["reasons"] if row.figure == figure) == context["figures"][figure]
@@ -162,6 +163,27 @@ def test_the_parts_of_the_report_add_up(workspace: Workspace, as_alice: Client) 
     unknown = {word: count for word, count, _ in details["unknown_hours"]}
     for step in ("sent", "delivered", "read", "replied"):
         assert hours[step] + unknown.get(step, 0) == context["figures"][step]
+
+
+def test_whoever_was_held_out_is_in_the_funnel_of_no_variant(workspace: Workspace, as_alice: Client) -> None:
+    campaign = told_campaign(workspace)
+    page = as_alice.get(at("report", campaign))
+    assert [row.figures["should"] for row in page.context["variants"]] == [48, 48]
+    assert "8 people got no variant" in words(page)
+    assert length(as_alice, at("recipients", campaign, "?variant=0")) == 8
+    assert length(as_alice, at("recipients", campaign, "?variant=1")) == 48
+    assert "No variant" in words(as_alice.get(at("recipients", campaign)))
+    plain = planned_campaign(workspace, people=1)
+    assert "variant" not in words(as_alice.get(at("report", plain)))
+    assert "variant" not in words(as_alice.get(at("recipients", plain)))
+
+
+def test_the_live_page_has_a_row_for_each_device_however_many_variants(workspace: Workspace, as_alice: Client) -> None:
+    campaign = told_campaign(workspace)
+    rows = as_alice.get(at("campaign", campaign)).context["device_rows"]
+    assert len({row.device.pk for row in rows}) == len(rows) == 2
+    assert sum(row.figures["should"] for row in rows) == 104
+    assert [row.figures["sent"] for row in rows] == [16, 16]
 
 
 def test_hours_are_those_of_the_workspace(workspace: Workspace, as_alice: Client) -> None:
@@ -518,7 +540,8 @@ def test_each_table_is_a_file(workspace: Workspace, as_bob: Client, table: str) 
         ("?figure=delivered&hour=9", 8),
         ("?figure=delivered&hour=10", 0),
         ("?figure=skipped&reason=hold_out", 4),
-        ("?figure=skipped&reason=hold_out&variant=1", 2),
+        ("?figure=skipped&reason=hold_out&variant=1", 0),
+        ("?figure=skipped&reason=hold_out&variant=0", 4),
         ("?figure=sent&hour=unknown", 4),
         ("?figure=should&reason=-", 24),
         ("?figure=sent&hour=99", 16),
