@@ -34,7 +34,7 @@ DROP TRIGGER consent_is_a_ledger ON campaigns_consententry;
 DROP FUNCTION campaigns_consent_is_a_ledger();
 """
 
-BACKFILL_SQL = """
+LAST_REPLIES_SQL = """
 UPDATE campaigns_contact c SET last_reply_at = r.at
 FROM (SELECT contact_id, max(at) AS at FROM campaigns_reply WHERE contact_id IS NOT NULL GROUP BY contact_id) r
 WHERE c.id = r.contact_id AND c.last_reply_at IS NULL
@@ -704,5 +704,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
         tenancy.Wall('ContactChange'),
         migrations.RunSQL(LOCAL_SQL + MAY_WRITE_SQL + NOBODY_SQL, UNDO_SQL),
-        migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
+        migrations.RunSQL(LAST_REPLIES_SQL, migrations.RunSQL.noop),
     ]
