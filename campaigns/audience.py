@@ -136,10 +136,16 @@ def audience_of(campaign: Campaign) -> ContactQuerySet:
 
 
 def size_of(contacts: ContactQuerySet) -> Size:
-    counted = contacts.order_by().aggregate(people=Count("pk"), agreeing=Count("pk", filter=Q(opted_out_at=None)))
-    # Apart, so that the short list is gone through: asking it about each of a million contacts takes ten times as long.
-    unmarked = contacts.order_by().filter(SUPPRESSED, opted_out_at=None).count()
-    return Size(counted["people"], counted["people"] - counted["agreeing"] + unmarked)
+    """Of a large workspace as it was at most half a minute ago."""
+
+    def reckon() -> tuple[int, int]:
+        counted = contacts.order_by().aggregate(people=Count("pk"), agreeing=Count("pk", filter=Q(opted_out_at=None)))
+        # Apart, so that the short list is gone through: asking it about each of a million takes ten times as long.
+        unmarked = contacts.order_by().filter(SUPPRESSED, opted_out_at=None).count()
+        return counted["people"], counted["people"] - counted["agreeing"] + unmarked
+
+    people, opted_out = contacts.kept("size", reckon)
+    return Size(people, opted_out)
 
 
 def reachable(contacts: ContactQuerySet) -> ContactQuerySet:

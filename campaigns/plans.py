@@ -68,7 +68,7 @@ def plan_of(campaign: Campaign) -> PlanShown:
     audience = Audience.of(campaign)
     people = audience.contacts(campaign.workspace)
     size = size_of(people)
-    absent = on_whatsapp(reachable(people), False).count()
+    absent = on_whatsapp(reachable(people), False).count_lately()
     if campaign.leave_out_absent:
         size = replace(size, left_out=absent)
     held_out = round(size.reachable * audience.hold_out / 100)
@@ -121,7 +121,7 @@ def who_is_left_out(
 
 
 def people_in(audience: Audience, workspace: Workspace) -> int:
-    return audience.contacts(workspace).order_by().count()
+    return audience.contacts(workspace).count_lately()
 
 
 def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: Sequence[Device]) -> Course:
@@ -148,9 +148,15 @@ def course_of(campaign: Campaign, people: ContactQuerySet, size: Size, devices: 
 
 def people_who_know(people: ContactQuerySet, devices: Sequence[Device]) -> list[int]:
     """How many of these people each device has written to before."""
-    counted = people.order_by().filter(device__in=devices).values_list("device").annotate(Count("pk"))
-    found: dict[int, int] = dict(counted)
-    return [found.get(device.pk, 0) for device in devices]
+    ids = [device.pk for device in devices]
+
+    def reckon() -> list[int]:
+        found: dict[int, int] = dict(
+            people.order_by().filter(device__in=ids).values_list("device").annotate(Count("pk"))
+        )
+        return [found.get(pk, 0) for pk in ids]
+
+    return people.kept(f"known to {ids}", reckon)
 
 
 def warnings(campaign: Campaign, devices: Sequence[Device], course: Course) -> list[str]:

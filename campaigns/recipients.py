@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -146,11 +146,23 @@ def messages_behind(campaign: Campaign, asked: Asked) -> QuerySet[Message]:
 
 def length_of(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int:
     """How many there are; by the counters where these know."""
+    known = known_length(campaign, asked, streams)
+    return messages_behind(campaign, asked).count() if known is None else known
+
+
+def known_length(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int | None:
+    """The same where no pass over a large campaign is needed for it; None: only counting the rows tells."""
     counts = figures(asked.among(streams))
     total = counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
     if not total or asked.is_counted:
         return total
-    return messages_behind(campaign, asked).count()
+    if not (asked.reason or asked.hour):
+        # Those who replied have an index of their own; the others are all the rest.
+        replied = messages_behind(campaign, replace(asked, replied="yes")).count()
+        return replied if asked.replied == "yes" else total - replied
+    if figures(streams)["should"] <= LARGE or asked.figure == "replied":
+        return messages_behind(campaign, asked).count()
+    return None
 
 
 def page_of(
@@ -177,9 +189,9 @@ def page_of(
     return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
 
 
-def short_way(campaign: Campaign, asked: Asked, streams: Sequence[Stream], total: int) -> Nearest | None:
+def short_way(campaign: Campaign, asked: Asked, streams: Sequence[Stream], total: int | None) -> Nearest | None:
     """To the few of a large campaign that its index of contacts leads to only past all the others."""
-    if not asked.is_counted or figures(streams)["should"] <= LARGE:
+    if total is None or not asked.is_counted or figures(streams)["should"] <= LARGE:
         return None
     states = (asked.state,) if asked.state else states_of(asked.figure)
     if set(states) <= set(FIGURES["remaining"]) and total < figures(streams)["should"] * FEW:

@@ -15,6 +15,7 @@ urlpatterns = [
     path("content/media/", library.media_list, name="media"),
     path("content/media/upload/", library.media_upload, name="media_upload"),
     path("content/media/picker/", library.media_picker, name="media_picker"),
+    path("content/media/room/", library.media_room, name="media_room"),
     path("content/media/make-room/", library.media_make_room, name="media_make_room"),
     path("content/media/<uuid:uuid>/thumbnail/", library.thumbnail, name="media_thumbnail"),
     path("content/media/<uuid:uuid>/keep/", library.media_keep, name="media_keep"),

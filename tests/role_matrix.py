@@ -175,6 +175,7 @@ MATRIX = {
     "campaigns:media": "viewer",
     "campaigns:media_upload": "manager",
     "campaigns:media_picker": "manager",
+    "campaigns:media_room": "viewer",
     "campaigns:media_make_room": "manager",
     "campaigns:media_thumbnail": "viewer",
     "campaigns:media_keep": "manager",

@@ -113,6 +113,18 @@ RETRY_SQL = BRING_BACK_SQL.format(
     was=DEAD,
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
+# By the counters; those whose person was erased since are found by having none.
+COUNT_ALL_DEAD_SQL = """
+SELECT coalesce(sum(s.dead), 0) - (
+    SELECT count(*) FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+    WHERE m.campaign_id = %(campaign)s AND m.contact_id IS NULL AND m.phone = '' AND m.state = 'dead'
+      AND (s.expires_at IS NULL OR s.expires_at > now())
+      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+)
+FROM campaigns_stream s
+WHERE s.campaign_id = %(campaign)s AND (s.expires_at IS NULL OR s.expires_at > now())
+  AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+"""
 COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE)
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
     deaths="m.deaths",  # the message itself may be what kills gateways
@@ -132,8 +144,9 @@ def erased_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
 
 
 def count_dead(selection: Selection) -> int:
-    """How many `retry_dead` would bring back now."""
-    return _run(COUNT_DEAD_SQL, selection)
+    """How many `retry_dead` would bring back, if all that is dead now had been shown."""
+    narrowed = selection.reason is not None or selection.messages is not None
+    return _run(COUNT_DEAD_SQL if narrowed else COUNT_ALL_DEAD_SQL, selection)
 
 
 def retry_dead(selection: Selection) -> int:

@@ -31,7 +31,7 @@ def region(request: WorkspaceRequest, tag: Tag | None) -> dict[str, Any]:
     run = CheckRun.objects.for_workspace(request.workspace).select_related("tag").order_by("-pk").first()
     open_run = run if run and run.finished_at is None else None
     devices = Device.objects.for_workspace(request.workspace).with_shown_state().shown_as(DeviceState.ONLINE).count()
-    unknown = unchecked(those_of(request.workspace, tag)).count() if open_run is None else 0
+    unknown = unchecked(those_of(request.workspace, tag)).count_lately() if open_run is None else 0
     left = open_run.total - open_run.asked if open_run else unknown
     return {
         "tag": tag,

@@ -44,12 +44,18 @@ def media_list(request: WorkspaceRequest) -> HttpResponse:
         "narrowed": narrowed,
         "any": bool(rows) or files_of(request.workspace).exists(),
         "kinds": MediaKind.choices,
-        "room": room_of(request.workspace),
         "form": FileForm(request.workspace, request.user),
         "most": AT_ONCE,
     }
     template = "_grid.html" if is_fragment(request) else "index.html"
     return render(request, f"campaigns/media/{template}", context)
+
+
+@require_GET
+@workspace_role("viewer")
+def media_room(request: WorkspaceRequest) -> HttpResponse:
+    """How much room the files take and would give back. By itself, for it looks at all that uses them."""
+    return render(request, "campaigns/media/_room.html", {"room": room_of(request.workspace)})
 
 
 def with_uses(request: WorkspaceRequest, files: list[Media]) -> list[tuple[Media, Uses]]:

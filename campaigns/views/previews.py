@@ -128,11 +128,11 @@ def left_out(request: WorkspaceRequest, asked: Audience, people: int) -> dict[st
     found: dict[str, int] = {}
     if asked.not_contacted_days is not None:
         asked = replace(asked, not_contacted_days=None)
-        without = asked.contacts(request.workspace).order_by().count()
+        without = asked.contacts(request.workspace).count_lately()
         found["contacted"], people = without - people, without
     if asked.excluded_tags or asked.excluded_segments:
         asked = replace(asked, excluded_tags=(), excluded_segments=())
-        found["excluded"] = asked.contacts(request.workspace).order_by().count() - people
+        found["excluded"] = asked.contacts(request.workspace).count_lately() - people
     return found
 
 

@@ -21,6 +21,7 @@ from campaigns.recipients import (
     REPLIED,
     Asked,
     asked_list,
+    known_length,
     length_of,
     messages_behind,
     page_of,
@@ -56,15 +57,18 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     streams = streams_of([campaign])[campaign.pk]
     devices = devices_of(streams)
     asked = asked_list(request.GET, devices)
+    if "count" in request.GET:
+        total = length_of(campaign, asked, streams)
+        return render(request, "campaigns/_people_count.html", {"total": total})
     counts = figures(asked.among(streams))
-    total = length_of(campaign, asked, streams)
+    total = known_length(campaign, asked, streams)
     # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
     rows, following = (
-        recipients(
+        ([], "")
+        if total == 0
+        else recipients(
             campaign, messages_behind(campaign, asked), asked.after, nearest=short_way(campaign, asked, streams, total)
         )
-        if total
-        else ([], "")
     )
     if not asked.after and not following:
         total = len(rows)  # all of them are here: while it sends, the counters were read a moment before
@@ -89,10 +93,11 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     return render(request, "campaigns/recipients.html", context)
 
 
-def lists(asked: Asked, counts: dict[str, int], total: int) -> list[tuple[str, str, int]]:
+def lists(asked: Asked, counts: dict[str, int], total: int | None) -> list[tuple[str, str, int]]:
     """Every figure with its number; the chosen one with what is shown of it, where all of it is."""
     whole = asked.is_counted and not asked.state
-    found = [(key, word, total if whole and key == asked.figure else counts[key]) for key, word in LISTS.items()]
+    here = counts[asked.figure] if total is None or not whole else total
+    found = [(key, word, here if key == asked.figure else counts[key]) for key, word in LISTS.items()]
     return [row for row in found if row[0] != "uncertain" or row[2]]
 
 

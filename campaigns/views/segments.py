@@ -51,7 +51,7 @@ def segment_count(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """How many people are in it now: asked by the list after it stands."""
     segment = the_segment(request, uuid)
     try:
-        count = members(segment).count()
+        count = members(segment).count_lately()
     except BadConditions:
         count = None
     return render(request, "campaigns/segments/_count.html", {"segment": segment, "count": count})
@@ -114,7 +114,7 @@ def preview_of(request: WorkspaceRequest, builder: Builder) -> dict[str, Any]:
     except BadConditions as problem:
         return {"unready": str(problem)}
     people = matching(request.workspace, builder.conditions)
-    return {"count": people.count(), "people": people.order_by("-pk")[:PREVIEWED]}
+    return {"count": people.count_lately(), "people": people.order_by("-pk")[:PREVIEWED]}
 
 
 @require_POST
