@@ -30,7 +30,7 @@ def test_a_campaign_is_written_step_by_step_and_nothing_typed_is_lost(
     expect(page.locator("#audience")).to_contain_text("6 people can be reached")
     page.get_by_text("Leave people out").click()
     page.get_by_role("group", name="Not with these tags").get_by_text("staff").click()
-    expect(page.locator("#audience")).to_contain_text("2 more are left out by tag or segment.")
+    expect(page.locator("#audience")).to_contain_text("2 more get nothing: they have an excluded tag")
     next_step(page, "message")
 
     page.get_by_label("Text", exact=True).fill("Hello {{ first_name }}")
