@@ -20,7 +20,7 @@ from accounts.live import Update, push_many
 from accounts.models import AuditEntry
 from campaigns.engine.forecast import seconds_for
 from campaigns.failover import asked_of
-from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy
+from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy, Variant
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
@@ -161,6 +161,7 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
     left = seconds_left(campaign, found, rows, rate)
     return {
         "campaign": campaign,
+        "variants": variants_of(campaign, streams),
         "figures": found,
         "state": shown_campaign(campaign),
         "bar": bar(found),
@@ -177,6 +178,13 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
         "waiting_devices": [row for row in rows if row.waits],
         "plan": plan_of(campaign) if campaign.state == CampaignState.SCHEDULED else None,
     }
+
+
+def variants_of(campaign: Campaign, streams: Sequence[Stream]) -> list[Variant]:
+    """Its texts where there are several. Streams tell whether to ask, once there are any."""
+    if streams and not any(stream.variant for stream in streams):
+        return []
+    return list(campaign.variants.select_related("content__media").order_by("number"))
 
 
 def funnel(found: dict[str, int]) -> list[tuple[str, str, int, float]]:
