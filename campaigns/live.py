@@ -276,8 +276,11 @@ def device_row(campaign: Campaign, streams: Sequence[Stream], device: Device) ->
 
 
 def rate_of(campaign: Campaign, found: dict[str, int]) -> Rate | None:
-    """From the counters, against an earlier total kept in the cache; without one, the average since the start."""
-    if campaign.launched_at is None:
+    """From the counters, against an earlier total kept in the cache; without one, the average since the start.
+
+    None while it waits for somebody: it sends nothing then.
+    """
+    if campaign.launched_at is None or campaign.state == CampaignState.PAUSED or campaign.awaits_word:
         return None
     if campaign.state == CampaignState.RUNNING and (recent := recent_rate(campaign, found)):
         return recent

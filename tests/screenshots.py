@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -20,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / "docs" / "screenshots"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
-LOOKS = {
+LOOKS: dict[str, Any] = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
@@ -52,8 +53,12 @@ class Camera:
         if address:
             self.go(address)
         self.page.wait_for_load_state("networkidle")
-        picture = Image.open(io.BytesIO(self.page.screenshot(full_page=whole))).convert("RGB")
-        picture = picture.crop((0, 0, picture.width, min(picture.height, TALLEST)))
+        window = LOOKS[self.look]["viewport"]
+        if whole:  # a window as tall as the page: what sticks to the window's edge stays where it belongs
+            height = self.page.evaluate("document.documentElement.scrollHeight")
+            self.page.set_viewport_size({**window, "height": max(window["height"], min(height, TALLEST))})
+        picture = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        self.page.set_viewport_size(window)
         few = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         few.save(FOLDER / f"{name}-{self.look}.png", optimize=True)
 
@@ -194,7 +199,7 @@ def main(address: str, *parts: str) -> None:
 
 def take_all(browser: Browser, look: str, address: str, parts: tuple[str, ...]) -> None:
     email, password = (PROJECT / "var" / "demo.txt").read_text().split()
-    context = browser.new_context(base_url=address, reduced_motion="reduce", **LOOKS[look])  # type: ignore[arg-type]
+    context = browser.new_context(base_url=address, reduced_motion="reduce", **LOOKS[look])
     page = context.new_page()
     page.goto("/accounts/login/")
     page.locator("[name=login]").fill(email)

@@ -113,6 +113,7 @@ def audience_count(request: WorkspaceRequest) -> HttpResponse:
         "devices": devices,
         "course": course,
         "warnings": warnings(so_far, devices, course) if devices else [],
+        "unchosen": not (asked.everyone or asked.tags or asked.segments or asked.retarget_of),
         "nobody": not size.people and not Contact.objects.for_workspace(request.workspace).exists(),
     }
     return render(request, "campaigns/_audience.html", context)
