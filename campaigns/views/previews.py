@@ -51,7 +51,7 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     media = media_asked(request, request.POST.get("media_uuid", ""))
     context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
     typed = source_asked(request)
-    context["field"] = field_asked(request)
+    context["field"] = request.POST.get("field") in TEXTS  # a page that only shows the text has no place for a mistake
     context["at"] = timezone.now()
     source = typed.strip()
     if problem := problem_of(typed):
