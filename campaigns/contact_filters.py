@@ -20,11 +20,11 @@ SEARCH_LENGTH = 100
 # Every word of the address that narrows the list. The last three belong together.
 WORDS = ("q", "tag", "status", "consent", "whatsapp", "device", "reply", "segment", "import", "field", "is", "value")
 REPLIES = {
-    "7": "in the last 7 days",
-    "30": "in the last 30 days",
-    "90": "in the last 90 days",
-    "not-90": "not in the last 90 days",
-    "never": "never",
+    "7": "Replied in the last 7 days",
+    "30": "Replied in the last 30 days",
+    "90": "Replied in the last 90 days",
+    "not-90": "Not replied in the last 90 days",
+    "never": "Never replied",
 }
 CONSENT = {"agreed": "Agreed", "opted-out": "Opted out"}
 WHATSAPP = {"yes": "On WhatsApp", "no": "Not on WhatsApp", "unknown": "Nobody knows whether on WhatsApp"}
@@ -194,7 +194,7 @@ class Filters:
         elif self.known_device:
             found.append((f"Knows {self.known_device.name}", ("device",)))
         if self["reply"] in REPLIES:
-            found.append((f"Replied {REPLIES[self['reply']]}", ("reply",)))
+            found.append((REPLIES[self["reply"]], ("reply",)))
         if self.on_field:
             found.append((in_words(self.workspace, self.on_field), ("field", "is", "value")))
         if self.in_segment:

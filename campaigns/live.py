@@ -20,7 +20,7 @@ from accounts.live import Update, push_many
 from accounts.models import AuditEntry
 from campaigns.engine.forecast import seconds_for
 from campaigns.failover import asked_of
-from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy
+from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy, Variant
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.querysets.unsettled import erased_at
@@ -162,6 +162,7 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
     left = seconds_left(campaign, found, rows, rate)
     return {
         "campaign": campaign,
+        "variants": variants_of(campaign, streams),
         "figures": found,
         "state": shown_campaign(campaign),
         "bar": bar(found),
@@ -178,6 +179,13 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
         "waiting_devices": [row for row in rows if row.waits],
         "plan": plan_of(campaign) if campaign.state == CampaignState.SCHEDULED else None,
     }
+
+
+def variants_of(campaign: Campaign, streams: Sequence[Stream]) -> list[Variant]:
+    """Its texts where there are several. Streams tell whether to ask, once there are any."""
+    if streams and not any(stream.variant for stream in streams):
+        return []
+    return list(campaign.variants.select_related("content__media").order_by("number"))
 
 
 def funnel(found: dict[str, int]) -> list[tuple[str, str, int, float]]:
@@ -274,8 +282,11 @@ def device_row(campaign: Campaign, streams: Sequence[Stream], device: Device) ->
 
 
 def rate_of(campaign: Campaign, found: dict[str, int]) -> Rate | None:
-    """From the counters, against an earlier total kept in the cache; without one, the average since the start."""
-    if campaign.launched_at is None:
+    """From the counters, against an earlier total kept in the cache; without one, the average since the start.
+
+    None while it waits for somebody: it sends nothing then.
+    """
+    if campaign.launched_at is None or campaign.state == CampaignState.PAUSED or campaign.awaits_word:
         return None
     if campaign.state == CampaignState.RUNNING and (recent := recent_rate(campaign, found)):
         return recent

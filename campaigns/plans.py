@@ -86,7 +86,7 @@ def plan_of(campaign: Campaign) -> PlanShown:
         warnings(campaign, devices, course),
         absent,
         held_out,
-        tuple(who_is_left_out(campaign, audience, size, absent, held_out, course)),
+        tuple(who_is_left_out(campaign, audience, size, absent, held_out)),
         campaign.canary if campaign.canary and campaign.canary < course.people else None,
         bool(persons_hours(campaign.workspace, campaign)),
     )
@@ -101,9 +101,9 @@ def nouns_of(campaign: Campaign) -> tuple[list[str], list[str]]:
 
 
 def who_is_left_out(
-    campaign: Campaign, audience: Audience, size: Size, absent: int, held_out: int, course: Course
+    campaign: Campaign, audience: Audience, size: Size, absent: int, held_out: int
 ) -> Iterator[LeftOut]:
-    """Everybody who would be in the audience and gets nothing, by the reason."""
+    """Everybody who would be in the audience and gets nothing, by the reason; a warning tells of those without room."""
     workspace = campaign.workspace
     if audience.excluded_tags or audience.excluded_segments:
         kept = replace(audience, not_contacted_days=None)
@@ -117,7 +117,6 @@ def who_is_left_out(
     if campaign.leave_out_absent:
         yield LeftOut(absent, "are known not to be on WhatsApp")
     yield LeftOut(held_out, "are held out, to compare with")
-    yield LeftOut(course.no_room, "have no place: every number has its fill")
 
 
 def people_in(audience: Audience, workspace: Workspace) -> int:

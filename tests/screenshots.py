@@ -1,99 +1,216 @@
-"""`python -m tests.screenshots`: pictures of the pages into docs/screenshots, taken of a running `./run --demo`."""
+"""`python -m tests.screenshots`: pictures of the pages into docs/screenshots, taken of a running `./run --demo`.
+
+`python -m tests.screenshots http://localhost:8000 people after` takes those of two parts.
+"""
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / "docs" / "screenshots"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
-LOOKS = {
+LOOKS: dict[str, Any] = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
-PAGES = {
-    "home": "/dashboard",
-    "devices": "/devices/",
-    "contacts": "/contacts/",
-    "segments": "/contacts/segments/",
-    "segment": "/contacts/segments/new/",
-    "tags": "/contacts/tags/",
-    "fields": "/contacts/fields/",
-    "imports": "/contacts/imports/",
-    "consent": "/contacts/consent/",
-    "suppressed": "/contacts/suppressed/",
-    "templates": "/content/",
-    "media": "/content/media/",
-    "campaigns": "/campaigns/",
-    "calendar": "/campaigns/calendar/",
-    "settings": "/settings/",
-}
-DETAILS = {
-    "device": "/devices/",
-    "contact": "/contacts/",
-    "template": "/content/",
-    "campaign": "/campaigns/?state=running",
-}
-DETAIL = re.compile(r"^/(devices|campaigns|contacts|content/templates)/[0-9a-f-]{36}/$")
+TALLEST = 2_400
+COLOURS = 128
+NOUN = re.compile(
+    r"^/(devices|campaigns|contacts|contacts/imports|contacts/segments|content/templates)/[0-9a-f-]{36}/$"
+)
+PEOPLE = """Name,Mobile,City,Joined,Newsletter
+Ana Lim,+1 212 555 0141,New York,2026-03-01,yes
+Bilal Qureshi,see Instagram,Boston,2025-11-20,no
+Chloé Moreau-Fontaine de la Tour,+1 514 555 0177,Montréal,2024-01-31,yes
+"""
 
 
-def main(address: str) -> None:
-    email, password = (PROJECT / "var" / "demo.txt").read_text().split()
+@dataclass
+class Camera:
+    """A signed-in page, and the look it is seen in."""
+
+    page: Page
+    look: str
+
+    def go(self, address: str) -> None:
+        self.page.goto(address)
+        self.page.wait_for_load_state("networkidle")
+
+    def take(self, name: str, address: str = "", whole: bool = True) -> None:
+        if address:
+            self.go(address)
+        self.page.wait_for_load_state("networkidle")
+        window = LOOKS[self.look]["viewport"]
+        if whole:  # a window as tall as the page: what sticks to the window's edge stays where it belongs
+            height = self.page.evaluate("document.documentElement.scrollHeight")
+            self.page.set_viewport_size({**window, "height": max(window["height"], min(height, TALLEST))})
+        picture = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        self.page.set_viewport_size(window)
+        few = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(FOLDER / f"{name}-{self.look}.png", optimize=True)
+
+    def noun(self) -> str:
+        """The address of the first noun that the list on the page links to."""
+        links = (link.get_attribute("href") or "" for link in self.page.locator("main a").all())
+        return next(link for link in links if NOUN.match(link))
+
+    def find(self, list_address: str) -> str:
+        self.go(list_address)
+        return self.noun()
+
+    def campaign(self, name: str) -> str:
+        return self.find(f"/campaigns/?q={name}")
+
+    @contextmanager
+    def dialog(self, opener: str) -> Iterator[None]:
+        """A dialog stands over the page as somebody sees it, so the picture is not longer than the window."""
+        self.page.locator("main").get_by_role("button", name=re.compile(f"^{opener}")).first.click()
+        yield
+        self.page.keyboard.press("Escape")
+
+
+def first(camera: Camera) -> None:
+    camera.take("home", "/dashboard")
+    camera.take("devices", "/devices/")
+    camera.take("device", camera.find("/devices/"))
+    camera.take("settings", "/settings/")
+
+
+def people(camera: Camera) -> None:
+    page = camera.page
+    camera.take("contacts", "/contacts/")
+    camera.go("/contacts/?tag=newsletter&status=customer&field=city&is=is&value=New+York&reply=never")
+    page.get_by_text("More filters").click()
+    for tick in page.locator("input[name=who]").all()[:2]:
+        tick.check()
+    camera.take("contacts-filtered", whole=False)
+    page.get_by_role("button", name="Continue").click()
+    camera.take("contacts-change")
+    camera.take("contact", camera.find("/contacts/?reply=30"))
+    contact = page.url
+    camera.take("contact-edit", f"{contact}edit/")
+    camera.take("contact-erase", f"{contact}erase/")
+    camera.take("contact-new", "/contacts/new/")
+    camera.take("segments", "/contacts/segments/")
+    camera.take("segment", camera.noun())
+    camera.take("tags", "/contacts/tags/")
+    camera.take("fields", "/contacts/fields/")
+
+
+def imports(camera: Camera) -> None:
+    page = camera.page
+    camera.take("imports", "/contacts/imports/")
+    camera.take("import", camera.noun())
+    camera.take("import-upload", "/contacts/imports/new/")
+    file = {"name": "market-stall.csv", "mimeType": "text/csv", "buffer": PEOPLE.encode()}
+    page.get_by_label("CSV file or workbook").set_input_files(file)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Upload and look at it").click()
+    camera.take("import-mapping")
+    page.get_by_label("Where is the proof kept?").fill("cards in folder 9")
+    page.get_by_label("They agreed in person").check()
+    page.get_by_role("button", name="Dry run").click()
+    page.get_by_role("button", name="Import these people now").wait_for()
+    camera.take("import-dry-run")
+
+
+def consent(camera: Camera) -> None:
+    page = camera.page
+    camera.take("consent", "/contacts/consent/")
+    camera.take("suppressed", "/contacts/suppressed/")
+    page.get_by_role("link", name=re.compile("^Remove")).first.click()
+    camera.take("suppressed-remove")
+    camera.take("suppressed-add", "/contacts/suppressed/add/")
+    camera.go("/content/templates/new/")
+    page.get_by_role("button", name="Opt-out link").click()
+    bubble = page.locator("#preview .bubble", has_text="http")
+    link = re.search(r"https?://\S+/o/[\w.-]+", bubble.inner_text())
+    assert link
+    camera.take("opt-out", link[0])
+
+
+def content(camera: Camera) -> None:
+    camera.take("templates", "/content/")
+    camera.take("template", camera.noun())
+    camera.take("media", "/content/media/")
+
+
+def writing(camera: Camera) -> None:
+    page = camera.page
+    camera.take("write-new", "/campaigns/new/")
+    draft = camera.campaign("After")
+    for step in ("audience", "message", "devices", "when"):
+        camera.go(f"{draft}edit/{step}/")
+        for part in page.locator("main summary").all():
+            part.click()
+        camera.take(f"write-{step}")
+    camera.go(f"{draft}edit/message/")
+    with camera.dialog("From the library"):
+        camera.take("media-picker", whole=False)
+    camera.take("review", draft)
+
+
+def running(camera: Camera) -> None:
+    page = camera.page
+    camera.take("campaigns", "/campaigns/")
+    camera.take("calendar", "/campaigns/calendar/")
+    camera.take("campaign", camera.campaign("Winter"))
+    camera.take("campaign-text", f"{page.url}text/")
+    camera.take("campaign-canary", camera.campaign("Brewing"))
+    camera.take("campaign-paused-itself", camera.campaign("Plan survey"))
+    with camera.dialog("Retry failed"):
+        camera.take("retry-dialog", whole=False)
+
+
+def after(camera: Camera) -> None:
+    page = camera.page
+    campaign = camera.campaign("Autumn")
+    camera.take("report", f"{campaign}report/")
+    camera.take("recipients", f"{campaign}recipients/?figure=replied")
+    page.get_by_role("link", name=re.compile("^What happened")).first.click()
+    camera.take("recipient")
+    camera.take("recipients-failed", f"{campaign}recipients/?figure=failed")
+    camera.take("retry", f"{campaign}retry-failed/confirm/")
+
+
+PARTS: list[Callable[[Camera], None]] = [first, people, imports, consent, content, writing, running, after]
+
+
+def main(address: str, *parts: str) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         for look in LOOKS:
-            take(browser, look, address, email, password)
+            take_all(browser, look, address, parts)
 
 
-def take(browser: Browser, look: str, address: str, email: str, password: str) -> None:
-    context = browser.new_context(base_url=address, **LOOKS[look])  # type: ignore[arg-type]
+def take_all(browser: Browser, look: str, address: str, parts: tuple[str, ...]) -> None:
+    email, password = (PROJECT / "var" / "demo.txt").read_text().split()
+    context = browser.new_context(base_url=address, reduced_motion="reduce", **LOOKS[look])
     page = context.new_page()
     page.goto("/accounts/login/")
     page.locator("[name=login]").fill(email)
     page.locator("[name=password]").fill(password)
     page.locator("form button[type=submit]").first.click()
     page.wait_for_url("**/dashboard")
-    for name, path in PAGES.items():
-        page.goto(path)
-        picture(page, f"{name}-{look}")
-    for name, path in DETAILS.items():
-        page.goto(path)
-        page.goto(first_detail(page))
-        picture(page, f"{name}-{look}")
-    page.goto("/campaigns/?state=draft")
-    draft = first_detail(page)
-    for step in ("audience", "message", "devices", "when"):
-        page.goto(f"{draft}edit/{step}/")
-        picture(page, f"write-{step}-{look}")
-    page.goto("/campaigns/?state=completed")
-    campaign = first_detail(page)
-    page.goto(f"{campaign}report/")
-    picture(page, f"report-{look}")
-    page.goto(f"{campaign}recipients/?figure=sent")
-    picture(page, f"recipients-{look}")
-    page.get_by_role("link", name=re.compile("^What happened")).first.click()
-    picture(page, f"recipient-{look}")
+    for part in PARTS:
+        if not parts or part.__name__ in parts:
+            part(Camera(page, look))
     context.close()
 
 
-def first_detail(page: Page) -> str:
-    """The address of the first noun that the list on the page links to."""
-    links = (link.get_attribute("href") or "" for link in page.locator("main a").all())
-    return next(link for link in links if DETAIL.match(link))
-
-
-def picture(page: Page, name: str) -> None:
-    page.wait_for_load_state("networkidle")
-    page.screenshot(path=FOLDER / f"{name}.png")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "http://localhost:8000")
+    main(*(sys.argv[1:] or ["http://localhost:8000"]))

@@ -47,12 +47,15 @@ class Fate:
     replied_at: datetime | None = None
 
 
-def settle_past(messages: Iterable[Message], gap: float, epoch: int, rng: random.Random) -> datetime:
+def settle_past(
+    messages: Iterable[Message], gap: float, epoch: int, rng: random.Random, refused: float = 0.012
+) -> datetime:
     """Let these pending messages have left since they were due, ``gap`` seconds apart on each device.
 
-    Returns when the last of them had begun. ``epoch`` is at most that of the devices.
+    Returns when the last of them had begun. ``epoch`` is at most that of the devices; ``refused``: the share of them
+    that WhatsApp refuses.
     """
-    fates = list(_fates(messages, gap, epoch, rng))
+    fates = list(_fates(messages, gap, epoch, rng, refused))
     rows = json.dumps([asdict(fate) for fate in fates], default=datetime.isoformat)
     streams = sorted({message.stream_id for message in messages})
     with connection.cursor() as cursor:
@@ -60,12 +63,13 @@ def settle_past(messages: Iterable[Message], gap: float, epoch: int, rng: random
         cursor.execute(EARLIER_SQL, [rows])
         cursor.execute(WIRE_IDS_SQL, [rows])
         cursor.execute(REPLIES_SQL, [list(REPLIES), list(REPLIES), rows])
+        cursor.execute(LAST_REPLIES_SQL, [rows])
         cursor.execute(COUNTERS_SQL, [streams])
         cursor.execute(DEVICES_SQL, [streams])
     return max(fate.attempted_at for fate in fates if fate.attempted_at)
 
 
-def _fates(messages: Iterable[Message], gap: float, epoch: int, rng: random.Random) -> Iterator[Fate]:
+def _fates(messages: Iterable[Message], gap: float, epoch: int, rng: random.Random, refused: float) -> Iterator[Fate]:
     before: dict[int, int] = {}
     texts: dict[int, Template] = {}
     for message in messages:
@@ -80,15 +84,15 @@ def _fates(messages: Iterable[Message], gap: float, epoch: int, rng: random.Rand
         texts[message.content_id] = text
         person = message.contact
         words = render(text, variables_of(person), seed=message.pk) if person else message.content.text
-        yield _fate(message, begun, words, epoch, rng)
+        yield _fate(message, begun, words, epoch, rng, refused)
 
 
-def _fate(message: Message, begun: datetime, text: str, epoch: int, rng: random.Random) -> Fate:
+def _fate(message: Message, begun: datetime, text: str, epoch: int, rng: random.Random, refused: float) -> Fate:
     tag, luck = secrets.token_bytes(32), rng.random()
     fate = Fate(message.pk, "sent", attempts=1, epoch=epoch, tag=tag.hex(), attempted_at=begun, text=text)
     if rng.random() < 0.01:
         fate.attempts, fate.first_tag = 2, secrets.token_hex(32)
-    if message.contact and luck < 0.012:
+    if message.contact and luck < refused:
         fate.state, fate.reason, fate.tries = "dead", REFUSED, 1
         return fate
     fate.wire_id, fate.chat = message_id(tag), chat_of(message.phone)
@@ -143,12 +147,18 @@ FROM {FATES} JOIN campaigns_message m USING (id) JOIN campaigns_stream s ON s.id
 JOIN campaigns_contact c ON c.id = m.contact_id
 WHERE m.replied_at IS NOT NULL
 """  # noqa: S608
+LAST_REPLIES_SQL = f"""
+UPDATE campaigns_contact c SET last_reply_at = greatest(c.last_reply_at, fate.replied_at)
+FROM {FATES} JOIN campaigns_message m USING (id)
+WHERE c.id = m.contact_id AND fate.replied_at IS NOT NULL
+"""  # noqa: S608
 COUNTERS_SQL = f"""
 UPDATE campaigns_stream s SET
     {", ".join(f"{state} = (n.counts ->> '{state}')::int" for state in MESSAGE_STATES)},
-    replied = n.replied, next_due = NULL, next_id = 0
+    replied = n.replied, next_due = n.next_due, next_id = 0
 FROM (
-    SELECT stream_id, count(replied_at) AS replied, jsonb_build_object(
+    SELECT stream_id, count(replied_at) AS replied, min(due_at) FILTER (WHERE state = 'pending') AS next_due,
+        jsonb_build_object(
         {", ".join(f"'{state}', count(*) FILTER (WHERE state = '{state}')" for state in MESSAGE_STATES)}) AS counts
     FROM campaigns_message WHERE stream_id = ANY(%s) GROUP BY stream_id
 ) n

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from PIL import Image, ImageOps
 
@@ -19,19 +22,23 @@ from accounts.actions import create_workspace
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.campaigns import finish_campaigns, launch_campaign
 from campaigns.actions.direct import send_test
-from campaigns.actions.drafts import Plan, create_campaign
+from campaigns.actions.drafts import Changes, Plan, Wording, create_draft
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.imports import layout_of, start_import, upload_file
 from campaigns.actions.media import keep_file
 from campaigns.actions.planning import plan_chunk, plan_whole
 from campaigns.actions.replies import ASKED_TO_STOP
+from campaigns.actions.segments import save_segment
 from campaigns.actions.templates import save_template
+from campaigns.actions.watching import pause_failing
 from campaigns.demo.past import settle_past
 from campaigns.demo.people import File, files
 from campaigns.imports.mapping import guess_columns
 from campaigns.media import UnusableFile
 from campaigns.models import (
     Campaign,
+    ConsentEntry,
+    ConsentKind,
     Contact,
     ContactImport,
     ContactStatus,
@@ -40,6 +47,7 @@ from campaigns.models import (
     SuppressionSource,
     Tag,
 )
+from campaigns.steps import STEPS
 from devices.models import Device, DeviceEvent, DeviceState
 
 EMAIL = "demo@flotilla.test"
@@ -47,6 +55,13 @@ NAME = "Meridian Coffee"
 ZONE, COUNTRY = "America/New_York", "US"
 CUSTOMERS, VISITORS = 1_500, 500
 EPOCH = 4
+NEW_YORK = {
+    "match": "all",
+    "rules": [
+        {"what": "status", "is": "is", "value": "customer"},
+        {"what": "field:city", "is": "is", "value": "New York"},
+    ],
+}
 LOCK = 7_301_002  # any number no other advisory lock uses
 
 DEVICES = [
@@ -72,6 +87,16 @@ Reply STOP to hear no more."""
 WINTER = """Hi {{ first_name | default: "friend" }}, the *winter blend* is roasted and leaves for {{ city }} this week.
 
 {% if plan == "Pro" %}Your Pro plan includes a free bag.{% else %}The first 50 orders travel for free.{% endif %}
+
+Reply STOP to hear no more."""
+AUTUMN_SHORT = """{{ first_name }}, three new {{ favourite_roast | default: "medium" }} roasts are here. Shall we keep \
+a bag for you?
+
+Reply STOP to hear no more."""
+SURVEY = """Dear {{ first_name }}, how do you like the {{ plan }} plan? One word is enough.
+
+Reply STOP to hear no more."""
+CLASS = """Hi {{ first_name | default: "friend" }}, on Sunday we teach how to brew by hand. Reply *COFFEE* to join.
 
 Reply STOP to hear no more."""
 OPENING = """Good morning {{ first_name }}, our doors open again on Monday at 8. The first cup is on us.
@@ -114,8 +139,11 @@ def seed() -> bool:
         status=ContactStatus.CUSTOMER
     )
     opt_some_out(workspace, rng)
+    write_ledger(workspace, owner)
+    save_segment(workspace, owner, "Customers in New York", NEW_YORK)
     send_past_test(workspace, owner, devices[0], rng)
     finish_past(workspace, owner, devices, rng)
+    need_a_word(workspace, owner, devices, rng)
     write_coming(workspace, owner, devices)
     fill_library(workspace, owner)
     return True
@@ -205,6 +233,39 @@ def opt_out(workspace: Workspace, people: Sequence[int], at: datetime, source: s
     )
 
 
+def write_ledger(workspace: Workspace, owner: User) -> None:
+    """Each agreement and withdrawal at its time, as its entries cannot be changed later."""
+    ConsentEntry.objects.filter(workspace=workspace).delete()
+    entries = [
+        ConsentEntry(
+            workspace=workspace,
+            contact=contact,
+            phone=contact.phone,
+            kind=ConsentKind.GRANTED,
+            source=contact.consent_source,
+            proof=contact.consent_import.consent_proof if contact.consent_import else "",
+            contact_import=contact.consent_import,
+            created_by=owner,
+            at=contact.consent_at,
+        )
+        for contact in Contact.objects.for_workspace(workspace).select_related("consent_import").order_by("pk")
+    ]
+    contacts = {entry.phone: entry.contact for entry in entries}
+    entries += [
+        ConsentEntry(
+            workspace=workspace,
+            contact=contacts[out.phone],
+            phone=out.phone,
+            kind=ConsentKind.WITHDRAWN,
+            source=out.get_source_display(),
+            proof=out.reason,
+            at=out.created_at,
+        )
+        for out in Suppression.objects.for_workspace(workspace)
+    ]
+    ConsentEntry.objects.bulk_create(sorted(entries, key=lambda entry: entry.at))
+
+
 # ---- Campaigns
 
 
@@ -217,26 +278,53 @@ def send_past_test(workspace: Workspace, owner: User, device: Device, rng: rando
 
 
 def finish_past(workspace: Workspace, owner: User, devices: Sequence[Device], rng: random.Random) -> None:
-    """Launched and planned as always, then settled as if the devices had sent it, and finished as always."""
-    past = [
-        ("Autumn harvest", AUTUMN, ["newsletter"], devices[:12], 20, 9, 10),
-        ("Reserve for Pro members", VIP, ["vip"], devices[:5], 30, 5, 14),
-        ("Saturday tasting", TASTING, ["coffee-fair"], devices[5:11], 25, 1, 9),
+    """Launched and planned as always, then settled as if the devices had sent it, and finished as always.
+
+    The first with two wordings, and with some people held out.
+    """
+    tested = {"wordings": [Wording(AUTUMN, 50), Wording(AUTUMN_SHORT, 50)], "hold_out": 10}
+    past: list[tuple[str, str, list[str], Sequence[Device], int, int, int, Changes]] = [
+        ("Autumn harvest", AUTUMN, ["newsletter"], devices[:12], 20, 9, 10, tested),
+        ("Reserve for Pro members", VIP, ["vip"], devices[:5], 30, 5, 14, {}),
+        ("Saturday tasting", TASTING, ["coffee-fair"], devices[5:11], 25, 1, 9, {}),
     ]
-    for number, (name, text, tags, used, gap, days, hour) in enumerate(past):
+    for number, (name, text, tags, used, gap, days, hour, more) in enumerate(past):
         at = days_ago(workspace, days, hour)
-        campaign = write(workspace, owner, name, text, tags, used, gap)
-        launch_campaign(campaign, owner)
-        backdate(campaign.target, at)
-        Campaign.objects.filter(pk=campaign.pk).update(launched_at=at, created_at=at - timedelta(hours=1))
-        while not plan_chunk(campaign.pk):
-            pass
-        messages = Message.objects.filter(campaign=campaign).select_related("contact", "content").order_by("pk")
-        ended_at = settle_past(messages, gap, EPOCH - 2 + number, rng) + timedelta(seconds=1)
+        campaign = launched(workspace, owner, write(workspace, owner, name, text, tags, used, gap, **more), at)
+        ended_at = settle_past(messages_of(campaign), gap, EPOCH - 2 + number, rng) + timedelta(seconds=1)
         finish_campaigns([campaign.pk])
         Campaign.objects.filter(pk=campaign.pk).update(finished_at=ended_at, planned_at=at)
-        AuditEntry.objects.filter(target=campaign.target, action="campaign.created").update(at=at - timedelta(hours=1))
         AuditEntry.objects.filter(target=campaign.target, action="campaign.completed").update(at=ended_at)
+
+
+def need_a_word(workspace: Workspace, owner: User, devices: Sequence[Device], rng: random.Random) -> None:
+    """One that paused itself when too many failed, and one whose first ten were written to and whose others wait."""
+    at = days_ago(workspace, 2, 11)
+    survey = write(workspace, owner, "Plan survey", SURVEY, ["vip"], devices[:3], 15, stop_failures=10)
+    launched(workspace, owner, survey, at)
+    ended_at = settle_past(messages_of(survey)[:40], 15, EPOCH, rng, refused=0.3)
+    pause_failing()
+    AuditEntry.objects.filter(target=survey.target, action="campaign.paused_itself").update(at=ended_at)
+    brewing = write(workspace, owner, "Brewing class", CLASS, ["coffee-fair"], devices[11:], 10, canary=10)
+    launched(workspace, owner, brewing, days_ago(workspace, 1, 16))
+    settle_past(messages_of(brewing), 10, EPOCH, rng)
+
+
+def launched(workspace: Workspace, owner: User, campaign: Campaign, at: datetime) -> Campaign:
+    """Started and planned as always, in the past."""
+    launch_campaign(campaign, owner)
+    backdate(campaign.target, at)
+    AuditEntry.objects.filter(target=campaign.target, action="campaign.created").update(at=at - timedelta(hours=1))
+    Campaign.objects.filter(pk=campaign.pk).update(launched_at=at, created_at=at - timedelta(hours=1))
+    while not plan_chunk(campaign.pk):
+        pass
+    return campaign
+
+
+def messages_of(campaign: Campaign) -> QuerySet[Message]:
+    """Those that are to be written; the others were skipped when it was planned."""
+    pending = Message.objects.filter(campaign=campaign, state="pending")
+    return pending.select_related("contact", "content").order_by("pk")
 
 
 def write_coming(workspace: Workspace, owner: User, devices: Sequence[Device]) -> None:
@@ -273,10 +361,13 @@ def write(
     devices: Sequence[Device],
     gap: float,
     start_at: datetime | None = None,
+    **more: Any,
 ) -> Campaign:
+    """``more``: further `Changes`."""
     chosen = Tag.objects.for_workspace(workspace).filter(name__in=tags)
     plan = Plan(name, text, everyone=False, tags=chosen, devices=devices, start_at=start_at, min_delay=gap)
-    return create_campaign(workspace, owner, plan)
+    campaign, _ = create_draft(workspace, owner, uuid4(), plan.changes() | more, steps_done=len(STEPS))
+    return campaign
 
 
 # ---- Time

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.direct import send_test
 from campaigns.actions.drafts import no_caption
-from campaigns.audience import Audience, field_words, person_at, size_of, variables_of
+from campaigns.audience import Audience, field_words, person_at, reachable, size_of, variables_of
 from campaigns.compose import TextError, parse, problem_of, variables_in
 from campaigns.compose import render as render_text
 from campaigns.forms.campaigns import LONGEST_H, TEXTS
@@ -21,8 +21,9 @@ from campaigns.forms.direct import DraftTestForm
 from campaigns.forms.steps import selectable_devices
 from campaigns.missing import report
 from campaigns.models import Assignment, Campaign, Contact, Failover, Media
+from campaigns.numbers import on_whatsapp
 from campaigns.opt_out import VARIABLE, problem_in
-from campaigns.plans import course_of, warnings
+from campaigns.plans import course_of, warnings, who_is_left_out
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.views.campaigns import the_campaign
 from campaigns.views.direct import latest, poll
@@ -50,7 +51,7 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     media = media_asked(request, request.POST.get("media_uuid", ""))
     context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
     typed = source_asked(request)
-    context["field"] = field_asked(request)
+    context["field"] = request.POST.get("field") in TEXTS  # a page that only shows the text has no place for a mistake
     context["at"] = timezone.now()
     source = typed.strip()
     if problem := problem_of(typed):
@@ -107,33 +108,21 @@ def audience_count(request: WorkspaceRequest) -> HttpResponse:
     if campaign is not None and "assignment" not in request.GET:
         chosen = list(campaign.device_links.values_list("device_id", flat=True))
     devices = list(selectable_devices(request.workspace, []).filter(pk__in=chosen))
-    so_far = campaign_so_far(request.GET, campaign)
-    held_out = round(size.reachable * asked.hold_out / 100)
-    course = course_of(so_far, people, replace(size, left_out=held_out), devices)
+    so_far = campaign_so_far(request, request.GET, campaign)
+    absent = on_whatsapp(reachable(people), False).count_lately() if so_far.leave_out_absent else 0
+    held_out = round((size.reachable - absent) * asked.hold_out / 100)
+    size = replace(size, left_out=absent + held_out)
+    course = course_of(so_far, people, size, devices)
     context = {
         "size": size,
-        "left_out": left_out(request, asked, size.people),
-        "held_out": held_out,
-        "asked": asked,
+        "left_out": list(who_is_left_out(so_far, asked, size, absent, held_out)),
         "devices": devices,
         "course": course,
         "warnings": warnings(so_far, devices, course) if devices else [],
+        "unchosen": not (asked.everyone or asked.tags or asked.segments or asked.retarget_of),
         "nobody": not size.people and not Contact.objects.for_workspace(request.workspace).exists(),
     }
     return render(request, "campaigns/_audience.html", context)
-
-
-def left_out(request: WorkspaceRequest, asked: Audience, people: int) -> dict[str, int]:
-    """How many more there would be without what leaves people out, each taken away after the other."""
-    found: dict[str, int] = {}
-    if asked.not_contacted_days is not None:
-        asked = replace(asked, not_contacted_days=None)
-        without = asked.contacts(request.workspace).count_lately()
-        found["contacted"], people = without - people, without
-    if asked.excluded_tags or asked.excluded_segments:
-        asked = replace(asked, excluded_tags=(), excluded_segments=())
-        found["excluded"] = asked.contacts(request.workspace).count_lately() - people
-    return found
 
 
 @require_POST
@@ -167,7 +156,7 @@ def literally(text: str) -> str:
     return text.replace("{", '{{ "{" }}')
 
 
-def campaign_so_far(asked: QueryDict, campaign: Campaign | None) -> Campaign:
+def campaign_so_far(request: WorkspaceRequest, asked: QueryDict, campaign: Campaign | None) -> Campaign:
     """Never saved: what the form says while it is being filled in. What makes no sense yet counts as left empty."""
     if campaign is not None and "assignment" not in asked:
         return campaign
@@ -177,6 +166,7 @@ def campaign_so_far(asked: QueryDict, campaign: Campaign | None) -> Campaign:
         least = 0
     expiry = min(int_of(asked.get("expire_after_h", "")), LONGEST_H) or None
     return Campaign(
+        workspace=request.workspace,
         min_delay=least,
         assignment=asked.get("assignment", Assignment.STICKY),
         device_cap=int_of(asked.get("device_cap", "")) or None,
@@ -186,6 +176,7 @@ def campaign_so_far(asked: QueryDict, campaign: Campaign | None) -> Campaign:
         stagger_s=campaign.stagger_s if campaign else 0,
         local_from=campaign.local_from if campaign else None,
         local_to=campaign.local_to if campaign else None,
+        leave_out_absent=campaign.leave_out_absent if campaign else False,
     )
 
 

@@ -285,11 +285,11 @@ def test_the_count_says_who_is_left_out_and_why(workspace: Workspace, as_alice: 
     found = words(as_alice.get(reverse("campaigns:audience"), asked))
     assert len(written) == 13
     assert "0 people can be reached" in found
-    assert "2 more are left out by tag or segment." in found
-    assert "11 more were written to in the last 7 days." in found
+    assert "2 more get nothing: they have an excluded tag or are in an excluded segment." in found
+    assert "11 more get nothing: they got a message within 7 days." in found
     held = words(as_alice.get(reverse("campaigns:audience"), {"audience": "everyone", "hold_out": "50"}))
-    assert "13 people can be reached" in held
-    assert "About 6 of them are held out and get nothing." in held
+    assert "7 people can be reached" in held
+    assert "6 more get nothing: they are held out, to compare with." in held
 
 
 # ---- what it says
@@ -655,5 +655,5 @@ def test_the_count_says_who_opted_out_and_how_long_it_takes(workspace: Workspace
     asked: dict[str, Any] = {"audience": "everyone", "devices": devices}
     found = words(as_alice.get(reverse("campaigns:audience"), asked))
     assert "90 people can be reached" in found
-    assert "1 more has opted out and will be skipped" in found
+    assert "1 more gets nothing: they opted out." in found
     assert "Through 3 devices this takes about 15 minutes" in found

@@ -66,7 +66,7 @@ def words(answer: Any) -> str:
         ({"status": "customer"}, ["Ana"], ["Customer"]),
         ({"reply": "90"}, ["Ben"], ["Replied in the last 90 days"]),
         ({"reply": "7"}, [], ["Replied in the last 7 days"]),
-        ({"reply": "never"}, ["Cem", "Ana"], ["Replied never"]),
+        ({"reply": "never"}, ["Cem", "Ana"], ["Never replied"]),
         ({"device": "none"}, ["Cem", "Ana"], ["Knows no number of ours"]),
         ({"field": "city", "is": "contains", "value": "kuala"}, ["Ana"], ["city contains “kuala”"]),
         ({"field": "city", "is": "is_empty"}, ["Cem", "Ben"], ["city is empty"]),

@@ -34,9 +34,9 @@ def test_everybody_who_gets_nothing_is_counted_with_the_reason(workspace: Worksp
         LeftOut(2, "got a message within 7 days"),
         LeftOut(1, "opted out"),
         LeftOut(2, "are held out, to compare with"),
-        LeftOut(3, "have no place: every number has its fill"),
     )
-    assert (plan.size.reachable, plan.course.people) == (6, 4)
+    assert (plan.size.reachable, plan.course.people, plan.course.no_room) == (6, 4, 3)
+    assert "3 people get nothing: 1 number of at most 4 people each." in plan.warnings
     assert (plan.chosen, plan.excluded) == ([], ["old"])
 
 

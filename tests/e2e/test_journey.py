@@ -179,6 +179,7 @@ def import_the_guests(page: Page) -> None:
     expect(page.get_by_label("What “Full name” holds")).to_have_value("name")
     page.get_by_label("Tags for everybody").fill("guests")
     page.get_by_label("They agreed in person or on paper").check()
+    page.get_by_label("Where is the proof kept?").fill("cards in folder 7")
     page.get_by_role("button", name="Import these people").click()
     expect(page.locator(".import-head .state")).to_have_text("Done", timeout=SLOW_MS)
     assert (shown(page, "Accepted"), shown(page, "Rejected")) == (PEOPLE, BAD_ROWS)

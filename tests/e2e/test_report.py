@@ -61,6 +61,12 @@ def title_count(page: Page) -> int:
     return int(page.locator(".page-head-count").inner_text())
 
 
+def counts_of(answer: str) -> tuple[int, int]:
+    """The number in the title of a list of people, and its rows; read without a browser, as they are many."""
+    title = re.search(r'page-head-count">\s*([\d,]+)', answer)
+    return int(title[1].replace(",", "")) if title else -1, answer.count('class="recipient-name"')
+
+
 def test_13_every_figure_is_the_length_of_its_list_also_while_it_sends(sign_in: Callable[..., Page]) -> None:
     workspace = make_workspace()
     campaign, sending = sending_campaign(workspace)
@@ -84,6 +90,5 @@ def test_13_every_figure_is_the_length_of_its_list_also_while_it_sends(sign_in: 
     )
     numbers = {url: int(text) for url, text in links if text.strip().isdigit()}
     assert {"figure", "device", "reason", "hour"} <= {key for url in numbers for key in re.findall(r"[?&](\w+)=", url)}
-    for url, number in list(numbers.items())[::5]:
-        page.goto(url)
-        assert title_count(page) == rows(page) == number, url
+    for url, number in numbers.items():
+        assert counts_of(page.request.get(url).text()) == (number, number), url

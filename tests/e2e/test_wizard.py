@@ -30,7 +30,7 @@ def test_a_campaign_is_written_step_by_step_and_nothing_typed_is_lost(
     expect(page.locator("#audience")).to_contain_text("6 people can be reached")
     page.get_by_text("Leave people out").click()
     page.get_by_role("group", name="Not with these tags").get_by_text("staff").click()
-    expect(page.locator("#audience")).to_contain_text("2 more are left out by tag or segment.")
+    expect(page.locator("#audience")).to_contain_text("2 more get nothing: they have an excluded tag")
     next_step(page, "message")
 
     page.get_by_label("Text", exact=True).fill("Hello {{ first_name }}")
@@ -38,8 +38,8 @@ def test_a_campaign_is_written_step_by_step_and_nothing_typed_is_lost(
     expect(page.locator("#saved")).to_contain_text(re.compile(r"Saved \d"))
     page.reload()
     expect(page.get_by_label("Text", exact=True)).to_have_value("Hello {{ first_name }}")
-    page.get_by_text("Try other wordings").click()
-    page.get_by_label("Wording B").fill("Good evening {{ first_name }}")
+    page.get_by_text("Try variants").click()
+    page.get_by_label("Variant B").fill("Good evening {{ first_name }}")
     page.get_by_role("group", name="Look at").get_by_text("B").click()
     expect(page.locator("#preview .bubble")).to_have_text("Good evening Ann")
     page.get_by_role("button", name="When").click()
@@ -52,7 +52,7 @@ def test_a_campaign_is_written_step_by_step_and_nothing_typed_is_lost(
     page.get_by_label("All 2 devices").check()
     expect(page.locator("#audience")).to_contain_text("Through 2 devices")
     page.get_by_role("button", name="Save and review").click()
-    expect(page.get_by_text("2 wordings")).to_be_visible()
+    expect(page.get_by_text("2 variants")).to_be_visible()
     assert page.locator(".step-done").count() == 4
     page.get_by_role("button", name="Start: 4 people").click()
     expect(page.locator(".campaign-head .state")).to_have_text("Running")
