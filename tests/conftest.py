@@ -91,7 +91,7 @@ def delete_rows(_test: TransactionTestCase) -> None:
             cursor.execute(f"DELETE FROM {table}")
 
 
-TransactionTestCase._fixture_teardown = delete_rows  # type: ignore[attr-defined, method-assign]
+TransactionTestCase._fixture_teardown = delete_rows  # type: ignore[attr-defined]
 
 
 @pytest.fixture
