@@ -50,7 +50,7 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
     media = media_asked(request, request.POST.get("media_uuid", ""))
     context: dict[str, object] = {"contact": contact, "number": number, "people": count, "media": media}
     typed = source_asked(request)
-    context["field"] = field_asked(request)
+    context["field"] = None if "review" in request.POST else field_asked(request)
     context["at"] = timezone.now()
     source = typed.strip()
     if problem := problem_of(typed):
