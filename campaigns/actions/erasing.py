@@ -95,7 +95,7 @@ UPDATE campaigns_contactimport i SET
     kept_out = i.kept_out - (f.saved AND NOT f.dry_run)::int
 FROM forgotten f WHERE i.id = f.id
 """
-REJECTS_SQL = r"""
+REJECTS_SQL = """
 WITH newest AS MATERIALIZED (
     SELECT r.id, r.cells
     FROM (SELECT id FROM campaigns_contactimport WHERE workspace_id = %(workspace)s ORDER BY id DESC) i
@@ -103,11 +103,9 @@ WITH newest AS MATERIALIZED (
     LIMIT %(most)s
 )
 UPDATE campaigns_importreject r SET cells = '[]', reason = %(reason)s
-FROM newest n
-WHERE r.id = n.id AND strpos(regexp_replace(n.cells::text, '\D', '', 'g'), %(digits)s) > 0
-  AND EXISTS (SELECT FROM jsonb_array_elements_text(n.cells) AS cell
-              WHERE strpos(regexp_replace(cell, '\D', '', 'g'), %(digits)s) > 0)
+FROM newest n WHERE r.id = n.id AND n.cells::text ~ %(number)s
 """
+BETWEEN_DIGITS = r"\D{0,3}"  # between two cells there are four characters
 REJECTS_LOOKED_AT = 100_000
 ROW_OF_ERASED = "It was about a person who was erased since"  # what it said before may quote a cell
 
@@ -121,9 +119,9 @@ def is_erased(workspace: Workspace, phone: str) -> bool:
 def erase_contact(contact: Contact, by: User) -> bool:
     """Forget a person for good: all that names them or that they wrote.
 
-    Refused rows of imports are emptied where the digits of the number stand in a cell, whatever stands between them:
-    among the newest `REJECTS_LOOKED_AT` of the workspace. Not found are refused rows without the number. The uploaded
-    file stays until its import has ended, of a dry run for two days; what is still read there of them is refused.
+    Refused rows of imports are emptied where the number's digits stand in a cell, with three signs at most between any
+    two: among the newest `REJECTS_LOOKED_AT` of the workspace. Not found are refused rows without the number. The
+    uploaded file stays until its import has ended, of a dry run for two days; who is read there again is refused.
 
     False: a message to them is leaving at this moment, and its text would come back with its answer. What waits for
     them is cancelled even so; ask again when it has left.
@@ -180,7 +178,8 @@ def _lock(contact: Contact) -> bool:
 
 def _forget_imports(workspace: Workspace, phone: str) -> None:
     values: dict[str, Any] = {"workspace": workspace.pk, "phone": phone}
-    values |= {"digits": national_digits(phone), "most": REJECTS_LOOKED_AT, "reason": ROW_OF_ERASED}
+    number = BETWEEN_DIGITS.join(national_digits(phone))
+    values |= {"number": number, "most": REJECTS_LOOKED_AT, "reason": ROW_OF_ERASED}
     with connection.cursor() as cursor:
         cursor.execute(IMPORT_ROWS_SQL, values)
         cursor.execute(REJECTS_SQL, values)

@@ -83,6 +83,13 @@ def test_both_pages_that_say_it_read_all_wordings(workspace: Workspace, as_alice
         Variant.objects.create(workspace=workspace, campaign=campaign, number=number, content=content, share=50)
     line = "1 person has no city: with wording B this person gets nothing."
     assert line in words(as_alice.get(at("missing", campaign)))
+    page = as_alice.get(at("campaign", campaign)).content.decode()
+    assert 'name="review"' in page
+    assert "look,review," in page
+    looked_at = {"text": "Hi", "text_2": "Hi {{", "look": "text_2"}
+    assert "text-problem" in as_alice.post(reverse("campaigns:preview"), looked_at).content.decode()
+    reviewed = as_alice.post(reverse("campaigns:preview"), {**looked_at, "review": "1"})
+    assert "text-problem" not in reviewed.content.decode()  # nothing is written there, so nothing is marked
     typed = {"text": "Hi", "text_2": "Hi {{ city }}\r\n", "text_3": " ", "campaign": campaign.uuid}
     assert line in words(as_alice.post(reverse("campaigns:preview_missing"), typed))
 
