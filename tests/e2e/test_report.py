@@ -62,7 +62,7 @@ def title_count(page: Page) -> int:
 
 
 def counts_of(answer: str) -> tuple[int, int]:
-    """The number in the title of a list of people, and its rows; read without a browser, as they are many."""
+    """What the title of a list of people says, and how many rows it has; read without drawing it, as they are many."""
     title = re.search(r'page-head-count">\s*([\d,]+)', answer)
     return int(title[1].replace(",", "")) if title else -1, answer.count('class="recipient-name"')
 
