@@ -34,7 +34,7 @@ DROP TRIGGER consent_is_a_ledger ON campaigns_consententry;
 DROP FUNCTION campaigns_consent_is_a_ledger();
 """
 
-BACKFILL_SQL = """
+LAST_REPLY_SQL = """
 UPDATE campaigns_contact c SET last_reply_at = r.at
 FROM (SELECT contact_id, max(at) AS at FROM campaigns_reply WHERE contact_id IS NOT NULL GROUP BY contact_id) r
 WHERE c.id = r.contact_id AND c.last_reply_at IS NULL
@@ -117,6 +117,7 @@ DROP FUNCTION campaigns_known_zone(text, text);
 def counter(help_text=""):
     return models.PositiveIntegerField(db_default=0, default=0, help_text=help_text)
 
+
 # The ledger begins with what contacts and the list of suppressed numbers know, in the order in which it happened.
 BACKFILL_SQL = """
 INSERT INTO campaigns_consententry
@@ -142,6 +143,7 @@ SELECT * FROM (
 WHERE NOT EXISTS (SELECT FROM campaigns_consententry)
 ORDER BY at
 """
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -625,6 +627,16 @@ class Migration(migrations.Migration):
                 field=models.CharField(blank=True, db_default='', default='', max_length=64),
             ),
             migrations.AlterField(
+                model_name='contacttag',
+                name='workspace',
+                field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace'),
+            ),
+            migrations.AlterField(
+                model_name='importrow',
+                name='workspace',
+                field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace'),
+            ),
+            migrations.AlterField(
                 model_name='contactimport',
                 name='mapping',
                 field=models.JSONField(blank=True, default=dict, help_text='header: whether there is one; names of the columns; columns: [role, field]; kinds of typed fields; sheets of a workbook while nobody chose one.'),
@@ -704,5 +716,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
         tenancy.Wall('ContactChange'),
         migrations.RunSQL(LOCAL_SQL + MAY_WRITE_SQL + NOBODY_SQL, UNDO_SQL),
-        migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
+        migrations.RunSQL(LAST_REPLY_SQL, migrations.RunSQL.noop),
     ]
