@@ -6,22 +6,28 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
+from accounts.models import Workspace
+from accounts.tenancy import tenant_scope
 from campaigns.imports.neutral import neutral
 
 MARK = "\ufeff"
+ROWS_AT_ONCE = 500  # a rejected row of an import is up to 1 MB long
 Cells = Sequence[object]
 
 
-def csv_answer(request: HttpRequest, filename: str, head: Cells, pages: Iterable[Iterable[Cells]]) -> HttpResponse:
+def csv_answer(
+    request: HttpRequest, filename: str, head: Cells, pages: Iterable[Iterable[Cells]], delimiter: str = ","
+) -> HttpResponse:
     """A download. ``pages`` are read while it is sent, one at a time: each sees to its own transaction."""
-    parts = csv_parts(head, pages)
+    parts = csv_parts(head, pages, delimiter)
     # Django would gather what a plain iterator yields before an asynchronous server sends any of it.
     streamed = apart(parts) if isinstance(request, ASGIRequest) else parts
     answer = StreamingHttpResponse(streamed, content_type="text/csv; charset=utf-8")
@@ -29,10 +35,10 @@ def csv_answer(request: HttpRequest, filename: str, head: Cells, pages: Iterable
     return cast(HttpResponse, answer)
 
 
-def csv_parts(head: Cells, pages: Iterable[Iterable[Cells]]) -> Iterator[str]:
-    yield MARK + csv_text([head])
+def csv_parts(head: Cells, pages: Iterable[Iterable[Cells]], delimiter: str = ",") -> Iterator[str]:
+    yield MARK + csv_text([head], delimiter)
     for page in pages:
-        yield csv_text(page)
+        yield csv_text(page, delimiter)
 
 
 async def apart(parts: Iterator[str]) -> AsyncIterator[str]:
@@ -41,9 +47,23 @@ async def apart(parts: Iterator[str]) -> AsyncIterator[str]:
         yield part
 
 
-def csv_text(rows: Iterable[Cells]) -> str:
+def pages_of(workspace: Workspace, rows: QuerySet[Any], key: str, *columns: str) -> Iterator[list[tuple[Any, ...]]]:
+    """These columns of all rows, by ``key``, of which no two have the same. Each page has a transaction of its own."""
+    ordered = rows.order_by(key).values_list(key, *columns)
+    left = ordered
+    while True:
+        with tenant_scope(workspace):
+            page = list(left[:ROWS_AT_ONCE])
+        yield [row[1:] for row in page]
+        if len(page) < ROWS_AT_ONCE:
+            return
+        left = ordered.filter(**{f"{key}__gt": page[-1][0]})
+
+
+def csv_text(rows: Iterable[Cells], delimiter: str = ",") -> str:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([neutral("" if cell is None else str(cell)) for cell in row] for row in rows)
+    out = csv.writer(text, delimiter=delimiter)
+    out.writerows([neutral("" if cell is None else str(cell)) for cell in row] for row in rows)
     return text.getvalue()
 
 

@@ -190,6 +190,8 @@ def _tag(change: ContactChange, people: Sequence[int]) -> int:
 
 def _untag(change: ContactChange, people: Sequence[int]) -> int:
     links = ContactTag.objects.for_workspace(change.workspace).filter(tag=_tag_of(change), contact__in=people)
+    had = list(links.values_list("contact", flat=True))
+    Contact.objects.filter(pk__in=had).update(updated_at=Now())  # nothing else would tell the undo of an import
     return links.delete()[0]
 
 

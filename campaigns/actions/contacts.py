@@ -82,11 +82,11 @@ def edit_contact(
     changed = [field for field, value in wanted.items() if getattr(locked, field) != value]
     for field, value in wanted.items():
         setattr(locked, field, value)
-    if changed:
-        locked.updated_at = Now()
-        locked.save(update_fields=[*changed, "updated_at"])
     had = set(contact.tag_links.values_list("tag__name", flat=True))
     added, removed = [tag for tag in tags if tag not in had], sorted(had - set(tags))
+    if changed or added or removed:
+        locked.updated_at = Now()
+        locked.save(update_fields=[*changed, "updated_at"])
     add_tags(contact, added)
     contact.tag_links.filter(tag__name__in=removed).delete()
     told = {"changed": changed, "tags_added": added, "tags_removed": removed}

@@ -20,10 +20,21 @@ from campaigns.imports.mapping import BadRow, Column, Mapping, Person, Role
 from campaigns.imports.reader import Position, Record, Records, UnreadableFile
 from campaigns.imports.workbook import sheet_as_csv, sheets_of
 from campaigns.models import ContactImport, Erasure, ImportChunk, ImportRow, ImportState
-from campaigns.querysets.imports import Rejected, foresee_next, forget_erased, gather, reject, save_next, undo_next
+from campaigns.querysets.imports import (
+    Rejected,
+    foresee_next,
+    forget_erased,
+    gather,
+    learn_sizes,
+    reject,
+    save_next,
+    undo_next,
+)
 from devices.jobs import enqueue
 
 STEP_ROWS = 5_000
+STEP_BYTES = 4 << 20  # of the file: rows may be long
+LEARN_AT = (500, 5_000, 50_000, 500_000)  # people saved; the first step of a long import ends at the first
 TURN_SECONDS = 30  # then another workspace's import may come first
 TRIES = 5
 PUSH_EVERY = 1.0
@@ -144,7 +155,12 @@ def _steps(contact_import: ContactImport, until: float) -> bool:
 
     if contact_import.read_at is None and not _read(contact_import, over):
         return False
-    while _save_step(contact_import):
+    while True:
+        before = contact_import.saved
+        if not _save_step(contact_import):
+            break
+        if any(before < mark <= contact_import.saved for mark in LEARN_AT) and not contact_import.dry_run:
+            learn_sizes()
         if over():
             return False
     _end(contact_import, ImportState.DONE, "")
@@ -182,7 +198,8 @@ def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
             people[person.phone] = _later(earlier, person) if earlier else person
             if rows_of is not None:
                 rows_of.setdefault(person.phone, []).append(record_read)
-        if records.position.rows - contact_import.rows_done >= STEP_ROWS:
+        at = records.position
+        if at.rows - contact_import.rows_done >= STEP_ROWS or at.offset - contact_import.bytes_done >= STEP_BYTES:
             step()
             if over():
                 return False
@@ -264,7 +281,8 @@ def _save_step(contact_import: ContactImport) -> bool:
         _running(contact_import, heartbeat_at=Now())
         _leave_out_erased(contact_import)
         next_people = foresee_next if contact_import.dry_run else save_next
-        saved = next_people(contact_import, contact_import.saved_up_to, STEP_ROWS)
+        first = not contact_import.saved_up_to and contact_import.contacts > STEP_ROWS
+        saved = next_people(contact_import, contact_import.saved_up_to, LEARN_AT[0] if first else STEP_ROWS)
         if saved is None:
             return False
         _running(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Kinds
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from accounts.phones import BadPhone, to_e164
@@ -59,6 +60,10 @@ class Role(StrEnum):
     IGNORE = "ignore"
 
 
+# Looking a member up in its enumeration costs as much as cleaning a cell.
+PHONE, NAME, TAGS, STATUS, IGNORE = Role.PHONE, Role.NAME, Role.TAGS, Role.STATUS, Role.IGNORE
+
+
 class Column(NamedTuple):
     """What one column holds; `field` names the custom field when that is its role."""
 
@@ -106,15 +111,15 @@ class Mapping:
             raise BadRow("The row holds a NUL character (byte 0)")
         phone, status, names, fields, tags = "", "", [], {}, []
         for (role, key), cell in zip(self.columns, cells, strict=False):
-            if role is Role.PHONE:
+            if role is PHONE:
                 phone = cell
-            elif role is Role.IGNORE or not (text := clean(cell)):
+            elif role is IGNORE or not (text := clean(cell)):
                 continue
-            elif role is Role.NAME:
+            elif role is NAME:
                 names.append(text)
-            elif role is Role.TAGS:
-                tags += split_tags(text)
-            elif role is Role.STATUS:
+            elif role is TAGS:
+                tags += known_tags(text) if len(text) <= TAG_LENGTH else split_tags(text)
+            elif role is STATUS:
                 status = _read(values.status, "status", text)
             elif len(text) > FIELD_LENGTH:
                 raise BadRow(f"The {key} is {len(text):,} characters long; {FIELD_LENGTH:,} is the most")
@@ -164,6 +169,12 @@ def split_tags(text: str) -> list[str]:
         if len(tag) > TAG_LENGTH:
             raise BadRow(f"The tag “{tag[:20]}…” is {len(tag):,} characters long; {TAG_LENGTH} is the most")
     return tags
+
+
+@lru_cache(maxsize=10_000)
+def known_tags(text: str) -> tuple[str, ...]:
+    """`split_tags`, for short cells: a file repeats them on row after row."""
+    return tuple(split_tags(text))
 
 
 def has_header(rows: Sequence[Sequence[str]], region: str) -> bool:

@@ -117,6 +117,7 @@ DROP FUNCTION campaigns_known_zone(text, text);
 def counter(help_text=""):
     return models.PositiveIntegerField(db_default=0, default=0, help_text=help_text)
 
+
 # The ledger begins with what contacts and the list of suppressed numbers know, in the order in which it happened.
 BACKFILL_SQL = """
 INSERT INTO campaigns_consententry
@@ -142,6 +143,7 @@ SELECT * FROM (
 WHERE NOT EXISTS (SELECT FROM campaigns_consententry)
 ORDER BY at
 """
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -623,6 +625,16 @@ class Migration(migrations.Migration):
                 model_name='importrow',
                 name='timezone',
                 field=models.CharField(blank=True, db_default='', default='', max_length=64),
+            ),
+            migrations.AlterField(
+                model_name='contacttag',
+                name='workspace',
+                field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace'),
+            ),
+            migrations.AlterField(
+                model_name='importrow',
+                name='workspace',
+                field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace'),
             ),
             migrations.AlterField(
                 model_name='contactimport',

@@ -40,6 +40,10 @@ FROM json_to_recordset(%(rejected)s::json) AS rejected(row bigint, line bigint, 
 # all of theirs: seconds a chunk. So each is looked up by itself in a subquery, which OFFSET 0 keeps out of any join.
 PLAN_SQL = "SET LOCAL enable_seqscan = off"
 
+# Of a workspace that the statistics have not seen the planner thinks that it has one contact, and goes through all that
+# it has for each look-up and each foreign key: 14 s a chunk at 15,000 contacts, and more with every one.
+LEARN_SQL = "ANALYZE campaigns_contact (workspace_id, phone, opted_out_at)"
+
 CHUNK_SQL = """
 SELECT count(*), max(phone) FROM (
     SELECT phone FROM campaigns_importrow
@@ -263,6 +267,12 @@ def save_next(contact_import: ContactImport, after: str, size: int) -> Saved | N
         kept_out = people - cursor.rowcount
     updated |= tagged
     return Saved(chunk["last"], len(created), len(updated), people - len(created) - len(updated), kept_out)
+
+
+def learn_sizes() -> None:
+    """Tell the planner how many contacts there are now; as quick for many as for 30,000."""
+    with connection.cursor() as cursor:
+        cursor.execute(LEARN_SQL)
 
 
 def foresee_next(contact_import: ContactImport, after: str, size: int) -> Saved | None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
 from accounts.audit import record
 from campaigns.models import ConsentEntry, ConsentKind, Contact
+from campaigns.sheets import clock, csv_answer, pages_of
 from campaigns.views.answers import is_fragment
-from campaigns.views.csv_files import csv_answer
 from campaigns.views.suppression import asked_number
 
 PAGE = 50
 COUNTED = 10_000
+HEAD = ("At", "Number", "Name", "What", "How", "Proof or reason", "Import", "By")
+COLUMNS = ("at", "phone", "contact__name", "kind", "source", "proof", "contact_import__filename", "created_by__email")
 
 
 @require_GET
@@ -58,17 +57,11 @@ def of_number(request: WorkspaceRequest, entries: QuerySet[ConsentEntry], number
 @require_POST
 @workspace_role("manager")
 def consent_export(request: WorkspaceRequest) -> HttpResponse:
-    entries = ConsentEntry.objects.for_workspace(request.workspace).order_by("pk")
+    entries = ConsentEntry.objects.for_workspace(request.workspace)
     record(request.workspace, request.user, "consent.exported", entries=entries.count())
-    header = ["At", "Number", "Name", "What", "How", "Proof or reason", "Import", "By"]
-    return csv_answer("consent ledger.csv", header, lines(entries))
-
-
-def lines(entries: QuerySet[ConsentEntry]) -> Iterator[tuple[str, ...]]:
-    words = dict(ConsentKind.choices)
-    columns = entries.values_list(
-        "at", "phone", "contact__name", "kind", "source", "proof", "contact_import__filename", "created_by__email"
+    zone = request.workspace.zone
+    lines = (
+        [(clock(at, zone), phone, name, ConsentKind(kind).label, *more) for at, phone, name, kind, *more in page]
+        for page in pages_of(request.workspace, entries, "pk", *COLUMNS)
     )
-    for at, phone, name, kind, source, proof, filename, email in columns.iterator(chunk_size=2_000):
-        when = timezone.localtime(at).isoformat(timespec="seconds")
-        yield when, phone, name or "", str(words[kind]), source, proof, filename or "", email or ""
+    return csv_answer(request, "consent ledger", HEAD, lines)

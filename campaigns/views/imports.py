@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import PurePath
-from typing import IO, cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -32,9 +28,9 @@ from campaigns.actions.imports import (
 )
 from campaigns.forms.imports import MappingForm, UploadForm
 from campaigns.import_live import live_context, shown_import, topic
-from campaigns.imports.neutral import neutral
 from campaigns.imports.reader import UnreadableFile
 from campaigns.models import ContactImport, CustomField, ImportState
+from campaigns.sheets import Cells, csv_answer, pages_of
 from campaigns.views.answers import is_fragment
 
 PAGE = 25
@@ -179,10 +175,10 @@ def import_discard(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def import_rejects(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """The rejected rows as they stood in the file, with line and reason: to be repaired and uploaded again."""
     contact_import = the_import(request, uuid)
-    header = ["Line", "Reason", *map(neutral, contact_import.mapping.get("names", []))]
-    rejects = contact_import.rejects.order_by("row").values_list("line", "reason", "cells")
-    rows = ([line, reason, *map(neutral, cells)] for line, reason, cells in rejects.iterator(chunk_size=2_000))
-    return csv_file(contact_import, "rejected rows", header, rows)
+    header = ["Line", "Reason", *contact_import.mapping.get("names", [])]
+    pages = pages_of(contact_import.workspace, contact_import.rejects.all(), "row", "line", "reason", "cells")
+    whole = ([(line, reason, *cells) for line, reason, cells in page] for page in pages)
+    return csv_file(request, contact_import, "rejected rows", header, whole)
 
 
 @require_GET
@@ -190,22 +186,17 @@ def import_rejects(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def import_kept_out(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """The people of the file who had opted out, whom the import did not opt in again."""
     contact_import = the_import(request, uuid)
-    kept = contact_import.kept_out_rows.order_by("phone").values_list("phone", "name")
-    rows = ([neutral(phone), neutral(name)] for phone, name in kept.iterator(chunk_size=2_000))
-    return csv_file(contact_import, "kept opted out", ["Phone", "Name"], rows)
+    pages = pages_of(contact_import.workspace, contact_import.kept_out_rows, "phone", "phone", "name")
+    return csv_file(request, contact_import, "kept opted out", ["Phone", "Name"], pages)
 
 
 def csv_file(
-    contact_import: ContactImport, what: str, header: Sequence[str], rows: Iterable[Sequence[object]]
+    request: WorkspaceRequest,
+    contact_import: ContactImport,
+    what: str,
+    header: Cells,
+    pages: Iterable[Iterable[Cells]],
 ) -> HttpResponse:
-    # On disk beyond 1 MB and finished here: a response streams after the transaction that may see the rows.
-    file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
-    out = csv.writer(text, delimiter=contact_import.delimiter or ",")
-    out.writerow(header)
-    out.writerows(rows)
-    text.detach()
-    file.seek(0)
-    name = f"{PurePath(contact_import.filename).stem} - {what}.csv"
-    answer = FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
-    return cast(HttpResponse, answer)
+    """Delimited as the file of the import was."""
+    name = f"{PurePath(contact_import.filename).stem} - {what}"
+    return csv_answer(request, name, header, pages, contact_import.delimiter or ",")

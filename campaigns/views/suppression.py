@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
@@ -18,9 +17,9 @@ from campaigns.actions.suppression import suppress_many, unsuppress, wrote_again
 from campaigns.forms.suppression import AgreedAgainForm, NumbersForm
 from campaigns.imports.numbers import BadLine
 from campaigns.models import Contact, GlobalSuppression, Suppression, SuppressionSource
+from campaigns.sheets import clock, csv_answer, pages_of
 from campaigns.shown import counted
 from campaigns.views.answers import is_fragment
-from campaigns.views.csv_files import csv_answer
 
 PAGE = 50
 COUNTED = 10_000
@@ -145,14 +144,14 @@ def ask_again(request: WorkspaceRequest, suppression: Suppression, back: str, *a
 @require_POST
 @workspace_role("manager")
 def suppression_export(request: WorkspaceRequest) -> HttpResponse:
-    rows = Suppression.objects.for_workspace(request.workspace).order_by("pk")
-    columns = rows.values_list("phone", "source", "reason", "created_by__email", "created_at")
-    words = dict(SuppressionSource.choices)
-
-    def lines() -> object:
-        for phone, source, reason, email, at in columns.iterator(chunk_size=2_000):
-            yield phone, words[source], reason, email or "", timezone.localtime(at).isoformat(timespec="seconds")
-
+    rows = Suppression.objects.for_workspace(request.workspace)
     record(request.workspace, request.user, "suppression.exported", numbers=rows.count())
+    words, zone = dict(SuppressionSource.choices), request.workspace.zone
     header = ["Number", "How we know", "Reason", "By", "At"]
-    return csv_answer("suppressed numbers.csv", header, lines())  # type: ignore[arg-type]
+    lines = (
+        [(phone, words[source], reason, email, clock(at, zone)) for phone, source, reason, email, at in page]
+        for page in pages_of(
+            request.workspace, rows, "pk", "phone", "source", "reason", "created_by__email", "created_at"
+        )
+    )
+    return csv_answer(request, "suppressed numbers", header, lines)

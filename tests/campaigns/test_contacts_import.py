@@ -25,6 +25,7 @@ from campaigns.models import (
     Tag,
 )
 from tests.factories import make_contact, make_import, make_workspace
+from tests.workbooks import make_xlsx
 
 pytestmark = pytest.mark.django_db
 
@@ -173,8 +174,11 @@ def test_a_file_that_breaks_in_the_middle_leaves_the_contacts_alone() -> None:
     [
         (b"PK\x03\x04" + b"\0" * 100, "Save as → CSV UTF-8"),
         ("Name,Phone\nJosé,1\n".encode("cp1252"), "Line 2 is not UTF-8"),
+        ("Name,Phone\nJosé,1\n".encode("utf-16"), "This file is UTF-16"),
+        (make_xlsx([["Phone"]], extra={"xl/big.xml": bytes(4 << 20)}), "times as large; 200 times is the most"),
         (b"", "empty"),
     ],
+    ids=["zip", "cp1252", "utf-16", "bomb", "empty"],
 )
 def test_an_upload_that_cannot_be_read_leaves_nothing(file, sentence) -> None:
     workspace = make_workspace()

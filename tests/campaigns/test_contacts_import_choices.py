@@ -7,7 +7,8 @@ from io import BytesIO
 import pytest
 
 from accounts.models import AuditEntry
-from campaigns.actions.contacts import add_contact
+from campaigns.actions.contact_changes import start_change
+from campaigns.actions.contacts import add_contact, edit_contact
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.imports import (
     choose_sheet,
@@ -17,6 +18,7 @@ from campaigns.actions.imports import (
     upload_file,
 )
 from campaigns.actions.suppression import suppress
+from campaigns.actions.tags import delete_tag
 from campaigns.erasures import digest
 from campaigns.imports.reader import UnreadableFile
 from campaigns.models import (
@@ -24,7 +26,9 @@ from campaigns.models import (
     Contact,
     ContactImport,
     ContactStatus,
+    ContactTag,
     CustomField,
+    Deed,
     Erasure,
     FieldKind,
     GlobalSuppression,
@@ -212,6 +216,22 @@ def test_contacts_that_a_later_import_tags_stay() -> None:
     assert Contact.objects.get().phone == "+60123456780"
 
 
+def test_a_tag_taken_off_one_person_keeps_them_and_a_tag_that_is_deleted_keeps_nobody() -> None:
+    workspace = make_workspace()
+    made = imported(workspace, "".join(["Phone\n", *(f"012345678{i}\n" for i in range(3))]), tags=["fair", "autumn"])
+    edited, untagged = Contact.objects.filter(phone__in=["+60123456780", "+60123456781"]).order_by("phone")
+    edit_contact(
+        edited, workspace.owner, name="", status=edited.status, tags=["autumn"], device=None,
+        timezone=edited.timezone, fields={},
+    )  # fmt: skip
+    start_change(workspace, workspace.owner, Deed.UNTAG, {"uuids": [str(untagged.uuid)]}, "fair")
+    delete_tag(Tag.objects.get(name="autumn"), workspace.owner)
+    assert list(ContactTag.objects.values_list("contact__phone", "tag__name")) == [("+60123456782", "fair")]
+    undo_import(made, workspace.owner)
+    done(made)
+    assert (made.undone, made.undo_kept) == (1, {"changed": 2})
+
+
 def test_an_undo_that_was_cut_off_goes_on(monkeypatch) -> None:
     monkeypatch.setattr("campaigns.actions.importing.STEP_ROWS", 1)
     workspace = make_workspace()
@@ -270,11 +290,31 @@ def test_a_sheet_that_cannot_be_imported_fails_with_a_sentence(rows, sentence) -
     assert not ImportChunk.objects.exists()
 
 
-def test_a_cell_of_ten_megabytes_is_one_rejected_row() -> None:
-    workspace = make_workspace()
-    made = imported(workspace, b"Phone,Name\n0123456789," + b"x" * (10 << 20) + b"\n0123456788,Abu\n")
-    assert (made.state, made.accepted, made.rejected) == (ImportState.DONE, 1, 1)
-    assert "bytes long" in ImportReject.objects.get().reason
+def test_each_hostile_row_is_one_line_of_the_list_and_the_others_come_in() -> None:
+    rows = [
+        b"Name,Phone,Note",
+        b'"open,0123456780,',
+        b"nul\0,0123456781,",
+        b"=cmd,6.01E+10,@x",
+        b"long,0123456782," + b"x" * (10 << 20),
+        b"a,0123456783,b,unquoted",
+        b"=1+1,0123456789,-2",
+    ]
+    made = imported(make_workspace(), b"\n".join(rows))
+    assert (made.state, made.accepted, made.rejected) == (ImportState.DONE, 1, 5)
+    assert list(ImportReject.objects.order_by("row").values_list("line", "reason")) == [
+        (2, "A quotation mark opened on this line is never closed"),
+        (3, "The row holds a NUL character (byte 0)"),
+        (
+            4,
+            "“6.01E+10” was shortened by a spreadsheet and its digits are lost: "
+            "format the column as text and save the file again",
+        ),
+        (5, "This line is 10,485,777 bytes long; 1,048,576 is the most"),
+        (6, "4 cells in a file of 3 columns: is a delimiter unquoted inside a cell?"),
+    ]
+    kept = Contact.objects.get()
+    assert (kept.name, kept.fields) == ("=1+1", {"note": "-2"})
 
 
 def test_a_workbook_that_is_none_is_not_kept() -> None:

@@ -142,7 +142,8 @@ def test_a_sixth_unfinished_import_waits(as_alice) -> None:
     assert "5 imports wait or run" in upload(as_alice, b"Phone\n0123456789\n").content.decode()
 
 
-def test_rejected_rows_come_back_neutralised_and_import_again_once_repaired(as_alice, workspace) -> None:
+def test_rejected_rows_come_back_neutralised_and_import_again_once_repaired(as_alice, workspace, monkeypatch) -> None:
+    monkeypatch.setattr("campaigns.sheets.ROWS_AT_ONCE", 1)
     file = b'Name;Phone;Note\n=cmd();6.01E+10;"a;b\nc"\n"Abu";-;@x\n'
     contact_import = finished(workspace, file)
     answer = as_alice.get(reverse("campaigns:import_rejects", args=[contact_import.uuid]))
