@@ -562,6 +562,16 @@ class Migration(migrations.Migration):
                 name='claimed_at',
                 field=models.DateTimeField(blank=True, help_text='When a message to them last began to leave, where a frequency cap is set.', null=True),
             ),
+            # In the order of the list, where the index of the key alone would be passed over for the order.
+            migrations.AlterField(
+                model_name='contact',
+                name='consent_import',
+                field=accounts.tenancy.TenantForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='campaigns.contactimport'),
+            ),
+            migrations.AddIndex(
+                model_name='contact',
+                index=models.Index(fields=['consent_import', '-id'], name='contacts_of_import'),
+            ),
             migrations.AddIndex(
                 model_name='contact',
                 index=models.Index(condition=models.Q(('timezone', ''), _negated=True), fields=['workspace', 'timezone'], name='contacts_by_zone'),

@@ -28,7 +28,7 @@ class Contact(TenantModel):
     consent_source = models.CharField(max_length=200, help_text="How this person agreed to be written to.")
     consent_at = models.DateTimeField(db_default=Now())
     consent_import = TenantForeignKey(
-        "campaigns.ContactImport", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        "campaigns.ContactImport", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     device = TenantForeignKey(
         Device,
@@ -65,6 +65,7 @@ class Contact(TenantModel):
                 condition=models.Q(last_reply_at__isnull=False),
                 name="contacts_by_last_reply",
             ),
+            models.Index(fields=["consent_import", "-id"], name="contacts_of_import"),
             models.Index(fields=["workspace", "timezone"], condition=~models.Q(timezone=""), name="contacts_by_zone"),
         ]
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.cache import cache
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import urlencode
@@ -61,14 +60,18 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
     every = Contact.objects.for_workspace(request.workspace)
     filters = the_filters(request, request.GET)
     found = filters.contacts()
+    if "count" in request.GET:
+        count = found.count_up_to_lately(COUNTED)
+        return render(request, "campaigns/contacts/_count.html", {"count": count, "many": count == COUNTED})
     before = request.GET.get("before", "")
     page = found.filter(pk__lt=int(before)) if before.isdecimal() and len(before) < 19 else found
     rows = list(page.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])
     narrowed = bool(filters)
-    if len(rows) <= PAGE and page is found:
-        count = len(rows)
-    else:
-        count = found.count_up_to(COUNTED) if narrowed else total(request, every)
+    count: int | None = len(rows)
+    if len(rows) > PAGE or page is not found:
+        # What no index counts is counted once the page stands, where there are so many that it takes long.
+        later = narrowed and every.count_up_to(COUNTED) == COUNTED
+        count = None if later else found.count_up_to(COUNTED) if narrowed else total(every)
     context = {
         "rows": rows[:PAGE],
         "absent": absent_among(rows[:PAGE]),
@@ -103,12 +106,10 @@ def offered(request: WorkspaceRequest) -> dict[str, Any]:
     }
 
 
-def total(request: WorkspaceRequest, contacts: ContactQuerySet) -> int:
+def total(contacts: ContactQuerySet) -> int:
     """Exact; beyond COUNTED as it was at most half a minute ago, for counting a million takes 0.1 s."""
     count = contacts.count_up_to(COUNTED)
-    if count < COUNTED:
-        return count
-    return int(cache.get_or_set(f"contacts:{request.workspace.pk}", contacts.count, 30) or count)
+    return count if count < COUNTED else contacts.count_lately()
 
 
 @require_GET

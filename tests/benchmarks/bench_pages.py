@@ -56,6 +56,9 @@ def people_pages(workspace: Any) -> dict[str, Page]:
         ", not on WhatsApp": "?whatsapp=no",
         ", nobody knows whether": "?whatsapp=unknown",
         ", far down": "?before=50000",
+        ", counted: a full name": "?q=Siti+Yamamoto&count=1",
+        ", counted: a device": f"?device={Device.objects.filter(workspace=workspace)[3].uuid}&count=1",
+        ", counted: a number field": "?field=spent&is=more&value=4990&count=1",
     }
     contact = Contact.objects.filter(workspace=workspace, last_reply_at__isnull=False).order_by("pk")[0]
     source = ContactImport.objects.filter(workspace=workspace)[0]
@@ -179,6 +182,8 @@ def running_pages(campaign: Any) -> dict[str, Page]:
         "read in one hour": "?figure=read&hour=9",
         "replied in one hour": "?figure=replied&hour=9",
         "read in one hour, one device": f"?figure=read&hour=9&device={device}",
+        "counted: sent in one hour": "?figure=sent&hour=9&count=1",
+        "counted: held out": "?figure=skipped&reason=hold_out&count=1",
     }
     return {
         "home": (reverse("monitoring:home"), None),
