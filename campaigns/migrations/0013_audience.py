@@ -34,7 +34,7 @@ DROP TRIGGER consent_is_a_ledger ON campaigns_consententry;
 DROP FUNCTION campaigns_consent_is_a_ledger();
 """
 
-BACKFILL_SQL = """
+LAST_REPLY_SQL = """
 UPDATE campaigns_contact c SET last_reply_at = r.at
 FROM (SELECT contact_id, max(at) AS at FROM campaigns_reply WHERE contact_id IS NOT NULL GROUP BY contact_id) r
 WHERE c.id = r.contact_id AND c.last_reply_at IS NULL
@@ -118,7 +118,7 @@ def counter(help_text=""):
     return models.PositiveIntegerField(db_default=0, default=0, help_text=help_text)
 
 # The ledger begins with what contacts and the list of suppressed numbers know, in the order in which it happened.
-BACKFILL_SQL = """
+LEDGER_BEGINS_SQL = """
 INSERT INTO campaigns_consententry
     (workspace_id, contact_id, phone, kind, source, proof, contact_import_id, created_by_id, at)
 SELECT * FROM (
@@ -701,8 +701,8 @@ class Migration(migrations.Migration):
         tenancy.Wall("ConsentEntry", grant="SELECT, INSERT, UPDATE (contact_id, contact_import_id, phone)"),
         migrations.RunSQL(tenancy.grant_sql("campaigns_globalsuppression", "SELECT"), migrations.RunSQL.noop),
         migrations.RunSQL(LEDGER_SQL, UNDO_LEDGER_SQL),
-        migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
         tenancy.Wall('ContactChange'),
         migrations.RunSQL(LOCAL_SQL + MAY_WRITE_SQL + NOBODY_SQL, UNDO_SQL),
-        migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
+        migrations.RunSQL(LAST_REPLY_SQL, migrations.RunSQL.noop),
+        migrations.RunSQL(LEDGER_BEGINS_SQL, migrations.RunSQL.noop),
     ]
