@@ -80,9 +80,10 @@ def make_device(workspace: Workspace, *, linked: bool = True, **fields: Any) -> 
     return Device.objects.create(workspace=workspace, **{"name": f"Device {number}", **fields})
 
 
-def make_contact(workspace: Workspace, *, tags: tuple[str, ...] = (), **fields: Any) -> Contact:
+def new_contact(workspace: Workspace, **fields: Any) -> Contact:
+    """Not saved yet: for those who make many at once."""
     number = next(_numbers)
-    contact = Contact.objects.create(
+    return Contact(
         workspace=workspace,
         **{
             "phone": f"+6012{number:07d}",
@@ -91,6 +92,11 @@ def make_contact(workspace: Workspace, *, tags: tuple[str, ...] = (), **fields: 
             **fields,
         },
     )
+
+
+def make_contact(workspace: Workspace, *, tags: tuple[str, ...] = (), **fields: Any) -> Contact:
+    contact = new_contact(workspace, **fields)
+    contact.save(force_insert=True)
     for name in tags:
         tag, _ = Tag.objects.get_or_create(workspace=workspace, name=name)
         ContactTag.objects.create(workspace=workspace, contact=contact, tag=tag)

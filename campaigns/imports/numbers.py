@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from accounts.phones import BadPhone, to_e164
 from campaigns.imports.mapping import Role, clean, guess_columns, has_header
-from campaigns.imports.reader import SAMPLE_BYTES, Records, TextCheck, UnreadableFile, examine
+from campaigns.imports.reader import SAMPLE_BYTES, SAVE_AS_CSV, Records, TextCheck, UnreadableFile, examine
 from campaigns.imports.workbook import is_workbook
 
 Row = TypeVar("Row")
@@ -51,7 +51,7 @@ def numbers_in_text(text: str, region: str) -> Numbers:
 def numbers_in_file(data: bytes, region: str) -> Numbers:
     """The column of phone numbers of a CSV file, guessed as an import guesses it. Raises `UnreadableFile`."""
     if is_workbook(data):
-        raise UnreadableFile("This is not a text file. Save the list as CSV UTF-8, then upload that file.")
+        raise UnreadableFile(f"This is an Excel workbook or a ZIP file. {SAVE_AS_CSV}")
     check = TextCheck()
     check.feed(data)
     check.finish()

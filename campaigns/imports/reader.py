@@ -21,12 +21,12 @@ LINE_BREAK = "\u2028"  # a line break inside a cell of a workbook, where each ro
 _SEP_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
 _QUOTED_CELL = re.compile(r'(^|[,;\t\r\n])[ ]*"(?:[^"]|"")*"')
 _UTF8_BOM = b"\xef\xbb\xbf"
-_SAVE_AS_CSV = "In Excel choose File → Save as → CSV UTF-8, then upload that file."
+SAVE_AS_CSV = "In Excel choose File → Save as → CSV UTF-8, then upload that file."
 _KNOWN_FILES = (
     (b"%PDF", "This is a PDF. Export the list as CSV, then upload that file."),
     (b"\x1f\x8b", "This file is compressed. Unpack it, then upload the CSV file inside."),
-    (b"\xff\xfe", f"This file is UTF-16 (“Unicode text”). {_SAVE_AS_CSV}"),
-    (b"\xfe\xff", f"This file is UTF-16 (“Unicode text”). {_SAVE_AS_CSV}"),
+    (b"\xff\xfe", f"This file is UTF-16 (“Unicode text”). {SAVE_AS_CSV}"),
+    (b"\xfe\xff", f"This file is UTF-16 (“Unicode text”). {SAVE_AS_CSV}"),
 )
 
 
@@ -210,7 +210,7 @@ class Records:
 
 
 def not_utf8(line: int, byte: int) -> str:
-    return f"Line {line:,} is not UTF-8 text (byte {byte:,} of the line). {_SAVE_AS_CSV}"
+    return f"Line {line:,} is not UTF-8 text (byte {byte:,} of the line). {SAVE_AS_CSV}"
 
 
 class TextCheck:

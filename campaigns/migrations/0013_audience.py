@@ -119,7 +119,7 @@ def counter(help_text=""):
 
 
 # The ledger begins with what contacts and the list of suppressed numbers know, in the order in which it happened.
-BACKFILL_SQL = """
+LEDGER_BEGINS_SQL = """
 INSERT INTO campaigns_consententry
     (workspace_id, contact_id, phone, kind, source, proof, contact_import_id, created_by_id, at)
 SELECT * FROM (
@@ -731,7 +731,6 @@ class Migration(migrations.Migration):
         tenancy.Wall("ConsentEntry", grant="SELECT, INSERT, UPDATE (contact_id, contact_import_id, phone)"),
         migrations.RunSQL(tenancy.grant_sql("campaigns_globalsuppression", "SELECT"), migrations.RunSQL.noop),
         migrations.RunSQL(LEDGER_SQL, UNDO_LEDGER_SQL),
-        migrations.RunSQL(BACKFILL_SQL, migrations.RunSQL.noop),
         tenancy.Wall('ContactChange'),
         migrations.RunSQL(LOCAL_SQL + MAY_WRITE_SQL + NOBODY_SQL, UNDO_SQL),
         migrations.RunSQL(LAST_REPLY_SQL, migrations.RunSQL.noop),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, models, transaction
+from django.db import DatabaseError, IntegrityError, ProgrammingError, models, transaction
 from django.utils import timezone
+from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import audit, tenancy
 from accounts.models import AuditEntry, Membership, Role, User, Workspace
@@ -49,6 +47,7 @@ from campaigns.models import (
     WireId,
 )
 from devices.models import Device, DeviceEvent, SessionVault
+from tests.accounts.asking import ask, change, owner_name, who_asks
 from tests.factories import make_campaign, make_contact, make_device, make_host, make_media, make_member, make_workspace
 
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]
@@ -158,39 +157,15 @@ def fill(workspace: Workspace, number: int) -> None:
     audit.record(workspace, workspace.owner, "campaign.created", campaign.target)
 
 
-@pytest.fixture
-def cast(db: None) -> Cast:
-    alice, bob = make_workspace(), make_workspace()
-    fill(alice, 1)
-    fill(bob, 2)
-    return Cast(alice, bob, make_member(bob, Role.VIEWER))
-
-
-@pytest.fixture
-def committed_cast(transactional_db: None) -> Cast:
-    alice, bob = make_workspace(), make_workspace()
-    return Cast(alice, bob, make_member(bob, Role.VIEWER))
-
-
-def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return cursor.fetchall() if cursor.description else []
-
-
-def change(sql: str, *parameters: Any) -> int:
-    """How many rows the statement touched; its own savepoint, so that a refusal leaves the test going."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return cursor.rowcount
-
-
-def who_asks() -> tuple[str, str]:
-    return ask("SELECT current_user::text, coalesce(current_setting('flotilla.workspace', true), '')")[0]
-
-
-def owner_name() -> str:
-    return ask("SELECT session_user::text")[0][0]
+@pytest.fixture(scope="module")
+def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    """Made once for all tests of this module: each works in a savepoint on top of it."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        alice, bob = make_workspace(), make_workspace()
+        fill(alice, 1)
+        fill(bob, 2)
+        yield Cast(alice, bob, make_member(bob, Role.VIEWER))
+        transaction.set_rollback(True)
 
 
 # ---- What the tables are
@@ -474,34 +449,6 @@ def test_a_scope_that_was_told_to_roll_back_undoes_its_work_and_its_role(cast: C
     assert who_asks() == (owner_name(), "")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_connection_is_clean_after_every_way_out(committed_cast: Cast) -> None:
-    alice = committed_cast.alice
-    with tenant_scope(alice):
-        pass
-    assert who_asks() == (owner_name(), "")
-    with pytest.raises(LookupError), tenant_scope(alice):
-        raise LookupError
-    assert who_asks() == (owner_name(), "")
-    with pytest.raises(DatabaseError), tenant_scope(alice):
-        ask("SELECT 1/0")
-    assert who_asks() == (owner_name(), "")
-    with pytest.raises(DatabaseError), tenant_scope(alice), suppress(DatabaseError):
-        ask("SELECT 1/0")  # swallowed, and yet the broken transaction does not end quietly
-    assert who_asks() == (owner_name(), "")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_hooks_after_the_commit_run_as_the_owner(committed_cast: Cast) -> None:
-    asked: list[tuple[str, str]] = []
-    with tenant_scope(committed_cast.alice):
-        transaction.on_commit(lambda: asked.append(who_asks()))
-        with tenant_scope(committed_cast.alice):
-            transaction.on_commit(lambda: asked.append(who_asks()))
-        assert asked == []
-    assert asked == [(owner_name(), "")] * 2
-
-
 @pytest.mark.django_db
 def test_a_missing_role_is_noticed_and_pages_go_on(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenancy, "_role_was_found", False)
@@ -526,47 +473,6 @@ def test_the_database_refuses_one_device_too_many(cast: Cast) -> None:
     with pytest.raises(IntegrityError, match="the workspace has its 2 devices"), transaction.atomic():
         Device.objects.bulk_create([Device(workspace=cast.alice, name=f"Bulk {n}") for n in range(2)])
     make_device(cast.bob)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_browsers_at_once_cannot_both_add_the_last_device(committed_cast: Cast) -> None:
-    alice = committed_cast.alice
-    Workspace.objects.filter(pk=alice.pk).update(device_limit=1)
-    refusals: list[str] = []
-
-    def add_second() -> None:
-        try:
-            with tenant_scope(alice):
-                make_device(alice, name="Second")
-        except IntegrityError as refusal:
-            refusals.append(str(refusal))
-        finally:
-            connection.close()
-
-    with tenant_scope(alice):
-        make_device(alice, name="First")
-        browser = threading.Thread(target=add_second)
-        browser.start()
-        with beyond_workspace():
-            assert any(waits_for_a_lock() for _ in patiently()), "the second insert must wait for the first"
-    browser.join(timeout=10)
-    assert not browser.is_alive()
-    assert len(refusals) == 1
-    assert "the workspace has its 1 devices" in refusals[0]
-    assert [device.name for device in Device.objects.all()] == ["First"]
-
-
-def waits_for_a_lock() -> bool:
-    ask("SELECT pg_stat_clear_snapshot()")  # inside a transaction the view shows what it showed first
-    return bool(ask("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"))
-
-
-def patiently(seconds: float = 10) -> Iterator[None]:
-    """Ask again every few milliseconds until the time is over."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
-        time.sleep(0.01)
 
 
 # ---- Lookups

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns.actions.planning import plan_chunk
 from campaigns.engine.lifecycle import MESSAGE_STATES
-from campaigns.models import Campaign, CampaignState, Message, Stream
-from tests.factories import make_campaign, make_contact, make_device
+from campaigns.models import Campaign, CampaignState, Contact, Message, Stream
+from tests.factories import make_campaign, make_device, new_contact
 
 
 def planned_campaign(workspace: Workspace, people: int = 4, devices: int = 2, **fields: Any) -> Campaign:
     """Running, with everybody's message pending."""
-    for number in range(people):
-        make_contact(workspace, fields={"city": f"City {number}"})
+    Contact.objects.bulk_create(new_contact(workspace, fields={"city": f"City {number}"}) for number in range(people))
     numbers = tuple(make_device(workspace) for _ in range(devices))
     campaign = make_campaign(workspace, devices=numbers, **fields)
     Campaign.objects.filter(pk=campaign.pk).update(state=CampaignState.RUNNING, launched_at=timezone.now())
@@ -46,8 +46,10 @@ def varied_campaign(workspace: Workspace, rounds: int = 1) -> Campaign:
 def count_again(campaign: Campaign) -> None:
     for stream in Stream.objects.filter(campaign=campaign):
         own = Message.objects.filter(stream=stream)
-        counts = {state: own.filter(state=state).count() for state in MESSAGE_STATES}
-        counts["replied"] = own.filter(replied_at__isnull=False).count()
+        counts = own.aggregate(
+            **{state: Count("pk", filter=Q(state=state)) for state in MESSAGE_STATES},
+            replied=Count("pk", filter=Q(replied_at__isnull=False)),
+        )
         Stream.objects.filter(pk=stream.pk).update(**counts)
 
 

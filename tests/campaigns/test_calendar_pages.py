@@ -104,18 +104,18 @@ def test_who_may_write_begins_at_a_day_that_has_not_passed(
     assert link not in as_bob.get(CALENDAR).content.decode()
 
 
-def test_a_month_of_thousands_is_asked_for_once(
+def test_a_month_of_hundreds_is_asked_for_once(
     workspace: Workspace, as_alice: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     content = make_campaign(workspace).content
-    began = [on(2026, 11, 1, 12) + timedelta(hours=number % 600) for number in range(3_000)]
+    began = [on(2026, 11, 1, 12) + timedelta(hours=number) for number in range(600)]
     Campaign.objects.bulk_create(
         Campaign(workspace=workspace, content=content, name=f"C{at:%d%H}", launched_at=at) for at in began
     )
     with django_assert_max_num_queries(12):
         page = as_alice.get(CALENDAR, {"month": "2026-11"})
     assert len(page.content) < 200_000
-    assert page.context["month"].campaigns == 3_000
+    assert page.context["month"].campaigns == 600
 
 
 # ---- the list

@@ -16,10 +16,13 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from campaigns.models import (
     Attempt,
+    CampaignSegment,
     CheckRun,
     ConsentEntry,
+    ContactChange,
     ContactImport,
     ContactMove,
+    CustomField,
     Erasure,
     GlobalSuppression,
     ImportChunk,
@@ -31,10 +34,11 @@ from campaigns.models import (
     Suppression,
     Tag,
     Uncertain,
+    Variant,
     WireId,
 )
 from tests.campaigns.campaign_cases import planned_campaign
-from tests.factories import make_contact, make_media, make_user, make_workspace
+from tests.factories import make_contact, make_media, make_segment, make_template, make_user, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +58,11 @@ def a_row_of_everything() -> None:
     campaign.tag_links.create(workspace=workspace, tag=Tag.objects.get())
     message = Message.objects.first()
     assert message is not None
+    CampaignSegment.objects.create(workspace=workspace, campaign=campaign, segment=make_segment(workspace))
+    Variant.objects.create(workspace=workspace, campaign=campaign, number=1, content=campaign.content, share=100)
+    make_template(workspace)
+    CustomField.objects.create(workspace=workspace, name="City")
+    ContactChange.objects.create(workspace=workspace, deed="delete", selection={}, up_to=1, expected=1)
     tried: dict[str, Any] = {"workspace": workspace, "message": message, "device_id": message.stream.device_id}
     now = timezone.now()
     Attempt.objects.create(**tried, number=1, tag=b"t", epoch=1, started_at=now)

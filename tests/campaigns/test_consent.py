@@ -96,7 +96,7 @@ def test_the_ledger_begins_with_what_was_known_before_it(workspace: Workspace) -
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM campaigns_consententry")
         for _ in range(2):
-            cursor.execute(import_module("campaigns.migrations.0013_audience").BACKFILL_SQL)
+            cursor.execute(import_module("campaigns.migrations.0013_audience").LEDGER_BEGINS_SQL)
     found = ConsentEntry.objects.order_by("pk")
     imported = found.get(phone=STRANGER, kind="granted")
     assert (imported.proof, imported.contact_import, imported.created_by) == (

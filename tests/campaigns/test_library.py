@@ -218,7 +218,7 @@ def test_the_grid_is_searched_by_name_and_kind(workspace: Workspace, as_bob: Cli
     assert "At most 16 MB" not in shown()
 
 
-def test_thousands_of_files_come_in_pages_with_few_queries(
+def test_hundreds_of_files_come_in_pages_with_few_queries(
     workspace: Workspace, as_alice: Client, django_assert_max_num_queries: Any
 ) -> None:
     Media.objects.bulk_create(
@@ -226,19 +226,19 @@ def test_thousands_of_files_come_in_pages_with_few_queries(
             workspace=workspace, kind="document", mime="application/pdf", name=f"{number:04}.pdf", size=1, data=b"x",
             sha256=f"{number:064}", kept_at=timezone.now(),
         )
-        for number in range(3_000)
+        for number in range(600)
     )  # fmt: skip
     with django_assert_max_num_queries(14):
         page = as_alice.get(reverse("campaigns:media"))
-    assert "2999.pdf" in words(page)
+    assert "0599.pdf" in words(page)
     seen, before = 0, ""
     while before is not None:
         rows, before = page_of(files_of(workspace), str(before))  # type: ignore[assignment]
         seen += len(rows)
-    assert seen == 3_000
+    assert seen == 600
     following = page.context["following"]
-    assert "2975.pdf" in words(as_alice.get(reverse("campaigns:media"), {"before": following}))
-    assert as_alice.get(reverse("campaigns:media_picker"), {"q": "29"}).status_code == 200
+    assert "0575.pdf" in words(as_alice.get(reverse("campaigns:media"), {"before": following}))
+    assert as_alice.get(reverse("campaigns:media_picker"), {"q": "59"}).status_code == 200
 
 
 def test_a_card_is_kept_renamed_and_deleted_on_the_page(workspace: Workspace, as_alice: Client) -> None:

@@ -123,7 +123,8 @@ def test_a_file_gives_its_column_of_numbers(as_alice: Client, workspace: Workspa
     [
         (b"", "This file is empty"),
         (b"\xff\xfe1\x002\x00", "UTF-16"),
-        (b"PK\x03\x04zip", "This is not a text file"),
+        (b"PK\x03\x04zip", "This is an Excel workbook or a ZIP file"),
+        (b"Phone\n" + bytes(100), "This is not a text file"),
         (b"Name,City\nSiti,KL\n", "No column of this file holds phone numbers"),
         (b'Phone\n"+60123456789\n', ""),
         (b"Phone\n\x00\x00\x00\x00\n", ""),
