@@ -146,23 +146,26 @@ def messages_behind(campaign: Campaign, asked: Asked) -> QuerySet[Message]:
 
 def length_of(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int:
     """How many there are; by the counters where these know."""
-    known = known_length(campaign, asked, streams)
-    return messages_behind(campaign, asked).count() if known is None else known
+    total = counted(asked, streams)
+    if not total or asked.is_counted:
+        return total
+    if asked.replied == "no" and not (asked.reason or asked.hour):
+        # Those who replied have an index of their own; these are all the rest.
+        return total - messages_behind(campaign, replace(asked, replied="yes")).count()
+    return messages_behind(campaign, asked).count()
 
 
 def known_length(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int | None:
-    """The same where no pass over a large campaign is needed for it; None: only counting the rows tells."""
+    """The same; None where only a pass over a large campaign tells."""
+    if counted(asked, streams) and not asked.is_counted and figures(streams)["should"] > LARGE:
+        return None
+    return length_of(campaign, asked, streams)
+
+
+def counted(asked: Asked, streams: Sequence[Stream]) -> int:
+    """What the counters say, which know nothing of reasons, hours and replies."""
     counts = figures(asked.among(streams))
-    total = counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
-    if not total or asked.is_counted:
-        return total
-    if not (asked.reason or asked.hour):
-        # Those who replied have an index of their own; the others are all the rest.
-        replied = messages_behind(campaign, replace(asked, replied="yes")).count()
-        return replied if asked.replied == "yes" else total - replied
-    if figures(streams)["should"] <= LARGE or asked.figure == "replied":
-        return messages_behind(campaign, asked).count()
-    return None
+    return counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
 
 
 def page_of(
@@ -178,8 +181,9 @@ def page_of(
     last = int(key) if key.isdecimal() and len(key) < 19 else 0
     rows: list[Message] = []
     if not erased:
-        found = messages.filter(pk__in=nearest(last, size + 1)) if nearest else messages.filter(contact_id__gt=last)
-        rows = list(found.order_by("contact_id")[: size + 1])
+        # First which ones, then all about them: in one statement the planner may walk through every contact beside it.
+        ids = nearest(last, size + 1) if nearest else ids_after(messages, last, size + 1)
+        rows = list(messages.filter(pk__in=ids).order_by("contact_id"))
     if len(rows) <= size:
         rest = messages.filter(contact_id__isnull=True, pk__gt=last if erased else 0).order_by("pk")
         rows += rest[: size + 1 - len(rows)]
@@ -187,6 +191,11 @@ def page_of(
         return rows, ""
     end = rows[size - 1]
     return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
+
+
+def ids_after(messages: QuerySet[Message], contact: int, size: int) -> list[int]:
+    bare = messages.select_related(None).prefetch_related(None)
+    return list(bare.filter(contact_id__gt=contact).order_by("contact_id").values_list("pk", flat=True)[:size])
 
 
 def short_way(campaign: Campaign, asked: Asked, streams: Sequence[Stream], total: int | None) -> Nearest | None:

@@ -734,4 +734,5 @@ class Migration(migrations.Migration):
         tenancy.Wall('ContactChange'),
         migrations.RunSQL(LOCAL_SQL + MAY_WRITE_SQL + NOBODY_SQL, UNDO_SQL),
         migrations.RunSQL(LAST_REPLY_SQL, migrations.RunSQL.noop),
+        migrations.RunSQL(LEDGER_BEGINS_SQL, migrations.RunSQL.noop),
     ]

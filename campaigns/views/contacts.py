@@ -61,8 +61,8 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
     filters = the_filters(request, request.GET)
     found = filters.contacts()
     if "count" in request.GET:
-        count = found.count_up_to_lately(COUNTED)
-        return render(request, "campaigns/contacts/_count.html", {"count": count, "many": count == COUNTED})
+        people = found.count_up_to_lately(COUNTED)
+        return render(request, "campaigns/contacts/_count.html", {"count": people, "many": people == COUNTED})
     before = request.GET.get("before", "")
     page = found.filter(pk__lt=int(before)) if before.isdecimal() and len(before) < 19 else found
     rows = list(page.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])

@@ -58,8 +58,8 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     devices = devices_of(streams)
     asked = asked_list(request.GET, devices)
     if "count" in request.GET:
-        length = length_of(campaign, asked, streams)
-        return render(request, "campaigns/_people_count.html", {"total": length})
+        people = length_of(campaign, asked, streams)
+        return render(request, "campaigns/_people_count.html", {"total": people})
     counts = figures(asked.among(streams))
     total = known_length(campaign, asked, streams)
     # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
