@@ -63,8 +63,9 @@ class Camera:
         window = LOOKS[self.look]["viewport"]
         if whole:  # a window as tall as the page: what sticks to the window's edge stays where it belongs
             height = self.page.evaluate("document.documentElement.scrollHeight")
-            tall = max(window["height"], min(height, TALLEST))
-            self.page.set_viewport_size({"width": window["width"], "height": tall})
+            self.page.set_viewport_size(
+                {"width": window["width"], "height": max(window["height"], min(height, TALLEST))}
+            )
         picture = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
         self.page.set_viewport_size(window)
         few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
