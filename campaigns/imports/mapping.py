@@ -109,7 +109,8 @@ class Mapping:
             )
         if "\0" in record.text:
             raise BadRow("The row holds a NUL character (byte 0)")
-        phone, status, names, fields, tags = "", "", [], {}, []
+        phone, status, names, fields = "", "", [], {}
+        tags: list[str] = []
         for (role, key), cell in zip(self.columns, cells, strict=False):
             if role is PHONE:
                 phone = cell

@@ -41,7 +41,7 @@ FROM json_to_recordset(%(rejected)s::json) AS rejected(row bigint, line bigint, 
 PLAN_SQL = "SET LOCAL enable_seqscan = off"
 
 # Of a workspace that the statistics have not seen the planner thinks that it has one contact, and goes through all that
-# it has for each look-up and each foreign key: 14 s a chunk at 15,000 contacts, and more with every one.
+# it has for each look-up and each foreign key: 14 s a chunk at 10,000 contacts, and more with every one.
 LEARN_SQL = "ANALYZE campaigns_contact (workspace_id, phone, opted_out_at)"
 
 CHUNK_SQL = """
