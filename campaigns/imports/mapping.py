@@ -109,7 +109,9 @@ class Mapping:
             )
         if "\0" in record.text:
             raise BadRow("The row holds a NUL character (byte 0)")
-        phone, status, names, fields = "", "", [], {}
+        phone, status = "", ""
+        names: list[str] = []
+        fields: dict[str, str] = {}
         tags: list[str] = []
         for (role, key), cell in zip(self.columns, cells, strict=False):
             if role is PHONE:
