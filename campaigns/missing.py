@@ -24,7 +24,7 @@ class Missing:
     """So many of those ``looked_at`` lack the variable ``word``; ``exact``: these are all who can be reached.
 
     ``fallbacks`` is what they read in its place, where an empty text is nothing; no fallbacks at all: the text has
-    conditions about it, which decide. ``wordings``: letters of those that ask for it; empty: every one does.
+    conditions about it, which decide. ``variants``: letters of those that ask for it; empty: every one does.
     """
 
     word: str
@@ -33,13 +33,13 @@ class Missing:
     looked_at: int
     exact: bool
     fallbacks: tuple[str, ...]
-    wordings: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         who = "person has" if self.people == 1 else "people have"
         if not self.exact:
             who = f"of the {self.looked_at:,} people looked at {'has' if self.people == 1 else 'have'}"
-        where = f"with wording {' or '.join(self.wordings)} " if self.wordings else ""
+        where = f"with variant {' or '.join(self.variants)} " if self.variants else ""
         return f"{self.people:,} {who} no {self.label}: {where}{self.instead}."
 
     @property
@@ -54,10 +54,10 @@ class Missing:
 def report(texts: Sequence[str], contacts: ContactQuerySet) -> list[Missing]:
     """What people who can be reached lack of the texts' variables, by how many lack it; unusable texts have none.
 
-    ``texts``: the wordings A, B … of one message; who gets which is not known yet. Exact for up to `LOOKED_AT` people;
+    ``texts``: the variants A, B … of one message; who gets which is not known yet. Exact for up to `LOOKED_AT` people;
     of more, the first so many are looked at, and each line says so.
     """
-    asked: dict[str, list[str]] = {}  # variable → the letters of the wordings that ask for it
+    asked: dict[str, list[str]] = {}  # variable → the letters of the variants that ask for it
     uses: list[Use] = []
     for place, text in enumerate(texts):
         try:

@@ -22,8 +22,10 @@ from accounts.models import AuditEntry, User, Workspace
 from campaigns.engine.proportions import Share
 from campaigns.live import streams_of
 from campaigns.models import Attempt, Campaign, CampaignState, Message, Reply, Stream
+from campaigns.outbox.claim import SKIPPED_BY
 from campaigns.recipients import asked_list, length_of, messages_behind
 from campaigns.report import compared
+from campaigns.shown import REASONS, rule_in_words
 from devices.models import Device, DeviceEvent
 from tests.campaigns.campaign_cases import at, count_again, planned_campaign, varied_campaign, words
 from tests.campaigns.report_cases import DAY, told_campaign
@@ -395,6 +397,12 @@ def test_what_a_message_waits_for_is_named(workspace: Workspace, as_alice: Clien
     found = story(as_alice, message)
     assert "The campaign is paused." in found
     assert f"{message.stream.device.name}: It is not online." in found
+
+
+@pytest.mark.parametrize("reason", [*SKIPPED_BY, "quiet_hours", "silence"])
+def test_each_rule_of_the_claim_is_told_in_words(reason: str) -> None:
+    assert REASONS[reason].endswith(".")
+    assert rule_in_words(reason)
 
 
 def test_a_strangers_message_and_one_without_a_campaign_are_not_found(workspace: Workspace, as_alice: Client) -> None:
