@@ -21,7 +21,7 @@ STAGES = {
     "migrations": ["python", "-m", "config.embedded", "manage.py", "makemigrations", "--check", "--dry-run"],
     "fast": ["pytest", "-q", "-n", "2", "-m", "not browser and not faults and not neonize"],
     "neonize": ["pytest", "-q", "-n", "2", "-m", "neonize"],
-    "browser": ["pytest", "-q", "-m", "browser"],
+    "browser": ["pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "browser"],
     "faults": ["pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "faults", "--ignore", "tests/faults"],
     "chaos": ["pytest", "-q", "tests/faults"],  # whole installations: one at a time
 }
