@@ -49,6 +49,14 @@ def events(site: Site) -> list[str]:
     return [str(json.loads(line).get("event")) for line in lines if line.startswith("{")]
 
 
+def wait_until_connected(site: Site) -> None:
+    """By its last word: what another test's outage was too short for, it has not noticed."""
+    until = time.monotonic() + WITHIN_MS / 1000
+    while [event for event in events(site) if event in (AWAY, CONNECTED)][-1:] != [CONNECTED]:
+        assert time.monotonic() < until, "it never knew that Redis is there"
+        time.sleep(0.2)
+
+
 def wait_for_event(site: Site, event: str, after: int) -> None:
     until = time.monotonic() + WITHIN_MS / 1000
     while event not in events(site)[after:]:
@@ -70,11 +78,11 @@ def test_a_person_pauses_and_resumes(sign_in: Callable[..., Page], device: Devic
 def test_pages_say_that_redis_is_away_and_catch_up_when_it_is_back(
     sign_in: Callable[..., Page], device: Device, valkey: Valkey, site: Site
 ) -> None:
-    page, first = sign_in(device.workspace.owner), events(site)
+    page = sign_in(device.workspace.owner)
     with running(valkey):
         page.goto("/devices/")
         expect(dot(page)).to_have_text("live", timeout=WITHIN_MS)
-        wait_for_event(site, CONNECTED, len(first))
+        wait_until_connected(site)
         before = events(site)
     expect(dot(page)).to_have_text("reconnecting", timeout=WITHIN_MS)
     wait_for_event(site, AWAY, len(before))
