@@ -280,7 +280,7 @@ def send_past_test(workspace: Workspace, owner: User, device: Device, rng: rando
 def finish_past(workspace: Workspace, owner: User, devices: Sequence[Device], rng: random.Random) -> None:
     """Launched and planned as always, then settled as if the devices had sent it, and finished as always.
 
-    The first with two wordings, and with some people held out.
+    The first with two texts, and with some people held out.
     """
     tested = {"wordings": [Wording(AUTUMN, 50), Wording(AUTUMN_SHORT, 50)], "hold_out": 10}
     past: list[tuple[str, str, list[str], Sequence[Device], int, int, int, Changes]] = [
