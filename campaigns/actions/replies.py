@@ -10,18 +10,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from campaigns.actions.direct import confirm_stop, direct_stream
 from campaigns.actions.suppression import suppress
 from campaigns.engine.stop_words import asks_to_stop
-from campaigns.models import Contact, Message, Reply, ReplyKind, Stream, SuppressionSource, WireId
+from campaigns.models import Contact, Message, MessageState, Reply, ReplyKind, Stream, SuppressionSource, WireId
 from devices.gateway.contract import Incoming
 from devices.models import Device
 
 ASKED_TO_STOP = "asked to stop in a reply"
 E164 = re.compile(r"\+[1-9]\d{6,14}")
+MAY_HAVE_LEFT = (MessageState.SENDING, MessageState.UNCERTAIN, MessageState.ASSUMED)
 WORDLESS = (ReplyKind.REACTION, ReplyKind.LOCATION, ReplyKind.CONTACT)  # their text is nothing that the person wrote
 
 INSERT_SQL = """
@@ -147,10 +149,15 @@ def _phone_of(one: Incoming, quoted: Message | None) -> str:
 
 
 def _last_sent(devices: Iterable[int], people: Sequence[Contact | None]) -> dict[tuple[int, int], Message]:
-    """(device, contact) → the last message sent to this person from this device."""
+    """(device, contact) → the last message sent to this person from this device.
+
+    An answer may come before the acknowledgement is written, or where it was lost.
+    """
     contacts = {contact.pk for contact in people if contact}
-    sent = Message.objects.filter(contact__in=contacts, stream__device__in=list(devices), sent_at__isnull=False)
-    newest = sent.order_by("stream__device", "contact", "-sent_at", "-pk").distinct("stream__device", "contact")
+    left = Q(sent_at__isnull=False) | Q(state__in=MAY_HAVE_LEFT)
+    sent = Message.objects.filter(left, contact__in=contacts, stream__device__in=list(devices))
+    sent = sent.annotate(left_at=Coalesce("sent_at", "attempted_at"))
+    newest = sent.order_by("stream__device", "contact", "-left_at", "-pk").distinct("stream__device", "contact")
     return {(message.stream.device_id, message.contact_id or 0): message for message in newest.select_related("stream")}
 
 

@@ -96,6 +96,22 @@ def test_a_second_reply_answers_the_same_message_and_counts_nobody_twice(device:
     assert (replied(before.campaign), replied(last.campaign)) == (0, 1)
 
 
+@pytest.mark.parametrize("state", ["sending", "uncertain", "assumed"])
+def test_an_answer_may_come_before_the_acknowledgement_is_known(device: Device, person: Contact, state: str) -> None:
+    before, last = was_sent(device, person, "before"), was_sent(device, person, "last")
+    Message.objects.filter(pk=last.pk).update(state=state, sent_at=None, attempted_at="2026-01-01T00:01Z")
+    note_incoming([says(device, person.phone)])
+    assert Reply.objects.get().message == last
+    assert (replied(before.campaign), replied(last.campaign)) == (0, 1)
+
+
+def test_what_was_not_sent_is_answered_by_nobody(device: Device, person: Contact) -> None:
+    before, last = was_sent(device, person, "before"), was_sent(device, person, "last")
+    Message.objects.filter(pk=last.pk).update(state="dead", sent_at=None, attempted_at="2026-01-01T00:01Z")
+    note_incoming([says(device, person.phone)])
+    assert Reply.objects.get().message == before
+
+
 def test_quoting_what_somebody_else_was_sent_answers_nothing_of_theirs(
     workspace: Workspace, device: Device, person: Contact
 ) -> None:
