@@ -36,6 +36,7 @@ from campaigns.models.contact_move import ContactMove
 from campaigns.models.content import Content, Template
 from campaigns.models.media import Media, MediaKind
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
+from campaigns.models.meter import TIME_BOUNDS_MS, DayMeter, HourMeter, Meter, MinuteMeter
 from campaigns.models.number_check import GOOD_FOR, CheckRun, NumberCheck
 from campaigns.models.reply import Reply, ReplyKind
 from campaigns.models.segment import CustomField, FieldKind, Segment
@@ -44,6 +45,7 @@ from campaigns.models.stream import NO_VARIANT, Lane, Stream
 __all__ = [
     "GOOD_FOR",
     "NO_VARIANT",
+    "TIME_BOUNDS_MS",
     "Assignment",
     "Attempt",
     "Campaign",
@@ -62,11 +64,13 @@ __all__ = [
     "ContactTag",
     "Content",
     "CustomField",
+    "DayMeter",
     "Deed",
     "Erasure",
     "Failover",
     "FieldKind",
     "GlobalSuppression",
+    "HourMeter",
     "ImportChunk",
     "ImportReject",
     "ImportRow",
@@ -76,6 +80,8 @@ __all__ = [
     "MediaKind",
     "Message",
     "MessageState",
+    "Meter",
+    "MinuteMeter",
     "NumberCheck",
     "Reply",
     "ReplyKind",
