@@ -158,7 +158,7 @@ def indexes_only() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("sql", "values", "index"),
     [
-        (WORDS_SQL, {"words": "'zeb':*"}, "contacts_by_word"),
+        (WORDS_SQL, {"words": "'zeb':*", "phone": "%"}, "contacts_by_word"),
         (FIELDS_SQL, {"fields": '{"city": "Penang"}'}, "contacts_by_field"),
     ],
 )
