@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from campaigns.meters import LiveMeter, live_meters
 from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import Workspace
+from campaigns.meters import LiveMeter, live_meters
 from campaigns.models import Lane, Stream
 from devices.models import Device
 from devices.shown import held, shown

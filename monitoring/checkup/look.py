@@ -98,7 +98,7 @@ SOURCES = (
         },
         "The database does not answer.",
         asking_postgres,
-        connection.close,
+        lambda: connection.close(),  # of the thread that asked
     ),
     Source(
         "Redis",

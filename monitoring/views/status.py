@@ -19,10 +19,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from accounts.access import current_membership
 from accounts.audit import record
+from campaigns.shown import duration
 from monitoring.checkup import history
 from monitoring.checkup.parts import PARTS, Finding, Look
 from monitoring.checkup.watch import watch
 from monitoring.metrics import exposition
+from monitoring.models import Incident
 from monitoring.templatetags.health import banner_of
 
 
@@ -31,18 +33,17 @@ from monitoring.templatetags.health import banner_of
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
     """For whoever is signed in; for everybody, without detail, while PostgreSQL can't say who that is."""
-    look = watch.current()
+    if watch.found and watch.found.is_away("database"):  # else each request would wait for it anew
+        return without_database(request, watch.current())
     try:
-        if look.is_away("database"):
-            return without_database(request, look)
-        return for_people(request, look)
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        return for_people(request, watch.current())
     except Error:
         return without_database(request, watch.fresh())
 
 
 def for_people(request: HttpRequest, look: Look) -> HttpResponse:
-    if not request.user.is_authenticated:
-        return redirect_to_login(request.get_full_path())
     membership = current_membership(request)
     is_staff = request.user.is_staff and request.user.is_active
     incidents = history.lately()
@@ -50,7 +51,9 @@ def for_people(request: HttpRequest, look: Look) -> HttpResponse:
     context = {
         **shown(look),
         "rows": [(finding, since.get(finding.part)) for finding in look.findings],
-        "incidents": [(PARTS[incident.part].title, incident) for incident in incidents if incident.part in PARTS],
+        "incidents": [
+            (PARTS[incident.part].title, incident, lasted(incident)) for incident in incidents if incident.part in PARTS
+        ],
         "shown_for": history.SHOWN_FOR.days,
         "is_staff": is_staff,
     }
@@ -60,6 +63,14 @@ def for_people(request: HttpRequest, look: Look) -> HttpResponse:
         if is_staff:
             record(None, request.user, "staff.status")
         return render(request, "monitoring/status.html", context)
+
+
+def lasted(incident: Incident) -> str:
+    """Empty while it lasts."""
+    if incident.until is None:
+        return ""
+    seconds = (incident.until - incident.since).total_seconds()
+    return duration(seconds) if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def without_database(request: HttpRequest, look: Look) -> HttpResponse:
