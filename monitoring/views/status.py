@@ -24,6 +24,7 @@ from monitoring.checkup import history
 from monitoring.checkup.parts import PARTS, Finding, Look
 from monitoring.checkup.watch import watch
 from monitoring.metrics import exposition
+from monitoring.middleware import is_away
 from monitoring.models import Incident
 from monitoring.templatetags.health import banner_of
 
@@ -33,7 +34,7 @@ from monitoring.templatetags.health import banner_of
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
     """For whoever is signed in; for everybody, without detail, while PostgreSQL can't say who that is."""
-    if watch.found and watch.found.is_away("database"):  # else each request would wait for it anew
+    if is_away():  # else each request would wait for it anew
         return without_database(request, watch.current())
     try:
         if not request.user.is_authenticated:

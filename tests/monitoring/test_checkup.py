@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import threading
@@ -18,13 +19,14 @@ from redis import Redis
 
 from accounts.models import Workspace
 from campaigns.models import Stream
-from config.embedded import Valkey, running
+from config.embedded import Valkey, running, wait_until
 from devices.models import DeviceState
 from monitoring.auditing import audit_and_keep
 from monitoring.checkup import database, disk, redis_server
 from monitoring.checkup.look import DEADLINE_S, look
 from monitoring.checkup.parts import BAD, OK, PARTS, UNKNOWN, WARN
 from monitoring.checkup.watch import watch
+from monitoring.heartbeats import Program
 from monitoring.models import Heartbeat, Kept
 from tests.campaigns.campaign_cases import planned_campaign
 from tests.factories import make_device, make_host
@@ -157,6 +159,22 @@ def test_what_the_counters_lost_is_told_and_what_the_audit_found(workspace: Work
     audit_and_keep()
     kept.refresh_from_db()
     assert [wrong["what"] for wrong in kept.value["violations"]] == ["a stream's counter differs from its rows"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_program_tells_of_itself_and_takes_it_back_at_an_orderly_end() -> None:
+    program = Program("worker", lambda: {"queues": EVERY_QUEUE})
+    program.start()
+    assert wait_until(lambda: database.workers().state == OK, 10)
+    told = Heartbeat.objects.get().told
+    assert told["memory_bytes"] > 10_000_000
+    if (child := os.fork()) == 0:
+        os._exit(0)  # nothing of the connection went with it
+    os.waitpid(child, 0)
+    program.beat()
+    assert database.workers().state == OK
+    program.stop()
+    assert not Heartbeat.objects.exists()
 
 
 # ---- Redis

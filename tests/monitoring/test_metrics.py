@@ -35,7 +35,7 @@ WITH_TOKEN = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def read(client: Client, **headers: str) -> dict[tuple[str, ...], float]:
-    """By name and label values."""
+    """By name and the values of its labels, which are sorted by their names."""
     metrics.forget()
     answer = client.get("/metrics", headers=headers)
     assert answer.status_code == 200
@@ -113,8 +113,8 @@ def test_they_parse_and_equal_the_database(as_sam: Client, workspace: Workspace,
     assert (found["flotilla_host_in_flight", "rack-7"], found["flotilla_host_limit", "rack-7"]) == (3, 50)
     assert found["flotilla_host_gateway_memory_bytes", "rack-7"] == 75_500_000
     assert 0 <= found["flotilla_host_lease_age_seconds", "rack-7"] < 5
-    assert (found["flotilla_processes", "worker", "north"], found["flotilla_drift",]) == (2, 0)
-    assert found["flotilla_process_memory_bytes", "worker", "north"] == 1500
+    assert (found["flotilla_processes", "north", "worker"], found["flotilla_drift",]) == (2, 0)
+    assert found["flotilla_process_memory_bytes", "north", "worker"] == 1500
     assert found["flotilla_jobs_waiting", "planning"] == 2
     assert found["flotilla_jobs_waiting", "control"] == 1
     assert ("flotilla_jobs_waiting", "elsewhere") not in found
