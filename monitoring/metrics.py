@@ -6,7 +6,7 @@ import platform
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -81,7 +81,7 @@ def guarded(name: str, told: str, meters: Any, found: Look, part: str) -> list[M
     return [GaugeMetricFamily(name, told, up), *answered]
 
 
-def gauge(name: str, told: str, label: str, values: dict[Any, float]) -> GaugeMetricFamily:
+def gauge(name: str, told: str, label: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, told, labels=[label])
     for key, value in values.items():
         family.add_metric([str(key)], value)
@@ -113,8 +113,9 @@ def postgres_meters() -> Iterator[Metric]:
 
 
 def device_meters() -> Iterator[Metric]:
-    counted = Device.objects.with_shown_state().values_list("shown_state").annotate(n=Count("pk")).order_by()
-    known = dict.fromkeys(SHOWN_STATES, 0) | dict(counted)
+    devices: Any = Device.objects.with_shown_state()
+    counted: dict[str, int] = dict(devices.values_list("shown_state").annotate(n=Count("pk")).order_by())
+    known = dict.fromkeys(SHOWN_STATES, 0) | counted
     yield gauge("flotilla_devices", "Devices by the state that pages show.", "state", known)
 
 

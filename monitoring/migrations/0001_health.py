@@ -9,11 +9,7 @@ class Migration(migrations.Migration):
 
     initial = True
 
-    dependencies = [
-        ('accounts', '0003_quiet_hours'),
-        ('campaigns', '0014_meters'),
-        ('devices', '0005_holds'),
-    ]
+    dependencies = []
 
     operations = [
         AtOnce([

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from accounts.access import current_membership
 from accounts.audit import record
+from accounts.models import User
 from campaigns.shown import duration
 from monitoring.checkup import history
 from monitoring.checkup.parts import PARTS, Finding, Look
@@ -62,7 +63,7 @@ def for_people(request: HttpRequest, look: Look) -> HttpResponse:
         if is_partial(request):
             return render(request, "monitoring/_status.html", context)
         if is_staff:
-            record(None, request.user, "staff.status")
+            record(None, cast(User, request.user), "staff.status")
         return render(request, "monitoring/status.html", context)
 
 
