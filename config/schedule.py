@@ -13,6 +13,7 @@ from rq.job import Job
 from accounts.jobs import forget_old_tries
 from campaigns.jobs import doubts, media, meters, planning
 from devices.jobs import JOB_TTL, forget_queues
+from monitoring.jobs import health
 
 
 class TimetableJob(CronJob):
@@ -41,4 +42,7 @@ TIMETABLE = (
     every(300, meters.prune),
     every(3600, forget_old_tries),
     every(3600, media.forget_unused),
+    every(30, health.look_around),
+    every(3600, health.audit_ledger, "exports"),  # it may take a minute, and delays no launch there
+    every(3600, health.tidy),
 )

@@ -185,6 +185,10 @@ MATRIX = {
     "monitoring:home": "viewer",
     "monitoring:healthz": "public",
     "monitoring:readyz": "public",
+    "monitoring:status": "person",
+    "monitoring:status_banner": "public",
+    "monitoring:metrics": "staff",
+    "monitoring:workers_status": "viewer",
     "monitoring:redis_check": "staff",
     "monitoring:operations": "staff",
 }
