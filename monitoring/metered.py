@@ -11,48 +11,20 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models import Sum
 from django.db.models.functions import ExtractHour
 
 from accounts.models import Workspace
 from campaigns.charts import Columns, Series, columns
-from campaigns.meters import p95_of
-from campaigns.models import HourMeter
+from campaigns.meters import mean_of, p95_of
+from campaigns.models import DayMeter, HourMeter
+from campaigns.models.meter import TIME_BOUNDS_MS, Meter
 from campaigns.report import HOURS, hour_words
 from monitoring.period import Period
 
 BY_HOUR = 2  # days: a shorter period is drawn hour by hour
 BY_DAY = 92  # days: a longer one week by week
 WORDS = {"sent": "Sent", "delivered": "Delivered", "replied": "Replied", "failed": "Failed"}
-
-# Days that are over from the days' meters; today, which may not be summed up yet, from the hours'.
-COUNTED_SQL = """
-SELECT start, sum(sent)::bigint, sum(failed)::bigint FROM (
-    SELECT start, sent, failed FROM campaigns_daymeter
-    WHERE workspace_id = %(workspace)s AND start >= %(begin)s AND start < least(%(end)s, %(today)s)
-      AND (%(device)s::bigint IS NULL OR device_id = %(device)s)
-    UNION ALL
-    SELECT start, sent, failed FROM campaigns_hourmeter
-    WHERE workspace_id = %(workspace)s AND start >= greatest(%(begin)s, %(today)s) AND start < %(end)s
-      AND (%(device)s::bigint IS NULL OR device_id = %(device)s)
-) meters GROUP BY start
-"""
-TIMES_SQL = """
-SELECT device_id, sum(time_ms)::bigint, array_agg(sum ORDER BY class) FROM (
-    SELECT device_id, class, sum(CASE WHEN class = 1 THEN time_ms ELSE 0 END) AS time_ms, sum(count)::bigint AS sum
-    FROM (
-        SELECT device_id, time_ms, times FROM campaigns_daymeter
-        WHERE workspace_id = %(workspace)s AND start >= %(begin)s AND start < least(%(end)s, %(today)s)
-          AND (%(device)s::bigint IS NULL OR device_id = %(device)s)
-        UNION ALL
-        SELECT device_id, time_ms, times FROM campaigns_hourmeter
-        WHERE workspace_id = %(workspace)s AND start >= greatest(%(begin)s, %(today)s) AND start < %(end)s
-          AND (%(device)s::bigint IS NULL OR device_id = %(device)s)
-    ) meters, unnest(times) WITH ORDINALITY AS t(count, class)
-    GROUP BY device_id, class
-) classes GROUP BY device_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +54,11 @@ def in_words(ms: float | None) -> str:
 
 def times_taken(workspace: Workspace, asked: Period, device: int | None = None) -> dict[int, Took]:
     """By device (id)."""
-    return {
-        pk: Took(time_ms / sum(classes) if sum(classes) else None, p95_of(classes))
-        for pk, time_ms, classes in rows_of(TIMES_SQL, workspace, asked.begin, asked.end, asked.today, device)
-    }
+    classes = range(len(TIME_BOUNDS_MS) + 1)
+    sums = {"ms": Sum("time_ms"), **{f"class_{place}": Sum(f"times__{place}") for place in classes}}
+    found = meters_of(DayMeter, workspace, asked.begin, asked.end, device).values("device").annotate(**sums)
+    rows = found.order_by().values_list("device", "ms", *(f"class_{place}" for place in classes))
+    return {pk: Took(mean_of(time_ms, times), p95_of(times)) for pk, time_ms, *times in rows}
 
 
 def over_time(workspace: Workspace, asked: Period, device: int | None = None) -> Columns:
@@ -93,7 +66,9 @@ def over_time(workspace: Workspace, asked: Period, device: int | None = None) ->
     labels, place = places(asked)
     counts = {name: [0] * len(labels) for name in ("sent", "failed", "before")}
     shift = timedelta(days=asked.days)
-    for start, sent, failed in metered(workspace, asked, device):
+    meter = HourMeter if asked.days <= BY_HOUR else DayMeter
+    meters = meters_of(meter, workspace, asked.before_begin, asked.end, device).values("start").order_by()
+    for start, sent, failed in meters.annotate(n=Sum("sent"), dead=Sum("failed")).values_list("start", "n", "dead"):
         local = start.astimezone(asked.zone)
         if local < asked.begin:
             counts["before"][place(local + shift)] += sent
@@ -120,19 +95,11 @@ def days(asked: Period) -> Iterator[date]:
     return (asked.first + timedelta(days=number) for number in range(asked.days))
 
 
-def metered(workspace: Workspace, asked: Period, device: int | None) -> Iterator[tuple[datetime, int, int]]:
-    """(beginning, sent, failed) of each meter of the period and the one before it."""
-    if asked.days > BY_HOUR:
-        yield from rows_of(COUNTED_SQL, workspace, asked.before_begin, asked.end, asked.today, device)
-        return
-    hours = hours_of(workspace, asked.before_begin, asked.end, device)
-    yield from hours.values("start").annotate(n=Sum("sent"), dead=Sum("failed")).values_list("start", "n", "dead")
-
-
 def by_hour(workspace: Workspace, asked: Period, device: int | None = None) -> Columns:
     """All days of the period together, as far back as hours are kept."""
     found: dict[str, dict[int, int]] = defaultdict(dict)
-    hours = hours_of(workspace, asked.begin, asked.end, device).annotate(hour=ExtractHour("start", tzinfo=asked.zone))
+    meters = meters_of(HourMeter, workspace, asked.begin, asked.end, device)
+    hours = meters.annotate(hour=ExtractHour("start", tzinfo=asked.zone))
     for row in hours.values("hour").annotate(**{f"n_{name}": Sum(name) for name in WORDS}).order_by():
         for name in WORDS:
             found[name][row["hour"]] = row[f"n_{name}"]
@@ -140,15 +107,6 @@ def by_hour(workspace: Workspace, asked: Period, device: int | None = None) -> C
     return columns(f"Messages by hour of the day ({asked.zone.key})", hour_words(), series)
 
 
-def hours_of(workspace: Workspace, begin: datetime, end: datetime, device: int | None) -> Any:
-    found = HourMeter.objects.for_workspace(workspace).filter(start__gte=begin, start__lt=end)
+def meters_of(meter: type[Meter], workspace: Workspace, begin: datetime, end: datetime, device: int | None) -> Any:
+    found = meter._default_manager.filter(workspace=workspace, start__gte=begin, start__lt=end)
     return found if device is None else found.filter(device=device)
-
-
-def rows_of(
-    statement: str, workspace: Workspace, begin: datetime, end: datetime, today: datetime, device: int | None
-) -> list[tuple[Any, ...]]:
-    values = {"workspace": workspace.pk, "begin": begin, "end": end, "today": today, "device": device}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall()

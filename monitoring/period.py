@@ -45,11 +45,6 @@ class Period:
         return min(self.end, self.now) - timedelta(days=self.days)
 
     @property
-    def today(self) -> datetime:
-        """The beginning of the day that it is now."""
-        return datetime.combine(self.now.date(), time(), self.zone)
-
-    @property
     def words(self) -> str:
         return between(self.first, self.last)
 
