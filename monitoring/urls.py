@@ -2,12 +2,22 @@
 
 from django.urls import path
 
-from monitoring.views import health, home, operations, status, workers
+from monitoring.views import device_reports, health, home, operations, reports, status, workers
 
 app_name = "monitoring"
 
 urlpatterns = [
     path("dashboard", home.home, name="home"),
+    path("dashboard/campaigns", reports.campaign_summary, name="campaign_summary"),
+    path("dashboard/campaigns/charts", reports.campaign_summary_charts, name="campaign_summary_charts"),
+    path("dashboard/campaigns/export", reports.campaign_summary_export, name="campaign_summary_export"),
+    path("dashboard/devices", device_reports.device_report, name="device_report"),
+    path("dashboard/devices/charts", device_reports.device_report_charts, name="device_report_charts"),
+    path("dashboard/devices/export", device_reports.device_report_export, name="device_report_export"),
+    path("dashboard/devices/<uuid:uuid>", device_reports.one_device, name="one_device"),
+    path("dashboard/devices/<uuid:uuid>/charts", device_reports.one_device_charts, name="one_device_charts"),
+    path("dashboard/devices/<uuid:uuid>/export", device_reports.one_device_export, name="one_device_export"),
+    path("dashboard/devices/<uuid:uuid>/retry-failed", device_reports.retry_device, name="retry_device"),
     path("operations/", operations.operations_page, name="operations"),
     path("status", status.status, name="status"),
     path("status/banner", status.status_banner, name="status_banner"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.db import transaction
 
@@ -25,6 +25,18 @@ def retry_failed(selection: Selection, by: User) -> int:
     send has passed.
     """
     return bring_back(selection, by, retry_dead, "campaign.failed_retried")
+
+
+@transaction.atomic
+def retry_failed_together(selections: Sequence[Selection], by: User) -> int:
+    """`retry_failed` of several campaigns at once, whose streams are all locked before any of their messages."""
+    ids = [selection.campaign.pk for selection in selections]
+    list(
+        Campaign.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk").values_list("pk", flat=True)
+    )
+    streams = Stream.objects.filter(campaign__in=ids).order_by("pk")
+    list(streams.select_for_update(no_key=True).values_list("pk", flat=True))
+    return sum(retry_failed(selection, by) for selection in selections)
 
 
 def bring_back(
