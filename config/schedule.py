@@ -13,6 +13,7 @@ from rq.job import Job
 from accounts.jobs import forget_old_tries
 from campaigns.jobs import doubts, media, planning
 from devices.jobs import JOB_TTL, forget_queues
+from monitoring.jobs import alerts
 
 
 class TimetableJob(CronJob):
@@ -35,6 +36,7 @@ TIMETABLE = (
     every(10, planning.watch),
     every(30, planning.reconcile_all),
     every(60, doubts.settle),
+    every(60, alerts.tell, "webhooks"),
     every(300, planning.climb_warm_up),
     every(300, forget_queues),
     every(3600, forget_old_tries),

@@ -184,6 +184,7 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.imports.run_import",
         "campaigns.jobs.doubts.settle",
         "campaigns.jobs.media.forget_unused",
+        "monitoring.jobs.alerts.tell",
     }
 )
 
@@ -267,6 +268,7 @@ if env.text("EMAIL_URL"):
     EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_PASSWORD"]
     EMAIL_USE_TLS = mail["EMAIL_USE_TLS"]
     EMAIL_USE_SSL = mail["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing must not keep a worker
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Flotilla <flotilla@localhost>")
 
 # ---- Logs

@@ -94,9 +94,7 @@ def settle_for_good(
     return people
 
 
-def _bring_back_direct(
-    selection: Selection, by: User | None, statement: Callable[[Selection], int], deed: str
-) -> int:
+def _bring_back_direct(selection: Selection, by: User | None, statement: Callable[[Selection], int], deed: str) -> int:
     workspace = _lock_direct(selection)
     people = statement(selection)
     if people:
@@ -133,3 +131,25 @@ def lock_all(selections: Sequence[Selection]) -> None:
         if selection.workspace is not None:
             streams |= Stream.objects.filter(workspace=selection.workspace, campaign__isnull=True)
     list(streams.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
+
+
+# ---- of several campaigns at once
+
+
+@transaction.atomic
+def retry_all(selections: Sequence[Selection], by: User) -> int:
+    lock_all(selections)
+    return sum(retry_failed(selection, by) for selection in selections)
+
+
+@transaction.atomic
+def give_up_all(selections: Sequence[Selection], by: User) -> int:
+    lock_all(selections)
+    return sum(give_up_failed(selection, by) for selection in selections)
+
+
+@transaction.atomic
+def retry_all_elsewhere(selections: Sequence[Selection], targets: Sequence[Device], by: User) -> int:
+    """Of what belongs to a campaign; a test or a reply is its device's own."""
+    lock_all(selections)
+    return sum(retry_elsewhere(selection, targets, by) for selection in selections if selection.campaign)

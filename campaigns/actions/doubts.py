@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import User
-from campaigns.actions.dead_letters import REOPENABLE, bring_back, settle_for_good
+from campaigns.actions.dead_letters import REOPENABLE, bring_back, lock_all, settle_for_good
 from campaigns.models import Campaign, Uncertain, UncertainPolicy
 from campaigns.querysets.unsettled import Selection, assume_uncertain_sent, give_up_uncertain, send_uncertain_again
 
@@ -70,3 +71,10 @@ def _overdue(until: datetime) -> dict[int, list[int]]:
     for campaign, message in found.values_list("message__campaign_id", "message_id")[:AT_ONCE]:
         campaigns[campaign].append(message)
     return dict(sorted(campaigns.items()))
+
+
+@transaction.atomic
+def settle_all(selections: Sequence[Selection], settle: Callable[[Selection, User], int], by: User) -> int:
+    """``settle`` is one of the deeds above; of several campaigns in one transaction."""
+    lock_all(selections)
+    return sum(settle(selection, by) for selection in selections)

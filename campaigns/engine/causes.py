@@ -88,11 +88,3 @@ def group_of(reason: str, *, sendable: bool, device_gone: bool, direct: bool = F
     if direct:
         return REFUSED if cause == DEVICE else cause
     return DEVICE if device_gone and cause == RETRY else cause
-
-
-def is_in(group: str, reason: str, *, direct: bool = False) -> bool:
-    """Whether a failed message with this reason may stand in the group, whatever its device does by now."""
-    if group == OVER:
-        return True
-    ends = {group_of(reason, sendable=True, device_gone=gone, direct=direct) for gone in (False, True)}
-    return group in ends

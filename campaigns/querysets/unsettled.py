@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -195,21 +195,48 @@ DEAD_IDS_SQL = f"SELECT s.device_id, m.contact_id, m.id{CHOSEN_SQL} ORDER BY m.i
 )
 # By campaign, device and reason, with whether it could be sent again. Each campaign by its index of reasons, which
 # knows none of all those that left at the first try.
-DEAD_BY_REASON_SQL = f"""
+DEAD_BY_REASON = """
 SELECT c.id, d.device_id, d.reason, d.sendable, d.n
 FROM unnest(%(campaigns)s::bigint[]) AS c(id)
 CROSS JOIN LATERAL (
-    SELECT s.device_id, m.reason, {SENDABLE} AS sendable, count(*) AS n
+    SELECT s.device_id, m.reason, {sendable} AS sendable, count(*) AS n
     FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
     WHERE m.campaign_id = c.id AND m.reason <> '' AND m.state = 'dead'
     GROUP BY 1, 2, 3
     OFFSET 0
 ) d
 UNION ALL
-SELECT NULL, s.device_id, m.reason, {SENDABLE}, count(*)
+SELECT NULL, s.device_id, m.reason, {sendable}, count(*)
 FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND m.state = 'dead'
 WHERE s.id = ANY(%(direct)s::bigint[])
 GROUP BY 2, 3, 4
+"""
+DEAD_BY_REASON_SQL = DEAD_BY_REASON.format(sendable=SENDABLE)
+# The next people of several kinds of dead messages, each kind by the index of reasons; tests and replies by their
+# streams, which are short. ``{named}`` is what that index asks for.
+DEAD_PEOPLE_SQL = """
+SELECT k.place, m.id, m.contact_id
+FROM unnest(%(places)s::int[], %(campaigns)s::bigint[], %(devices)s::bigint[], %(reasons)s::text[],
+            %(sendable)s::bool[], %(contacts)s::bigint[], %(erased)s::bigint[])
+    AS k(place, campaign_id, device_id, reason, sendable, contact, erased)
+CROSS JOIN LATERAL (
+    (SELECT m.id, m.contact_id FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+     WHERE m.campaign_id = k.campaign_id AND m.reason = k.reason {named} AND m.state = 'dead'
+       AND s.device_id = k.device_id AND ({sendable}) = k.sendable AND m.contact_id > k.contact
+     ORDER BY m.contact_id LIMIT %(size)s)
+    UNION ALL
+    (SELECT m.id, NULL FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+     WHERE m.campaign_id = k.campaign_id AND m.reason = k.reason {named} AND m.state = 'dead'
+       AND s.device_id = k.device_id AND ({sendable}) = k.sendable AND m.contact_id IS NULL AND m.id > k.erased
+     ORDER BY m.id LIMIT %(size)s)
+    UNION ALL
+    (SELECT m.id, NULL FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id
+     WHERE k.campaign_id IS NULL AND s.device_id = k.device_id AND s.campaign_id IS NULL AND m.state = 'dead'
+       AND m.reason = k.reason AND ({sendable}) = k.sendable AND m.id > k.erased
+     ORDER BY m.id LIMIT %(size)s)
+) m
+ORDER BY k.place, m.contact_id NULLS LAST, m.id
+LIMIT %(size)s
 """
 ASSUME_SQL = COUNT_AS_SENT_SQL.format(
     old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true")
@@ -264,6 +291,39 @@ def dead_by_reason(campaigns: Collection[int], direct: Collection[int]) -> list[
     with connection.cursor() as cursor:
         cursor.execute(DEAD_BY_REASON_SQL, {"campaigns": list(campaigns), "direct": list(direct)})
         return [(campaign, device, reason, may, n) for campaign, device, reason, may, n in cursor.fetchall()]
+
+
+START = (0, 0)
+LAST = 2**62  # after every contact
+
+
+class Kind(NamedTuple):
+    """Dead messages that are alike; ``after``: the contact, and the message of an erased person, to begin after."""
+
+    place: int
+    campaign: int | None
+    device: int
+    reason: str
+    sendable: bool
+    after: tuple[int, int]
+
+
+def dead_people(kinds: Sequence[Kind], size: int, *, named: bool) -> list[tuple[int, int, int | None]]:
+    """(place of its kind, message, contact) of the next ones; ``named``: whether the kinds have reasons."""
+    statement = DEAD_PEOPLE_SQL.format(named="AND m.reason <> ''" if named else "", sendable=SENDABLE)
+    values = {
+        "places": [kind.place for kind in kinds],
+        "campaigns": [kind.campaign for kind in kinds],
+        "devices": [kind.device for kind in kinds],
+        "reasons": [kind.reason for kind in kinds],
+        "sendable": [kind.sendable for kind in kinds],
+        "contacts": [kind.after[0] for kind in kinds],
+        "erased": [kind.after[1] for kind in kinds],
+        "size": size,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return [(place, message, contact) for place, message, contact in cursor.fetchall()]
 
 
 def assume_uncertain_sent(selection: Selection) -> int:
