@@ -13,7 +13,7 @@ from rq.job import Job
 from accounts.jobs import forget_old_tries
 from campaigns.jobs import doubts, media, meters, planning
 from devices.jobs import JOB_TTL, forget_queues
-from monitoring.jobs import health
+from monitoring.jobs import alerts, health
 
 
 class TimetableJob(CronJob):
@@ -37,6 +37,7 @@ TIMETABLE = (
     every(15, meters.roll),
     every(30, planning.reconcile_all),
     every(60, doubts.settle),
+    every(60, alerts.tell, "webhooks"),
     every(300, planning.climb_warm_up),
     every(300, forget_queues),
     every(300, meters.prune),

@@ -192,6 +192,7 @@ JOB_FUNCTIONS = frozenset(
         "monitoring.jobs.health.look_around",
         "monitoring.jobs.health.audit_ledger",
         "monitoring.jobs.health.tidy",
+        "monitoring.jobs.alerts.tell",
     }
 )
 
@@ -288,6 +289,7 @@ if env.text("EMAIL_URL"):
     EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_PASSWORD"]
     EMAIL_USE_TLS = mail["EMAIL_USE_TLS"]
     EMAIL_USE_SSL = mail["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing must not keep a worker
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Flotilla <flotilla@localhost>")
 
 # ---- Logs

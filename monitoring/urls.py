@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from monitoring.views import device_reports, health, home, operations, reports, status, workers
+from monitoring.views import (
+    alerts,
+    device_reports,
+    health,
+    home,
+    operations,
+    queue,
+    reports,
+    status,
+    workers,
+)
 
 app_name = "monitoring"
 
@@ -18,6 +28,15 @@ urlpatterns = [
     path("dashboard/devices/<uuid:uuid>/charts", device_reports.one_device_charts, name="one_device_charts"),
     path("dashboard/devices/<uuid:uuid>/export", device_reports.one_device_export, name="one_device_export"),
     path("dashboard/devices/<uuid:uuid>/retry-failed", device_reports.retry_device, name="retry_device"),
+    path("queue/", queue.queue_page, name="queue"),
+    path("queue/devices/", queue.queue_devices, name="queue_devices"),
+    path("queue/failed/", queue.failed_groups, name="queue_failed"),
+    path("queue/failed/<slug:group>/", queue.failed_list, name="queue_group"),
+    path("queue/failed/<slug:group>/<slug:deed>/", queue.decide_failed, name="queue_decide"),
+    path("queue/uncertain/", queue.uncertain_list, name="queue_uncertain"),
+    path("queue/uncertain/<slug:decision>/", queue.settle_uncertain, name="queue_settle"),
+    path("settings/alerts/", alerts.alert_settings, name="alert_settings"),
+    path("settings/alerts/save/", alerts.save_alert_settings, name="save_alert_settings"),
     path("operations/", operations.operations_page, name="operations"),
     path("status", status.status, name="status"),
     path("status/banner", status.status_banner, name="status_banner"),

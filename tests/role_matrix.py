@@ -201,6 +201,15 @@ MATRIX = {
     "monitoring:workers_status": "viewer",
     "monitoring:redis_check": "staff",
     "monitoring:operations": "staff",
+    "monitoring:queue": "viewer",
+    "monitoring:queue_devices": "viewer",
+    "monitoring:queue_failed": "viewer",
+    "monitoring:queue_group": "viewer",
+    "monitoring:queue_decide": "manager",
+    "monitoring:queue_uncertain": "viewer",
+    "monitoring:queue_settle": "manager",
+    "monitoring:alert_settings": "viewer",
+    "monitoring:save_alert_settings": "manager",
 }
 # Whole trees with one rule, by the beginning of the name or, for nameless patterns, of the address.
 TREES = {"admin:": "staff", "django_rq:": "staff", "admin/": "staff"}
@@ -222,4 +231,13 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "recipients": make_recipient,
 }
 # What stands for parameters that are no ids of a workspace's nouns.
-SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "step": "audience", "table": "funnel"}
+SAMPLES = {
+    "token": "not-a-token",
+    "key": "not-a-key",
+    "uidb36": "1",
+    "step": "audience",
+    "table": "funnel",
+    "group": "retry",
+    "deed": "retry",
+    "decision": "give_up",
+}
