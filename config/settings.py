@@ -181,6 +181,8 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.watch",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.planning.climb_warm_up",
+        "campaigns.jobs.meters.roll",
+        "campaigns.jobs.meters.prune",
         "campaigns.jobs.moving.move_people",
         "campaigns.jobs.contacts.change_contacts",
         "campaigns.jobs.imports.run_import",

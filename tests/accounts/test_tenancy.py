@@ -37,6 +37,7 @@ from campaigns.models import (
     ImportRow,
     Lane,
     Message,
+    MeterTotal,
     MinuteMeter,
     NumberCheck,
     Reply,
@@ -76,7 +77,7 @@ REFERRED_TO = [model for model in TENANT_MODELS if any(f.related_model is model 
 CLOSED = [SessionVault]
 OPEN_MODELS = [model for model in TENANT_MODELS if model not in CLOSED]
 LEDGERS = [ConsentEntry, Erasure]
-METERS = [DayMeter, HourMeter, MinuteMeter]  # only engines write them
+METERS = [DayMeter, HourMeter, MeterTotal, MinuteMeter]  # only engines write them
 OWN_TABLE = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 OTHER_GRANTS = {
     "accounts_user": {"SELECT"},
@@ -98,6 +99,7 @@ OTHER_GRANTS = {
     "campaigns_globalsuppression": {"SELECT"},
     "campaigns_daymeter": {"SELECT"},
     "campaigns_hourmeter": {"SELECT"},
+    "campaigns_metertotal": {"SELECT"},
     "campaigns_minutemeter": {"SELECT"},
     "devices_host": {"SELECT"},
 }
@@ -124,6 +126,7 @@ def fill(workspace: Workspace, number: int) -> None:
     DeviceEvent.objects.create(workspace=workspace, device=device, kind="paired")
     for meter in (MinuteMeter, HourMeter, DayMeter):
         meter.objects.create(workspace=workspace, device=device, start=timezone.now())
+    MeterTotal.objects.create(workspace=workspace, device=device)
     contact = make_contact(workspace, tags=(f"vip{number}",), consent_import=upload)
     campaign = make_campaign(workspace, devices=(device,), media=make_media(workspace))
     CampaignTag.objects.create(workspace=workspace, campaign=campaign, tag=Tag.objects.get(workspace=workspace))
