@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from accounts.live import FLEET_GROUP, WORKERS, Listeners, group_name, send_frames
+from campaigns.last_minute import ROLLED_UP_S
 from devices.live import Crier
 from devices.worker_frames import Changes, fitting
 
 MINUTE_S = 60
-SETTLED_S = 4  # into a minute: by then the one before it is written down
+SETTLED_S = ROLLED_UP_S + 2  # into a minute: by then the one before it is written down
 
 SentOf = Callable[[Mapping[int, int]], dict[int, int]]  # devices with their workspaces → sent in the last full minute
 
@@ -28,8 +29,9 @@ class WorkerPulse:
         self._states: deque[dict[int, tuple[int, str]]] = deque()
         self._told_states: dict[int, str] = {}
         self._told_sent: dict[int, int] = {}
-        self._active: dict[int, int] = {}  # devices that did something in this minute, with their workspaces
-        self._before: dict[int, int] = {}  # and in the one before
+        self._active: dict[int, int] = {}  # devices that did something since the last count, with their workspaces
+        self._before: dict[int, int] = {}  # and between that and the one before
+        self._warm: dict[int, int] = {}  # those that were counted more than nothing then
         self._minute = 0
         self._left: dict[str, Changes] = {}
         Crier.collect = self.collect
@@ -53,6 +55,7 @@ class WorkerPulse:
             self._left.clear()
             self._told_states.clear()  # whoever comes next fetches everything first
             self._told_sent.clear()
+            self._warm.clear()
             return
         states = changed(states, self._told_states)
         sent = changed(sent, self._told_sent)
@@ -69,19 +72,21 @@ class WorkerPulse:
         send_frames(self._fitted(told))
 
     def _counted(self, places: dict[int, int], now: float, listeners: Listeners) -> dict[int, int]:
-        """Once a minute, of all that did something in it or in the one before; their workspaces go into ``places``."""
+        """Once a minute, of all that may have another count than before; their workspaces go into ``places``."""
         minute = int((now - SETTLED_S) // MINUTE_S)
         if minute == self._minute:
             return {}
         self._minute = minute
-        both = {**self._before, **self._active}
+        both = {**self._warm, **self._before, **self._active}
         self._before, self._active = self._active, {}
         if not listeners.fleet:
             both = {device: workspace for device, workspace in both.items() if workspace in listeners.to_workers()}
         if not both:
             return {}
         places.update(both)
-        return {**dict.fromkeys(both, 0), **self._sent_of(both)}
+        sent = self._sent_of(both)
+        self._warm = {device: both[device] for device in sent}
+        return {**dict.fromkeys(both, 0), **sent}
 
     def _fitted(self, told: dict[str, Changes]) -> list[tuple[str, str]]:
         frames = []

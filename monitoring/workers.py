@@ -22,7 +22,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import Workspace
 from campaigns.last_minute import sent_last_minute
-from campaigns.meters import LiveMeter, live_meters
+from campaigns.meters import Counts, LiveMeter, live_meters
 from campaigns.models import Campaign, CampaignState, Lane, Message, Stream
 from devices.history import line_of
 from devices.models import Device, DeviceEvent, Host
@@ -117,7 +117,6 @@ class Row:
     sends: Sending | None
     queue: Queue
     meter: LiveMeter
-    sent_minute: int
     hold: Held | None
     next_at: datetime | None
     last_at: datetime | None
@@ -241,8 +240,6 @@ def in_order(found: DeviceQuerySet, name: str, down: bool) -> list[int]:
         keys = {device.pk: ORDER.index(device.shown_state) for device in devices}
     elif name == "queue":
         keys = {pk: queue.depth for pk, queue in queues(ids).items()}
-    elif name == "minute":
-        keys = dict(sent_last_minute(ids))
     else:
         keys = {pk: meter_key(meter, name) for pk, meter in live_meters(devices).items()}
     return sorted(ids, key=lambda pk: keys.get(pk) or 0, reverse=down)
@@ -251,31 +248,24 @@ def in_order(found: DeviceQuerySet, name: str, down: bool) -> list[int]:
 def meter_key(meter: LiveMeter, name: str) -> float:
     if name == "time":
         return meter.mean_ms or 0
-    return meter.hour.sent if name == "hour" else meter.day.sent
+    counts: Counts = getattr(meter, name)
+    return counts.sent
 
 
 def rows_of(scope: Scope, ids: Sequence[int]) -> list[Row]:
     """In this order."""
     devices = {device.pk: device for device in scope.devices().filter(pk__in=ids).select_related("workspace")}
     meters, waiting, open_ones = live_meters(devices.values()), queues(ids), sendings(devices.values())
-    sent = sent_last_minute(ids)
-    return [
-        row_of(devices[pk], open_ones.get(pk), waiting.get(pk, Queue()), meters.get(pk, NO_METER), sent.get(pk, 0))
-        for pk in ids
-        if pk in devices
-    ]
+    return [row_of(devices[pk], open_ones.get(pk), waiting.get(pk, Queue()), meters[pk]) for pk in ids if pk in devices]
 
 
-def row_of(device: Device, sends: Sending | None, queue: Queue, meter: LiveMeter, sent: int) -> Row:
+def row_of(device: Device, sends: Sending | None, queue: Queue, meter: LiveMeter) -> Row:
     hold = held(device)
     may = hold.until if hold else timezone.now()
     instants = [instant for instant in (may, queue.due) if instant is not None]
     next_at = max(instants) if queue.depth and (hold is None or hold.until) and instants else None
     done = [instant for instant in (device.last_sent_at, device.open_at, device.state_at) if instant is not None]
-    return Row(device, shown(device), sends, queue, meter, sent, hold, next_at, max(done, default=None))
-
-
-NO_METER = LiveMeter()
+    return Row(device, shown(device), sends, queue, meter, hold, next_at, max(done, default=None))
 
 
 def queues(ids: Iterable[int]) -> dict[int, Queue]:

@@ -189,7 +189,9 @@ def test_of_hosts_a_workspace_sees_name_state_and_its_own_devices(
     assert "123" not in told
 
 
-def test_staff_see_everybody_s_and_that_is_noted(sam: User, workspace: Workspace, charlie: User, sign_in: SignIn) -> None:
+def test_staff_see_everybody_s_and_that_is_noted(
+    sam: User, workspace: Workspace, charlie: User, sign_in: SignIn
+) -> None:
     host = make_host()
     make_device(workspace, owner=host, name="One")
     device = make_device(charlie.owned_workspace, owner=host, name="Two")

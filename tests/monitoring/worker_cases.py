@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from accounts.models import Workspace
+from campaigns.last_minute import last_full_minute
 from campaigns.models import Campaign, CampaignState, HourMeter, Lane, MinuteMeter, Stream
 from devices.models import Device, Host
 from tests.factories import make_campaign, make_device, make_host
@@ -55,13 +56,9 @@ def give_work(device: Device, *, pending: int = 0, dead: int = 0, **fields: Any)
     return campaign
 
 
-def last_minute() -> datetime:
-    return timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=1)
-
-
 def sent_in_last_minute(device: Device, sent: int, failed: int = 0) -> None:
     MinuteMeter.objects.create(
-        workspace=device.workspace, device=device, start=last_minute(), sent=sent, failed=failed
+        workspace=device.workspace, device=device, start=last_full_minute(timezone.now()), sent=sent, failed=failed
     )
 
 

@@ -37,7 +37,6 @@
     } else {
       badge.className = `state state-${chip(state)?.dataset.colour}`;
       if (badge.lastChild.data.trim() !== word) badge.lastChild.data = word;
-      if (sent !== undefined) cell.querySelector("[data-sent]").textContent = Number(sent).toLocaleString("en");
     }
   }
 
@@ -55,7 +54,7 @@
     const heats = (region.querySelector(".worker-grid")?.dataset.heats ?? "").split(",").map(Number);
     for (const [sent, ids] of Object.entries(frame.sent ?? {})) {
       const heat = String(heats.filter((from) => from <= Number(sent)).length);
-      for (const cell of ids.map((id) => cells.get(id)).filter(Boolean)) {
+      for (const cell of ids.map((id) => cells.get(id)).filter((cell) => cell?.matches(".worker"))) {
         if (cell.dataset.heat !== heat) cell.dataset.heat = heat;
         say(cell, cell.dataset.state, sent);
       }
