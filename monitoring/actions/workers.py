@@ -89,7 +89,7 @@ def reconnect_all(workspace: Workspace, devices: Sequence[Device], by: User) -> 
     became: Counter[str] = Counter(reconnected(device, by) for device in in_order)
     record(workspace, by, "workers.reconnect", devices=dict(became))
     words = {
-        "reconnecting": ("reconnects", "reconnect"),
+        "reconnecting": ("device reconnects", "devices reconnect"),
         "online": ("was online already", "were online already"),
         "unlinked": ("is not linked", "are not linked"),
         "banned": ("is banned", "are banned"),

@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(fields=['workspace', '-id'], name='wall_links')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('campaign__isnull', True), ('device__isnull', True), ('kind', 'workers')), models.Q(('campaign__isnull', True), ('device__isnull', False), ('kind', 'device')), models.Q(('campaign__isnull', False), ('device__isnull', True), ('kind', 'campaign')), _connector='OR'), name='a_wall_link_shows_one_thing')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind', 'workers'), models.Q(('device__isnull', False), ('kind', 'device')), models.Q(('campaign__isnull', False), ('kind', 'campaign')), _connector='OR'), name='a_wall_link_shows_something')],
             },
         ),
         ]),

@@ -46,10 +46,10 @@ class WallLink(TenantModel):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(kind="workers", device__isnull=True, campaign__isnull=True)
-                | models.Q(kind="device", device__isnull=False, campaign__isnull=True)
-                | models.Q(kind="campaign", device__isnull=True, campaign__isnull=False),
-                name="a_wall_link_shows_one_thing",
+                condition=models.Q(kind="workers")
+                | models.Q(kind="device", device__isnull=False)
+                | models.Q(kind="campaign", campaign__isnull=False),
+                name="a_wall_link_shows_something",
             )
         ]
         indexes = [models.Index(fields=["workspace", "-id"], name="wall_links")]
