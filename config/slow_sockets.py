@@ -41,7 +41,8 @@ class Backlog:
         self.socket = socket
 
     def pauseProducing(self) -> None:
-        self.socket.full_since, self.socket.owed = time.monotonic(), 0
+        if self.socket.full_since is None:  # said again at each write
+            self.socket.full_since, self.socket.owed = time.monotonic(), 0
 
     def resumeProducing(self) -> None:
         self.socket.full_since = None

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.test import Client
 
 from accounts.live import group_name
@@ -61,8 +63,9 @@ def test_a_socket_whose_other_end_does_not_read_is_closed_and_not_buffered(site:
     client = Client()
     client.force_login(workspace.owner)
     group = group_name(workspace.pk, "devices")
-    layer = get_channel_layer()
-    channel, frame = f"{layer.prefix}__group__{group}", layer.serialize({"type": "live.update", "html": "x" * 60_000})
+    layers: Any = settings.CHANNEL_LAYERS
+    channel = f"{layers['default']['CONFIG']['prefix']}__group__{group}"
+    frame = get_channel_layer().serialize({"type": "live.update", "html": "x" * 60_000})
     lines = [
         "GET /ws/live/devices/ HTTP/1.1",
         f"Host: {urlsplit(site.url).netloc}",
