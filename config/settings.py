@@ -17,6 +17,7 @@ from config import env, logs
 from config.embedded import ROOT_HOME, package_folder
 
 BASE_DIR = env.BASE_DIR
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.flag("DEBUG")

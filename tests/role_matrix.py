@@ -30,6 +30,7 @@ from tests.factories import (
     make_segment,
     make_suppression,
     make_template,
+    make_wall_link,
 )
 
 
@@ -210,6 +211,21 @@ MATRIX = {
     "monitoring:queue_settle": "manager",
     "monitoring:alert_settings": "viewer",
     "monitoring:save_alert_settings": "manager",
+    "monitoring:drain": "staff",
+    "monitoring:keep": "staff",
+    "monitoring:fleet": "staff",
+    "monitoring:fleet_worker": "staff",
+    "monitoring:fleet_health_check": "staff",
+    "monitoring:worker_status": "viewer",
+    "monitoring:worker": "viewer",
+    "monitoring:resume_failed": "manager",
+    "monitoring:pause_all": "manager",
+    "monitoring:resume_all": "manager",
+    "monitoring:reconnect": "manager",
+    "monitoring:health_check": "manager",
+    "monitoring:wall_links": "manager",
+    "monitoring:wall_revoke": "manager",
+    "monitoring:wall": "public",
 }
 # Whole trees with one rule, by the beginning of the name or, for nameless patterns, of the address.
 TREES = {"admin:": "staff", "django_rq:": "staff", "admin/": "staff"}
@@ -229,6 +245,8 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "templates": make_template,
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
     "recipients": make_recipient,
+    "workers": make_device,
+    "walls": make_wall_link,
 }
 # What stands for parameters that are no ids of a workspace's nouns.
 SAMPLES = {

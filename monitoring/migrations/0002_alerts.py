@@ -10,8 +10,6 @@ from config.at_once import AtOnce
 
 class Migration(migrations.Migration):
 
-    initial = True
-
     dependencies = [
         ('accounts', '0003_quiet_hours'),
         ('campaigns', '0014_meters'),
