@@ -113,7 +113,7 @@ def overview(workspace: Workspace, can_manage: bool = True) -> dict[str, Any]:
         "devices": device_counts(devices),
         "device_total": len(devices),
         "rows": listed(campaigns, streams),
-        "troubles": sorted(troubles(workspace, devices, can_manage), key=lambda trouble: trouble.colour != "red"),
+        "troubles": sorted(troubles(workspace, devices, can_manage), key=urgency),
         "steps": [] if all(step.done for step in steps) else steps,
         "next_step": next((step for step in steps if not step.done), None),
         "steps_done": sum(step.done for step in steps),
@@ -192,8 +192,15 @@ def device_counts(devices: Sequence[Device]) -> list[DeviceCount]:
 # ---- What needs a person
 
 
+def urgency(trouble: Trouble) -> int:
+    """Nothing goes on at all; then what waits for somebody's answer now; then what went wrong, the gravest first."""
+    if not trouble.url:
+        return 0
+    return 1 if trouble.answers else 2 if trouble.colour == "red" else 3
+
+
 def troubles(workspace: Workspace, devices: Sequence[Device], can_manage: bool) -> Iterator[Trouble]:
-    """Each with its action; the gravest first."""
+    """Each with its action."""
     alive = Host.objects.alive().exists()
     if not alive:
         yield Trouble(

@@ -52,14 +52,15 @@ UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.m
          JOIN campaigns_stream s ON s.id = m.stream_id"""
 # Nobody knows whether the last attempt of a message that three gateways died with got through.
 DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
-# Of an erased person nobody knows the number any more.
-SENDABLE = "m.phone <> '' AND (s.expires_at IS NULL OR s.expires_at > now())"
+# Of an erased person nobody knows the number any more. No other message is without: this is how they are told.
+ERASED = "m.contact_id IS NULL AND m.phone = ''"
+SENDABLE = f"NOT ({ERASED}) AND (s.expires_at IS NULL OR s.expires_at > now())"
 
-ERASED_SQL = """
+ERASED_SQL = f"""
 SELECT s.id, count(*) FILTER (WHERE m.state = 'dead'), count(*) FILTER (WHERE m.state = 'uncertain')
-FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND m.phone = ''
+FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND {ERASED}
 WHERE s.campaign_id = %s GROUP BY s.id
-"""
+"""  # noqa: S608
 
 # The claim would journal the last attempt, too, but by then the message has lost its reason.
 BRING_BACK_SQL = """
@@ -114,17 +115,17 @@ RETRY_SQL = BRING_BACK_SQL.format(
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
 # By the counters; those whose person was erased since are found by having none.
-COUNT_ALL_DEAD_SQL = """
+COUNT_ALL_DEAD_SQL = f"""
 SELECT coalesce(sum(s.dead), 0) - (
     SELECT count(*) FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
-    WHERE m.campaign_id = %(campaign)s AND m.contact_id IS NULL AND m.phone = '' AND m.state = 'dead'
+    WHERE m.campaign_id = %(campaign)s AND {ERASED} AND m.state = 'dead'
       AND (s.expires_at IS NULL OR s.expires_at > now())
       AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
 )
 FROM campaigns_stream s
 WHERE s.campaign_id = %(campaign)s AND (s.expires_at IS NULL OR s.expires_at > now())
   AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
-"""
+"""  # noqa: S608
 COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE)
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
     deaths="m.deaths",  # the message itself may be what kills gateways
