@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import User, Workspace
 from campaigns.models import Campaign, Lane, Stream
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Host
 from monitoring.overview import overview, since_when, start_of_day
 from tests.factories import make_campaign, make_contact, make_device, make_host
 
@@ -268,6 +268,17 @@ def test_uncertain_and_failed_messages_need_attention(alice: User, workspace: Wo
     long_ago = timezone.now() - timedelta(days=8)
     Campaign.objects.filter(pk=campaign.pk).update(state="completed", launched_at=long_ago, finished_at=long_ago)
     assert troubles(workspace) == {}
+
+
+def test_what_waits_for_an_answer_now_stands_before_what_failed(workspace: Workspace) -> None:
+    device = served(workspace)
+    running(workspace, device, name="Old", dead=2)
+    asking = running(workspace, device, name="Canary", sent=1)
+    Campaign.objects.filter(pk=asking.pk).update(canary=1, awaiting_word=3)
+    assert list(troubles(workspace)) == ["Canary: 3 people wait for your word", "Old: 2 messages failed"]
+    Device.objects.update(owner=None)
+    Host.objects.all().delete()
+    assert next(iter(troubles(workspace))) == "No engine is running"
 
 
 def test_many_troubled_campaigns_are_summed_up(workspace: Workspace) -> None:
