@@ -179,7 +179,7 @@ def _publish_lanes(redis: Redis, now: float) -> None:
     with redis.pipeline(transaction=False) as line:
         for lane, name in LANES.items():
             depth, due, oldest = found.get(lane, (0, 0, 0.0))
-            fields = {"depth": depth, "due": due, "oldest_due_s": round(oldest, 1), "at": round(now, 1)}
+            fields: dict[Any, Any] = {"depth": depth, "due": due, "oldest_due_s": round(oldest, 1), "at": round(now, 1)}
             line.hset(LANE_KEY.format(name), mapping=fields)
             line.expire(LANE_KEY.format(name), LANES_KEPT_S)
         _send(redis, line)

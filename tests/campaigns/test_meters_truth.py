@@ -49,7 +49,7 @@ def of_messages() -> dict[int, tuple[int, ...]]:
         "delivered": Count("pk", Q(delivered_at__isnull=False)),
         "replied": Count("pk", Q(replied_at__isnull=False)),
     }
-    rows = Message.objects.values("stream__device").annotate(**counted)
+    rows: Any = Message.objects.values("stream__device").annotate(**counted)
     return {row["stream__device"]: tuple(row[word] for word in WORDS) for row in rows}
 
 

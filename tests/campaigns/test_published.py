@@ -45,6 +45,7 @@ def make_stream(device: Device, lane: Lane, **fields: Any) -> Stream:
 
 
 def dead(stream: Stream, *reasons: str) -> None:
+    assert stream.campaign is not None
     for reason in reasons:
         contact = make_contact(stream.workspace)
         Message.objects.create(
@@ -52,7 +53,7 @@ def dead(stream: Stream, *reasons: str) -> None:
             stream=stream,
             campaign=stream.campaign,
             contact=contact,
-            content=stream.campaign.content if stream.campaign else None,
+            content=stream.campaign.content,
             phone=contact.phone,
             due_at=timezone.now(),
             state="dead",
