@@ -50,6 +50,37 @@ class Selection:
         return None if self.reasons is None else list(self.reasons)
 
 
+# Of an erased person nobody knows the number any more. No other message is without: this is how they are told.
+ERASED = "m.contact_id IS NULL AND m.phone = ''"
+SENDABLE = f"NOT ({ERASED}) AND (s.expires_at IS NULL OR s.expires_at > now())"
+
+OF_CAMPAIGN = "s.campaign_id = %(campaign)s AND m.campaign_id = %(campaign)s"
+OF_NONE = "s.workspace_id = %(workspace)s AND s.campaign_id IS NULL"
+# Whoever runs these has locked the streams. Messages are read as of their lock, and locked by id.
+CHOSEN_SQL = f"""
+    FROM {{found}}
+    WHERE {OF_CAMPAIGN} AND m.state = '{{was}}' AND {{since}} <= %(until)s
+      AND (%(devices)s::bigint[] IS NULL OR s.device_id = ANY(%(devices)s::bigint[]))
+      AND (%(reasons)s::text[] IS NULL OR m.reason = ANY(%(reasons)s::text[]))
+      AND (%(messages)s::bigint[] IS NULL OR m.id = ANY(%(messages)s::bigint[]))
+      AND (%(sendable)s::bool IS NULL OR ({SENDABLE}) = %(sendable)s)
+      AND {{may}}"""
+OLD_SQL = f"""
+old AS MATERIALIZED (
+    SELECT m.id, m.workspace_id, m.attempts, m.tag, m.epoch, m.attempted_at, m.reason, s.device_id,
+           {{doubtful}} AS doubtful{CHOSEN_SQL}
+    ORDER BY m.id
+    FOR NO KEY UPDATE OF m
+)"""
+
+DEAD_SINCE = "coalesce(m.dead_at, m.attempted_at, '-infinity')"
+DEAD_ROWS = "campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND s.dead > 0"
+# By the table of doubts, which is short, and not by all the messages.
+UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.message_id
+         JOIN campaigns_stream s ON s.id = m.stream_id"""
+# Nobody knows whether the last attempt of a message that three gateways died with got through.
+DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
+
 ERASED_SQL = f"""
 SELECT s.id, count(*) FILTER (WHERE m.state = 'dead'), count(*) FILTER (WHERE m.state = 'uncertain')
 FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND {ERASED}
