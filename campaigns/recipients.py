@@ -18,7 +18,7 @@ from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
 from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
 from campaigns.live import figures
-from campaigns.models import Attempt, Campaign, Content, Media, Message, Reply, Stream
+from campaigns.models import NOBODYS, Attempt, Campaign, Content, Media, Message, Reply, Stream
 from campaigns.querysets.report import STEPS, UNKNOWN, at_hour
 from campaigns.report import HOURS, NO_REASON
 from campaigns.shown import LISTS, Shown, reason_in_words, shown_message
@@ -28,6 +28,7 @@ REPLIES = 5  # of one person's in a list; the others stand on their own page
 FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
 REASON_LENGTH = 200
 MOST_VARIANT = 32_767
+NO_DEVICE = "none"  # in an address
 LARGE = 20_000  # messages: a smaller campaign is gone through at once
 COUNT_KEPT_S = 30
 REPLIED = {"yes": "Replied", "no": "Have not replied"}
@@ -53,8 +54,9 @@ class Recipient:
 class Asked:
     """Which people: a figure (a key of `LISTS`), within it what each of the others says, and from which key on.
 
-    ``state``; ``device``: its id; ``variant``: its number; ``reason``: word for word, `NO_REASON` for none; ``hour``:
-    of the day in which the figure's step was made, or `UNKNOWN`; ``replied``: yes or no.
+    ``state``; ``device``: its id; ``variant``: its number, `NOBODYS` for those who were to get nothing; ``reason``:
+    word for word, `NO_REASON` for none; ``hour``: of the day in which the figure's step was made, or `UNKNOWN`;
+    ``replied``: yes or no.
     """
 
     figure: str = "should"
@@ -80,7 +82,8 @@ class Asked:
         return [
             stream
             for stream in streams
-            if self.device in (None, stream.device_id) and self.variant in (None, stream.variant)
+            if self.variant in (None, stream.variant)
+            and (self.device is None or (self.device == stream.device_id and not stream.is_nobodys))
         ]
 
 
@@ -90,6 +93,7 @@ def asked_list(query: Mapping[str, Any], devices: Iterable[Device]) -> Asked:
     figure = figure if figure in LISTS else "should"
     state, variant, hour = query.get("state", ""), query.get("variant", ""), query.get("hour", "")
     number = int(variant) if variant.isascii() and variant.isdecimal() and len(variant) < 6 else None
+    number = NOBODYS if query.get("device") == NO_DEVICE else number
     return Asked(
         figure=figure,
         state=state if state in states_of(figure) else "",
@@ -119,7 +123,7 @@ def messages_behind(campaign: Campaign, asked: Asked) -> QuerySet[Message]:
     if asked.state:
         found = found.filter(state=asked.state)
     if asked.device is not None:
-        found = found.filter(stream__device=asked.device)
+        found = found.filter(stream__device=asked.device, stream__variant__lt=NOBODYS)
     if asked.variant is not None:
         found = found.filter(stream__variant=asked.variant)
     if asked.reason:

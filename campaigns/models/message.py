@@ -93,7 +93,6 @@ class Message(TenantModel):
             models.Index(
                 fields=["campaign", "contact"], condition=models.Q(replied_at__isnull=False), name="answered_messages"
             ),
-            models.Index(fields=["stream"], condition=models.Q(phone=""), name="messages_of_erased"),
             # Of every 16 pages from when to when: an update that changes these times stays heap-only.
             BrinIndex(
                 fields=["sent_at", "delivered_at", "read_at"],

@@ -52,13 +52,13 @@ UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.m
          JOIN campaigns_stream s ON s.id = m.stream_id"""
 # Nobody knows whether the last attempt of a message that three gateways died with got through.
 DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
-# Of an erased person nobody knows the number any more.
-SENDABLE = "m.phone <> '' AND (s.expires_at IS NULL OR s.expires_at > now())"
+# Nothing of a campaign goes to whoever is no contact any more; of an erased person nobody knows the number either.
+SENDABLE = "m.contact_id IS NOT NULL AND (s.expires_at IS NULL OR s.expires_at > now())"
 
-ERASED_SQL = """
-SELECT s.id, count(*) FILTER (WHERE m.state = 'dead'), count(*) FILTER (WHERE m.state = 'uncertain')
-FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND m.phone = ''
-WHERE s.campaign_id = %s GROUP BY s.id
+GONE_SQL = """
+SELECT stream_id, count(*) FILTER (WHERE state = 'dead'), count(*) FILTER (WHERE state = 'uncertain')
+FROM campaigns_message WHERE campaign_id = %s AND contact_id IS NULL AND state IN ('dead', 'uncertain')
+GROUP BY stream_id
 """
 
 # The claim would journal the last attempt, too, but by then the message has lost its reason.
@@ -113,11 +113,11 @@ RETRY_SQL = BRING_BACK_SQL.format(
     was=DEAD,
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
-# By the counters; those whose person was erased since are found by having none.
+# By the counters; those whose person was deleted or erased since are found by having none.
 COUNT_ALL_DEAD_SQL = """
 SELECT coalesce(sum(s.dead), 0) - (
     SELECT count(*) FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
-    WHERE m.campaign_id = %(campaign)s AND m.contact_id IS NULL AND m.phone = '' AND m.state = 'dead'
+    WHERE m.campaign_id = %(campaign)s AND m.contact_id IS NULL AND m.state = 'dead'
       AND (s.expires_at IS NULL OR s.expires_at > now())
       AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
 )
@@ -136,10 +136,10 @@ ASSUME_SQL = COUNT_AS_SENT_SQL.format(
 )
 
 
-def erased_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
-    """Stream → how many of its dead and of its uncertain messages are of erased people: never sent to anybody."""
+def gone_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
+    """Stream → how many of its dead and of its uncertain messages are of people deleted or erased since: never sent."""
     with connection.cursor() as cursor:
-        cursor.execute(ERASED_SQL, [campaign.pk])
+        cursor.execute(GONE_SQL, [campaign.pk])
         return {stream: (dead, uncertain) for stream, dead, uncertain in cursor.fetchall()}
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.models import User, Workspace
 from campaigns.actions.dead_letters import retry_failed
 from campaigns.audience import size_of
+from campaigns.live import streams_of, unsettled
 from campaigns.models import Contact, Message, Stream
 from campaigns.querysets.unsettled import Selection, count_dead
 from tests.campaigns.campaign_cases import count_again
@@ -105,12 +106,16 @@ def test_those_who_have_not_replied_are_all_but_those_who_have(workspace: Worksp
 def test_retry_asks_with_the_number_that_it_brings_back(workspace: Workspace, alice: User) -> None:
     campaign = told_campaign(workspace)
     dead = Message.objects.filter(campaign=campaign, state="dead").order_by("pk")
-    Message.objects.filter(pk=dead[0].pk).update(contact=None, phone="")
+    Message.objects.filter(pk=dead[0].pk).update(contact=None, phone="")  # erased
+    Message.objects.filter(pk=dead[3].pk).update(contact=None)  # deleted
     Stream.objects.filter(pk=dead[1].stream_id).update(expires_at=timezone.now())
     count_again(campaign)
     for device in (None, dead[2].stream.device):
         asked = count_dead(Selection(campaign, timezone.now(), device))
-        assert 0 < asked < 8
+        assert 0 < asked < 7
+        left = unsettled(campaign, streams_of([campaign])[campaign.pk], device)
+        assert left is not None
+        assert left.retryable == asked
         assert retry_failed(Selection(campaign, timezone.now(), device), alice) == asked
         Message.objects.filter(campaign=campaign, state="pending", attempts=1).update(state="dead")
         count_again(campaign)

@@ -183,8 +183,9 @@ def test_the_parts_of_the_report_add_up(workspace: Workspace, as_alice: Client) 
     campaign = told_campaign(workspace)
     context = as_alice.get(at("report", campaign)).context
     for name in ("should", "sent", "failed", "remaining", "skipped", "uncertain", "delivered", "read", "replied"):
-        assert sum(row.figures[name] for row in context["devices"]) == context["figures"][name]
         nobodys = 8 if name in ("should", "skipped") else 0  # those held out
+        assert context["nobodys"][name] == nobodys
+        assert sum(row.figures[name] for row in context["devices"]) == context["figures"][name] - nobodys
         assert sum(row.figures[name] for row in context["variants"]) == context["figures"][name] - nobodys
     details = as_alice.get(at("report_details", campaign)).context
     for figure in ("failed", "skipped", "uncertain"):
@@ -195,14 +196,18 @@ def test_the_parts_of_the_report_add_up(workspace: Workspace, as_alice: Client) 
         assert hours[step] + unknown.get(step, 0) == context["figures"][step]
 
 
-def test_whoever_was_held_out_is_in_the_funnel_of_no_variant(workspace: Workspace, as_alice: Client) -> None:
+def test_whoever_was_held_out_is_at_no_variant_and_no_device(workspace: Workspace, as_alice: Client) -> None:
     campaign = told_campaign(workspace)
     page = as_alice.get(at("report", campaign))
     assert [row.figures["should"] for row in page.context["variants"]] == [48, 48]
     assert "8 people got no variant" in words(page)
-    assert length(as_alice, at("recipients", campaign, "?variant=0")) == 8
+    assert [row.figures["should"] for row in page.context["devices"]] == [48, 48]
+    nobodys = at("recipients", campaign, "?device=none")
+    assert nobodys in page.content.decode()
+    assert length(as_alice, nobodys) == 8
+    assert "them. none What happened" in words(as_alice.get(nobodys))
     assert length(as_alice, at("recipients", campaign, "?variant=1")) == 48
-    assert "No variant" in words(as_alice.get(at("recipients", campaign)))
+    assert "No device" in words(as_alice.get(at("recipients", campaign)))
     plain = planned_campaign(workspace, people=1)
     assert "variant" not in words(as_alice.get(at("report", plain)))
     assert "variant" not in words(as_alice.get(at("recipients", plain)))
@@ -212,7 +217,7 @@ def test_the_live_page_has_a_row_for_each_device_however_many_variants(workspace
     campaign = told_campaign(workspace)
     rows = as_alice.get(at("campaign", campaign)).context["device_rows"]
     assert len({row.device.pk for row in rows}) == len(rows) == 2
-    assert sum(row.figures["should"] for row in rows) == 104
+    assert sum(row.figures["should"] for row in rows) == 96  # 8 more are at none
     assert [row.figures["sent"] for row in rows] == [16, 16]
 
 
@@ -587,7 +592,7 @@ def test_each_table_is_a_file(workspace: Workspace, as_bob: Client, table: str) 
     campaign = told_campaign(workspace, rounds=1)
     head, *rows = rows_of(as_bob.get(reverse("campaigns:report_export", args=[campaign.uuid, table])))
     assert all(len(row) == len(head) for row in rows)
-    assert len(rows) == {"funnel": 9, "devices": 2, "variants": 2, "hours": 24, "reasons": 6}[table]
+    assert len(rows) == {"funnel": 9, "devices": 3, "variants": 2, "hours": 24, "reasons": 6}[table]
     assert as_bob.get(reverse("campaigns:report_export", args=[campaign.uuid, "nonsense"])).status_code == 404
 
 
@@ -603,7 +608,7 @@ def test_each_table_is_a_file(workspace: Workspace, as_bob: Client, table: str) 
         ("?figure=delivered&hour=10", 0),
         ("?figure=skipped&reason=hold_out", 4),
         ("?figure=skipped&reason=hold_out&variant=1", 0),
-        ("?figure=skipped&reason=hold_out&variant=0", 4),
+        ("?figure=skipped&reason=hold_out&device=none", 4),
         ("?figure=sent&hour=unknown", 4),
         ("?figure=should&reason=-", 24),
         ("?figure=sent&hour=99", 16),
