@@ -169,7 +169,7 @@ def grouped(streams: Iterable[Stream], by: str) -> dict[int, list[Stream]]:
 
 
 def verdict(variants: Sequence[VariantFigures]) -> str:
-    """Which wording gets more replies, if the numbers say so at all."""
+    """Which variant gets more replies, if the numbers say so at all."""
     tried = [one for one in variants if one.figures["sent"]]
     if len(tried) < 2:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import cast
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -17,7 +17,7 @@ def streamed(request: HttpRequest, pieces: Iterator[str] | Iterator[bytes], cont
     return cast(HttpResponse, StreamingHttpResponse(body, content_type=content_type))
 
 
-async def apart(pieces: Iterator[str] | Iterator[bytes]) -> AsyncIterator[str | bytes]:
+async def apart(pieces: Iterator[Any]) -> AsyncIterator[Any]:
     """In the thread of the request's database connection, so that the server goes on with others."""
-    while (piece := await sync_to_async(next)(pieces, None)) is not None:  # type: ignore[arg-type]
+    while (piece := await sync_to_async(next)(pieces, None)) is not None:  # type: ignore[call-arg]
         yield piece

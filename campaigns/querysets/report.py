@@ -134,7 +134,7 @@ def next_in_turn(
     campaign: Campaign, due: datetime, after: int, size: int, device: int | None, variant: int | None, state: str
 ) -> list[tuple[datetime, int]]:
     """The next remaining messages after (due, id), in the order in which they are due; ``state`` empty: any of them."""
-    values = {"campaign": campaign.pk, "due": due, "after": after, "size": size}
+    values: dict[str, Any] = {"campaign": campaign.pk, "due": due, "after": after, "size": size}
     with connection.cursor() as cursor:
         cursor.execute(TURNS_SQL, {**values, "device": device, "variant": variant, "state": state})
         return cursor.fetchall()
