@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
-from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
+from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ, WAITING
 from campaigns.live import figures
 from campaigns.models import NOBODYS, Attempt, Campaign, Content, Media, Message, Reply, Stream
 from campaigns.querysets.report import STEPS, UNKNOWN, at_hour
@@ -48,6 +48,13 @@ class Recipient:
     media: Media | None = None
     tries: Sequence[tuple[datetime, str]] = ()
     replies: Sequence[Reply] = ()
+
+    @property
+    def moments(self) -> list[tuple[str, datetime]]:
+        """What comes after the latest try, in a word each."""
+        found = [(word, getattr(self.message, f"{word}_at")) for word in ("delivered", "read", "replied")]
+        again = [("again", self.message.due_at)] if self.message.state == WAITING else []
+        return [*again, *((word, at) for word, at in found if at is not None)]
 
 
 @dataclass(frozen=True, slots=True)
