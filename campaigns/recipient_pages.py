@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, QuerySet
 
-from campaigns.engine.lifecycle import CANCELLED, DEAD, EXPIRED, FIGURES, SKIPPED, UNCERTAIN
+from campaigns.engine.lifecycle import CANCELLED, DEAD, EXPIRED, FIGURES, GIVEN_UP, GIVEN_UP_UNSURE, SKIPPED, UNCERTAIN
 from campaigns.models import Campaign, Message, Stream
 from campaigns.querysets.report import EPOCH, UNKNOWN, next_in_turn, reasons_in
 from campaigns.recipients import Asked, Recipient, is_large, messages_behind, states_of, told
@@ -107,9 +107,10 @@ def may_have(state: str) -> bool:
 def may_be_of(state: str, reason: str) -> bool:
     """Whether it may be why messages are in this state, for all that is known of it."""
     rule = reason.partition(":")[0]
-    own = {"too_late": EXPIRED, "campaign_cancelled": CANCELLED, "erased": CANCELLED}
-    if rule in own:
-        return state == own[rule]
+    if rule == "too_late":
+        return state == EXPIRED
+    if rule in ("campaign_cancelled", "erased", GIVEN_UP, GIVEN_UP_UNSURE):
+        return state == CANCELLED
     if rule in RULES and rule != "template":
         return state == SKIPPED
     return state in (DEAD, UNCERTAIN, SKIPPED)

@@ -36,6 +36,7 @@ from campaigns.models.contact_move import ContactMove
 from campaigns.models.content import Content, Template
 from campaigns.models.media import Media, MediaKind
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
+from campaigns.models.meter import TIME_BOUNDS_MS, DayMeter, HourMeter, Meter, MeterTotal, MinuteMeter
 from campaigns.models.number_check import GOOD_FOR, CheckRun, NumberCheck
 from campaigns.models.reply import Reply, ReplyKind
 from campaigns.models.segment import CustomField, FieldKind, Segment
@@ -45,6 +46,7 @@ __all__ = [
     "GOOD_FOR",
     "NOBODYS",
     "NO_VARIANT",
+    "TIME_BOUNDS_MS",
     "Assignment",
     "Attempt",
     "Campaign",
@@ -63,11 +65,13 @@ __all__ = [
     "ContactTag",
     "Content",
     "CustomField",
+    "DayMeter",
     "Deed",
     "Erasure",
     "Failover",
     "FieldKind",
     "GlobalSuppression",
+    "HourMeter",
     "ImportChunk",
     "ImportReject",
     "ImportRow",
@@ -77,6 +81,9 @@ __all__ = [
     "MediaKind",
     "Message",
     "MessageState",
+    "Meter",
+    "MeterTotal",
+    "MinuteMeter",
     "NumberCheck",
     "Reply",
     "ReplyKind",

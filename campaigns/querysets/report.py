@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -37,6 +38,14 @@ FROM campaigns_message WHERE campaign_id = %(campaign)s
 GROUP BY 1, 2, 3, 4, 5, 6
 """
 
+# By the index of those that have a reason, so that the many that were simply sent are not gone through.
+REASONS_SQL = """
+SELECT campaign_id, state, reason, count(*) FROM campaigns_message
+WHERE campaign_id = ANY(%(campaigns)s) AND reason <> '' AND state = ANY(%(reasoned)s)
+  AND (%(streams)s::bigint[] IS NULL OR stream_id = ANY(%(streams)s::bigint[]))
+GROUP BY 1, 2, 3
+"""
+
 # What can still be claimed never comes before its stream's next; what is being sent is open on its device. So the
 # many that have left are not gone through, and of each stream only so many as may be shown.
 TURNS_SQL = """
@@ -68,7 +77,7 @@ ORDER BY due_at, id LIMIT %(size)s
 """
 
 # From one reason to the next, and not past all the messages with each.
-REASONS_SQL = """
+DIFFERENT_REASONS_SQL = """
 WITH RECURSIVE found AS (
     (SELECT reason FROM campaigns_message WHERE campaign_id = %(campaign)s AND reason > '' AND reason <> ''
      ORDER BY reason LIMIT 1)
@@ -130,6 +139,15 @@ def tally(campaign: Campaign, zone: ZoneInfo) -> Tally:
     return found
 
 
+def reasons_of(campaigns: Collection[int], streams: Collection[int] | None = None) -> Counter[tuple[int, str, str]]:
+    """(campaign, state, reason) → messages that ended so; of these streams only, or of all. Ids."""
+    values: dict[str, Any] = {"campaigns": list(campaigns), "reasoned": list(REASONED)}
+    values["streams"] = None if streams is None else list(streams)
+    with connection.cursor() as cursor:
+        cursor.execute(REASONS_SQL, values)
+        return Counter({(campaign, state, reason): count for campaign, state, reason, count in cursor.fetchall()})
+
+
 def next_in_turn(
     campaign: Campaign, due: datetime, after: int, size: int, device: int | None, variant: int | None, state: str
 ) -> list[tuple[datetime, int]]:
@@ -143,7 +161,7 @@ def next_in_turn(
 def reasons_in(campaign: Campaign, most: int) -> list[str]:
     """The different reasons that its messages have now, in the order of letters."""
     with connection.cursor() as cursor:
-        cursor.execute(REASONS_SQL, {"campaign": campaign.pk, "most": most})
+        cursor.execute(DIFFERENT_REASONS_SQL, {"campaign": campaign.pk, "most": most})
         return [reason for (reason,) in cursor.fetchall()]
 
 

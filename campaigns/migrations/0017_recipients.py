@@ -15,7 +15,7 @@ BACK_SQL = "UPDATE campaigns_stream SET variant = 0 WHERE variant = 32767"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("campaigns", "0013_audience")]
+    dependencies = [("campaigns", "0016_contact_search")]
 
     operations = [
         AtOnce([
