@@ -237,7 +237,8 @@ def doubts_page(workspace: Workspace, doubts: QuerySet[Uncertain], after: str = 
     last = int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else 0
     related = doubts.select_related("message__contact", "message__campaign", "message__stream")
     rows = list(related.prefetch_related("message__earlier_attempts").filter(pk__gt=last).order_by("pk")[: PAGE + 1])
-    sendable = doubts.exclude(phone="").exclude(message__campaign__state=CampaignState.CANCELLED)
+    gone = Q(message__contact__isnull=True) & (Q(message__campaign__isnull=False) | Q(phone=""))
+    sendable = doubts.exclude(gone).exclude(message__campaign__state=CampaignState.CANCELLED)
     expired = Q(message__stream__expires_at__lte=Now())
     return DoubtsPage(
         list(shown_doubts(workspace, rows[:PAGE])),

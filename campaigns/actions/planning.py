@@ -16,7 +16,7 @@ from campaigns.audience import Audience
 from campaigns.engine.assignment import assign, is_held_out, variant_of
 from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
-from campaigns.models import GOOD_FOR, NO_VARIANT, Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import GOOD_FOR, NO_VARIANT, NOBODYS, Assignment, Campaign, CampaignState, Contact, Lane, Stream
 
 CHUNK = 10_000
 NO_ROOM = "no_room"
@@ -267,7 +267,7 @@ def _make(
     """A message for each of the people, in the order of their ids, at the device chosen; returns how many."""
     people = sorted(people)
     variants = list(campaign.variants.order_by("number"))
-    if variants and not all(chosen.get(person) for person in people):
+    if not all(chosen.get(person) for person in people):
         streams = _with_nobodys(campaign, streams)
     slots = {(stream.device_id, stream.variant): slot for slot, stream in enumerate(streams, 1)}
     contents = {variant.number: variant.content_id for variant in variants}
@@ -285,7 +285,7 @@ def _make(
         "campaign": campaign.pk,
         "cursor": people[0] - 1,
         "last": people[-1],
-        "nobodys": next((slot for (_, variant), slot in slots.items() if variant == NO_VARIANT), 1),
+        "nobodys": next((slot for (_, variant), slot in slots.items() if variant == NOBODYS), 1),
         "due": campaign.canary_passed_at or campaign.launched_at,
         "before": campaign.recipients,
         "apart": 1 if variants else 0,
@@ -309,9 +309,9 @@ def _make(
 
 
 def _with_nobodys(campaign: Campaign, streams: Sequence[Stream]) -> Sequence[Stream]:
-    """With one for those who get none of the variants: else the figures of a variant would count them."""
-    if all(stream.variant != NO_VARIANT for stream in streams):
-        open_streams(campaign, [streams[0].device_id], [NO_VARIANT])
+    """With one for those who get nothing: else the figures of a device and of a variant would count them."""
+    if not any(stream.is_nobodys for stream in streams):
+        open_streams(campaign, [streams[0].device_id], [NOBODYS])
         streams = list(Stream.objects.filter(campaign=campaign).order_by("pk"))
     return streams
 

@@ -6,6 +6,7 @@ earlier campaigns; and another workspace, so that the wall between the two has s
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 TAGS = {
@@ -69,7 +70,9 @@ SELECT workspace_id, id, %(tag)s FROM campaigns_contact WHERE workspace_id = %(w
 MESSAGES_SQL = """
 INSERT INTO campaigns_message (workspace_id, campaign_id, stream_id, contact_id, content_id, phone, state, reason,
     due_at, attempts, attempted_at, sent_at, delivered_at, read_at, replied_at, dead_at, text)
-SELECT %(workspace)s, %(campaign)s, (%(streams)s::bigint[])[1 + n %% array_length(%(streams)s::bigint[], 1)],
+SELECT %(workspace)s, %(campaign)s,
+       CASE WHEN state = 'skipped' AND n %% 20 = 7 THEN %(nobodys)s
+            ELSE (%(streams)s::bigint[])[1 + n %% array_length(%(streams)s::bigint[], 1)] END,
        contact_id, %(content)s, phone, state,
        CASE state WHEN 'skipped' THEN CASE WHEN n %% 20 = 7 THEN 'hold_out' WHEN n %% 31 = 0 THEN 'frequency_cap'
                                            ELSE 'opted_out' END
@@ -174,6 +177,7 @@ def fill(people: int, devices: int) -> Any:
 
     from campaigns.engine.lifecycle import MESSAGE_STATES
     from campaigns.models import (
+        NOBODYS,
         CampaignSegment,
         CampaignState,
         CampaignTag,
@@ -193,7 +197,7 @@ def fill(people: int, devices: int) -> Any:
         workspace,
         devices=numbers,
         state=CampaignState.RUNNING,
-        launched_at=now,
+        launched_at=now - timedelta(days=4),
         planned_at=now,
         recipients=people,
         name="To everybody",
@@ -202,6 +206,9 @@ def fill(people: int, devices: int) -> Any:
         Stream.objects.create(workspace=workspace, campaign=campaign, device=device, lane=Lane.CAMPAIGN).pk
         for device in numbers
     ]
+    nobodys = Stream.objects.create(
+        workspace=workspace, campaign=campaign, device=numbers[0], variant=NOBODYS, lane=Lane.CAMPAIGN
+    )
     tags = {name: Tag.objects.create(workspace=workspace, name=name) for name in TAGS}
     CustomField.objects.create(workspace=workspace, name="spent", kind=FieldKind.NUMBER)
     segments = {
@@ -226,6 +233,7 @@ def fill(people: int, devices: int) -> Any:
         "campaign": campaign.pk,
         "content": campaign.content_id,
         "streams": streams,
+        "nobodys": nobodys.pk,
         "devices": [device.pk for device in numbers],
         "first": FIRST,
         "last": LAST,
