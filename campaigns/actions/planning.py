@@ -17,6 +17,7 @@ from campaigns.engine.assignment import assign, is_held_out, variant_of
 from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
 from campaigns.models import GOOD_FOR, NO_VARIANT, NOBODYS, Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.querysets.sizes import learn_if_unknown
 
 CHUNK = 10_000
 NO_ROOM = "no_room"
@@ -224,6 +225,7 @@ def open_streams(campaign: Campaign, devices: Iterable[int], variants: Sequence[
 
 def _open_plan(campaign: Campaign) -> None:
     """Fix who may take part (nobody added later) and make a stream for each device."""
+    learn_if_unknown(campaign.workspace)
     newest = Contact.objects.for_workspace(campaign.workspace).aggregate(newest=Max("pk"))["newest"]
     campaign.plan_last = newest or 0
     open_streams(campaign, campaign.device_links.order_by("device_id").values_list("device_id", flat=True))
