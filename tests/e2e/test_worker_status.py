@@ -1,4 +1,4 @@
-"""Worker Status in a browser: the grid follows what happens, by frames, and leads to one worker by mouse and keyboard."""
+"""Worker Status in a browser: the grid follows what happens, by frames, and leads to one worker by keyboard."""
 
 from __future__ import annotations
 
