@@ -27,6 +27,8 @@ from accounts.redis import RedisWatch  # noqa: E402
 from config import intake, slow_sockets  # noqa: E402
 from config.allocation import give_large_blocks_back  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
+from monitoring.checkup.watch import watch  # noqa: E402
+from monitoring.heartbeats import Program  # noqa: E402
 
 # Daphne would collect a frame of any size in memory before the consumer could refuse it.
 WebSocketProtocol.maxFramePayloadSize = WebSocketProtocol.maxMessagePayloadSize = LARGEST_FRAME
@@ -39,3 +41,5 @@ sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi()), re_path("", Web
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
 RedisWatch(settings.REDIS_URL).start()
+Program("web").start()
+watch.start()

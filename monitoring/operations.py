@@ -14,6 +14,8 @@ from accounts.templatetags.flotilla import number
 from campaigns.shown import duration
 from devices.models import Host
 from devices.quarantine import quarantined
+from monitoring.health import redis_client
+from monitoring.redis_check import queues
 
 REMEMBERED = timedelta(days=1)  # a host that is gone and owns nothing disappears from the page
 
@@ -75,6 +77,7 @@ def operations() -> dict[str, Any]:
         "limit": sum(host.limit or 0 for host in alive),
         "waiting": sum(host.waiting for host in alive),
         "refused": refused_jobs(),
+        "queues": job_queues(),
     }
 
 
@@ -154,3 +157,14 @@ def refused_jobs() -> int | None:
         return quarantined()
     except (RedisError, OSError):
         return None
+
+
+def job_queues() -> list[dict[str, Any]] | None:
+    """RQ's, the installation's and the hosts': those with something in them first. None: Redis does not answer."""
+    try:
+        with redis_client() as client:
+            found = queues(client)
+    except (RedisError, OSError):
+        return None
+    rows = [{"name": name, **counts} for name, counts in found.items()]
+    return sorted(rows, key=lambda row: (not row["failed"], not row["waiting"], row["name"]))

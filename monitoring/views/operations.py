@@ -19,7 +19,7 @@ from accounts.models import User
 from devices.hosting.retiring import without_a_host
 from devices.models import Host
 from monitoring.actions.workers import drain_host
-from monitoring.forms import LONGEST_HOST_ID
+from monitoring.forms.workers import LONGEST_HOST_ID
 from monitoring.operations import operations
 
 

@@ -18,7 +18,7 @@ from accounts.throttle import WINDOW_S, source_of, take_look
 from campaigns.models import Campaign
 from devices.models import Device
 from monitoring.actions.wall import TooManyLinks, make_wall_link, revoke_wall_link
-from monitoring.forms import WallLinkForm
+from monitoring.forms.workers import WallLinkForm
 from monitoring.models import WallLink
 from monitoring.wall import address_of, link_behind, view_of
 

@@ -18,7 +18,7 @@ from accounts.models import User
 from campaigns.models import Campaign, CampaignState, Stream
 from devices.models import Device
 from monitoring.actions import workers as actions
-from monitoring.forms import WorkerFilterForm
+from monitoring.forms.workers import WorkerFilterForm
 from monitoring.views.operations import staff_only
 from monitoring.workers import (
     HEATS,

@@ -51,6 +51,7 @@ from campaigns.models import (
     WireId,
 )
 from devices.models import Device, DeviceEvent, SessionVault
+from monitoring.models import Alert, AlertChoice
 from tests.accounts.asking import ask, change, owner_name, who_asks
 from tests.factories import (
     make_campaign,
@@ -77,7 +78,7 @@ REFERRED_TO = [model for model in TENANT_MODELS if any(f.related_model is model 
 CLOSED = [SessionVault]
 OPEN_MODELS = [model for model in TENANT_MODELS if model not in CLOSED]
 LEDGERS = [ConsentEntry, Erasure]
-METERS = [DayMeter, HourMeter, MeterTotal, MinuteMeter]  # only engines write them
+METERS = [DayMeter, HourMeter, MeterTotal, MinuteMeter, Alert]  # only engines and the clock write them
 OWN_TABLE = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 OTHER_GRANTS = {
     "accounts_user": {"SELECT"},
@@ -102,6 +103,7 @@ OTHER_GRANTS = {
     "campaigns_metertotal": {"SELECT"},
     "campaigns_minutemeter": {"SELECT"},
     "devices_host": {"SELECT"},
+    "monitoring_alert": {"SELECT"},
 }
 
 
@@ -177,6 +179,10 @@ def fill(workspace: Workspace, number: int) -> None:
     make_wall_link(workspace, kind="device", device=device)
     make_wall_link(workspace, kind="campaign", campaign=campaign)
     Erasure.objects.create(workspace=workspace, digest=f"{number:064d}")
+    Alert.objects.create(
+        workspace=workspace, rule="device_gone", about=f"device:{device.uuid}", title="A", since=began, seen_at=began
+    )
+    AlertChoice.objects.create(workspace=workspace, user=workspace.owner, wanted=True)
     audit.record(workspace, workspace.owner, "campaign.created", campaign.target)
 
 

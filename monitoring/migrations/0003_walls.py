@@ -14,12 +14,12 @@ from config.at_once import AtOnce
 
 class Migration(migrations.Migration):
 
-    initial = True
 
     dependencies = [
         ('accounts', '0003_quiet_hours'),
         ('campaigns', '0014_meters'),
         ('devices', '0005_holds'),
+        ('monitoring', '0002_alerts'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
