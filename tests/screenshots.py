@@ -196,7 +196,22 @@ def after(camera: Camera) -> None:
     camera.take("retry", f"{campaign}retry-failed/confirm/")
 
 
-PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after]
+def workers(camera: Camera) -> None:
+    page = camera.page
+    camera.take("workers", "/dashboard/workers")
+    page.locator(".worker-grid > a").first.click()
+    page.locator("#worker-drawer .offcanvas-title").wait_for()
+    camera.take("worker", whole=False)
+    camera.take("workers-table", "/dashboard/workers?view=table&sort=-queue")
+    camera.take("wall-links", "/dashboard/walls/")
+    if not page.get_by_role("link", name="Open it").count():
+        page.get_by_label("Where it hangs").fill("Office, second floor")
+        page.get_by_role("button", name="Make the link").click()
+        page.get_by_role("link", name="Open it").first.wait_for()
+    camera.take("wall", page.get_by_role("link", name="Open it").first.get_attribute("href") or "", whole=False)
+
+
+PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after, workers]
 
 
 def main(address: str, *parts: str) -> None:

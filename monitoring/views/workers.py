@@ -69,13 +69,14 @@ def status_page(request: HttpRequest, scope: Scope, *, can_manage: bool = False)
         return JsonResponse(whole_frame(scope.devices()))
     filters = WorkerFilterForm(request.GET, hosts=scope.hosts(), workspaces=scope.workspaces())
     chosen = filters.chosen()
-    total = scope.devices().count()
+    counts = state_counts(scope, chosen)
+    total = scope.devices().count() if chosen else sum(count.count for count in counts)
     context: dict[str, Any] = {
         "scope": scope,
         "filters": filters,
         "filtered": bool(chosen),
         "total": total,
-        "counts": state_counts(scope, chosen),
+        "counts": counts,
         "heats": HEATS,
         "as_table": request.GET.get("view") == "table",
         "can_manage": can_manage,
