@@ -196,7 +196,14 @@ def after(camera: Camera) -> None:
     camera.take("retry", f"{campaign}retry-failed/confirm/")
 
 
-PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after]
+def reports(camera: Camera) -> None:
+    camera.take("campaign-summary", "/dashboard/campaigns?range=30")
+    camera.take("device-report", "/dashboard/devices?range=30")
+    links = (link.get_attribute("href") or "" for link in camera.page.locator("#report-rows a.report-name").all())
+    camera.take("device-own-report", next(links))
+
+
+PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after, reports]
 
 
 def main(address: str, *parts: str) -> None:
