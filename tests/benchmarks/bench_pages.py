@@ -213,12 +213,13 @@ def report_pages(workspace: Any) -> dict[str, Page]:
     summary, devices = reverse("monitoring:campaign_summary"), reverse("monitoring:device_report")
     device = reverse("monitoring:one_device", args=[Device.objects.filter(workspace=workspace)[3].uuid])
     pages = {"campaign summary": summary, "device report": devices, "device's own report": device}
-    return {
+    found: dict[str, Page] = {
         f"{name}{part}{over}": (url + path + query, None)
         for name, url in pages.items()
         for over, query in ((", a month", "?range=30"), (", a year", year))
         for part, path in (("", ""), (": charts", "/charts"))
-    } | {
+    }
+    return found | {
         "campaign summary, a year, by failures": (f"{summary}{year}&sort=failed&page=20", None),
         "campaign summary, a year, searched": (f"{summary}{year}&q=week+7", None),
         "device's own report, a year, with any replies": (f"{device}{year}&figure=replied", None),

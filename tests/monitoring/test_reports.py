@@ -359,7 +359,7 @@ def test_14_what_failed_at_one_device_is_retried_after_asking_and_nothing_else(
     asked = as_alice.get(url)
     assert f"Retry {len(mine)} messages" in words(asked)
     fields = re.findall(r'<input type="hidden" name="(until|campaign|range)" value="([^"]+)"', asked.content.decode())
-    late = Message.objects.filter(campaign=campaigns[1], stream__device=device, state="pending").first()
+    late = Message.objects.filter(campaign=campaigns[1], stream__device=device, state="pending")[0]
     Message.objects.filter(pk=late.pk).update(state="dead", dead_at=timezone.now() + timedelta(hours=1))
     count_again(campaigns[1])
     form: dict[str, Any] = {name: [value for key, value in fields if key == name] for name, _ in fields}
@@ -488,6 +488,9 @@ def test_each_part_that_follows_is_swapped_in_by_its_id(workspace: Workspace, as
     ):
         whole = page(as_alice, url.removesuffix("/charts"))
         assert "hx-swap-oob" not in whole
+        triggers = re.findall(r'hx-trigger="([^"]+)"', whole)
+        assert not [one for one in triggers if "throttle" in one and "delay" in one], "of one element only one works"
+        assert {"throttle", "delay"} <= set(re.findall("throttle|delay", " ".join(triggers)))
         html = as_alice.get(url, headers={"HX-Request": "true"}).content.decode()
         ids = re.findall(r'id="([a-z-]+)"[^>]*hx-swap-oob="true"', html)
         assert len(ids) == parts
