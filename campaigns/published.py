@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 ROUND_S = 30  # within it every device is published once
 CHANGED_AT_ONCE = 300
 LANES_S, DEAD_S, STATUS_S = 2.0, 30.0, 5.0
+DEAD_LOOK_S = 10.0
 LANES_KEPT_S = 30
 DEAD_KEPT_S = 120
 CAUSES = 50
@@ -51,7 +52,7 @@ class Published:
         self._round: list[int] = []
         self._said_at = float("-inf")
         self._lanes_at = float("-inf")
-        self._dead_at = float("-inf")
+        self._dead_at = self._recount_at = float("-inf")
         self._dead: dict[int | None, tuple[int, Counter[str]]] = {}  # campaign → its counter, and causes
 
     def next_devices(self, counted: Iterable[int], owned: Collection[int]) -> list[int]:
@@ -96,29 +97,29 @@ class Published:
             self._publish_dead(redis)
 
     def _publish_dead(self, redis: Redis) -> None:
-        """By cause, counted anew only for the campaigns whose number of dead has changed."""
-        began = time.monotonic()
-        self._dead_at = began + DEAD_S / 3
+        """By cause, counted anew for the campaigns whose number of dead has changed, and so seldom that it takes little
+        of the time; between, those of them that are known keep their causes."""
+        now = time.monotonic()
+        self._dead_at = now + DEAD_LOOK_S
         if not _has_turn(redis, "dead", DEAD_S):
             return
         numbers: dict[int | None, int] = dict(rows_of(DEAD_SQL, {}))
-        known = {campaign: kept for campaign, kept in self._dead.items() if kept[0] == numbers.get(campaign)}
-        fresh = numbers.keys() - known.keys()
-        if fresh:
+        fresh = {campaign for campaign, number in numbers.items() if self._dead.get(campaign, (0,))[0] != number}
+        if fresh and now >= self._recount_at:
             values = {"campaigns": [campaign for campaign in fresh if campaign is not None], "direct": None in fresh}
             causes: dict[int | None, Counter[str]] = {campaign: Counter() for campaign in fresh}
             for campaign, cause, count in rows_of(CAUSES_SQL, values):
                 causes[campaign][cause] = count
-            known |= {campaign: (numbers[campaign], causes[campaign]) for campaign in fresh}
-        self._dead = known
-        together: Counter[str] = sum((causes for _, causes in known.values()), Counter())
+            self._dead |= {campaign: (numbers[campaign], causes[campaign]) for campaign in fresh}
+            self._recount_at = now + RESTS * (time.monotonic() - now)
+        self._dead = {campaign: kept for campaign, kept in self._dead.items() if campaign in numbers}
+        together: Counter[str] = sum((causes for _, causes in self._dead.values()), Counter())
         with redis.pipeline() as line:
             line.delete(DEAD_KEY)
             if together:
                 line.hset(DEAD_KEY, mapping=dict(together.most_common(CAUSES)))
                 line.expire(DEAD_KEY, DEAD_KEPT_S)
             line.execute()
-        self._dead_at = max(self._dead_at, began + RESTS * (time.monotonic() - began))
 
 
 def _standing(line: Pipeline, row: Sequence[Any], latest: Latest, now_minute: int, now: float) -> None:
@@ -178,7 +179,7 @@ def _publish_lanes(redis: Redis, now: float) -> None:
     with redis.pipeline(transaction=False) as line:
         for lane, name in LANES.items():
             depth, due, oldest = found.get(lane, (0, 0, 0.0))
-            fields = {"depth": depth, "due": due, "oldest_due_s": round(oldest, 1), "at": round(now, 1)}
+            fields: dict[Any, Any] = {"depth": depth, "due": due, "oldest_due_s": round(oldest, 1), "at": round(now, 1)}
             line.hset(LANE_KEY.format(name), mapping=fields)
             line.expire(LANE_KEY.format(name), LANES_KEPT_S)
         _send(redis, line)

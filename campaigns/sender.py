@@ -333,6 +333,8 @@ class Sender:
         claimed = flight.claimed
         self.settling.add(_settlement(flight, verdict, word))
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
+        if verdict.hold:
+            self.pulse.held(claimed.device)
 
     def _is_unsettled(self, device: int) -> bool:
         worker = self.workers.get(device)

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from monitoring.views import device_reports, health, home, operations, reports
+from monitoring.views import (
+    alerts,
+    api,
+    device_reports,
+    health,
+    home,
+    operations,
+    queue,
+    reports,
+    status,
+    wall,
+    workers,
+)
 
 app_name = "monitoring"
 
@@ -18,7 +30,35 @@ urlpatterns = [
     path("dashboard/devices/<uuid:uuid>/charts", device_reports.one_device_charts, name="one_device_charts"),
     path("dashboard/devices/<uuid:uuid>/export", device_reports.one_device_export, name="one_device_export"),
     path("dashboard/devices/<uuid:uuid>/retry-failed", device_reports.retry_device, name="retry_device"),
+    path("queue/", queue.queue_page, name="queue"),
+    path("queue/devices/", queue.queue_devices, name="queue_devices"),
+    path("queue/failed/", queue.failed_groups, name="queue_failed"),
+    path("queue/failed/<slug:group>/", queue.failed_list, name="queue_group"),
+    path("queue/failed/<slug:group>/<slug:deed>/", queue.decide_failed, name="queue_decide"),
+    path("queue/uncertain/", queue.uncertain_list, name="queue_uncertain"),
+    path("queue/uncertain/<slug:decision>/", queue.settle_uncertain, name="queue_settle"),
+    path("settings/alerts/", alerts.alert_settings, name="alert_settings"),
+    path("settings/alerts/save/", alerts.save_alert_settings, name="save_alert_settings"),
+    path("dashboard/workers", workers.worker_status, name="worker_status"),
+    path("dashboard/workers/resume-failed/", workers.resume_failed, name="resume_failed"),
+    path("dashboard/workers/pause-all/", workers.pause_all, name="pause_all"),
+    path("dashboard/workers/resume-all/", workers.resume_all, name="resume_all"),
+    path("dashboard/workers/reconnect/", workers.reconnect, name="reconnect"),
+    path("dashboard/workers/health-check/", workers.health_check, name="health_check"),
+    path("dashboard/workers/<uuid:uuid>/", workers.worker_page, name="worker"),
+    path("dashboard/walls/", wall.wall_links, name="wall_links"),
+    path("dashboard/walls/<uuid:uuid>/revoke/", wall.revoke, name="wall_revoke"),
+    path("wall/<str:token>/", wall.wall, name="wall"),
+    path("operations/workers", workers.fleet, name="fleet"),
+    path("operations/workers/health-check/", workers.fleet_health_check, name="fleet_health_check"),
+    path("operations/workers/<uuid:uuid>/", workers.fleet_worker, name="fleet_worker"),
+    path("operations/drain/", operations.drain, name="drain"),
+    path("operations/keep/", operations.keep, name="keep"),
     path("operations/", operations.operations_page, name="operations"),
+    path("status", status.status, name="status"),
+    path("status/banner", status.status_banner, name="status_banner"),
+    path("metrics", status.metrics, name="metrics"),
+    path("api/workers/status", api.workers_status, name="workers_status"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("api/system/redis-check", health.redis_check, name="redis_check"),

@@ -31,6 +31,7 @@ old AS MATERIALIZED (
     SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
     FROM told t JOIN campaigns_message m ON m.id = t.message_id
     WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2)
+           OR (m.state = 'cancelled' AND m.reason = 'given_up_unsure')
            OR (m.state IN ('pending', 'waiting') AND m.may_duplicate))  -- spares them the second one
       AND (SELECT count(*) FROM stream) > 0
     ORDER BY m.id FOR NO KEY UPDATE OF m
@@ -55,6 +56,7 @@ counted AS (
         assumed = s.assumed - n.from_assumed,
         pending = s.pending - n.from_pending,
         waiting = s.waiting - n.from_waiting,
+        cancelled = s.cancelled - n.from_cancelled,
         delivered = s.delivered - n.from_delivered + n.delivered,
         read = s.read + n.read
     FROM (
@@ -63,6 +65,7 @@ counted AS (
                count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
                count(*) FILTER (WHERE was = 'pending') AS from_pending,
                count(*) FILTER (WHERE was = 'waiting') AS from_waiting,
+               count(*) FILTER (WHERE was = 'cancelled') AS from_cancelled,
                count(*) FILTER (WHERE was = 'delivered') AS from_delivered,
                count(*) FILTER (WHERE state = 'delivered') AS delivered,
                count(*) FILTER (WHERE state = 'read') AS read

@@ -66,6 +66,7 @@ old AS MATERIALIZED (
         SELECT m.state AS was FROM campaigns_message m
         WHERE m.id = f.message_id AND m.tag = f.tag
           AND (m.state = 'sending' OR (f.state = 'sent' AND (m.state IN ('uncertain', 'assumed')
+                                       OR (m.state = 'cancelled' AND m.reason = 'given_up_unsure')
                                        OR (m.state = 'pending' AND m.may_duplicate))))  -- spares them the second one
         FOR NO KEY UPDATE
     ) m
@@ -107,6 +108,7 @@ counted AS (
         assumed = s.assumed - n.from_assumed,
         sent = s.sent + n.sent,
         pending = s.pending - n.from_pending,
+        cancelled = s.cancelled - n.from_cancelled,
         waiting = s.waiting + n.waiting,
         dead = s.dead + n.dead,
         next_id = CASE WHEN n.due <= coalesce(s.next_due, 'infinity') THEN 0 ELSE s.next_id END,
@@ -116,6 +118,7 @@ counted AS (
                count(*) FILTER (WHERE was = 'sending') AS from_sending,
                count(*) FILTER (WHERE was = 'uncertain') AS from_uncertain,
                count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
+               count(*) FILTER (WHERE was = 'cancelled') AS from_cancelled,
                count(*) FILTER (WHERE was = 'pending') AS from_pending,
                count(*) FILTER (WHERE state = 'uncertain') AS uncertain,
                count(*) FILTER (WHERE state = 'sent') AS sent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.core.cache import cache
 from django.core.exceptions import EmptyResultSet
@@ -78,14 +78,20 @@ class ContactQuerySet(TenantQuerySet):
         """Numbers reckoned from these people; of a large workspace kept for `KEPT_S`, for a pass over a million takes
         a second, and pages ask again and again while somebody writes. ``what`` names the numbers.
         """
+        return [number for (number,) in self.kept_rows(what, lambda: [(number,) for number in reckon()], (int,))]
+
+    def kept_rows(
+        self, what: str, reckon: Callable[[], Sequence[Sequence[int | str]]], kinds: tuple[type, ...]
+    ) -> list[list[Any]]:
+        """As `kept`: one row or more, of values of these kinds."""
         key = self._key(what)
         if key is None:
-            return list(reckon())
+            return [list(row) for row in reckon()]
         found = cache.get(key)
-        if isinstance(found, list) and found and all(type(number) is int for number in found):
+        if isinstance(found, list) and found and all(_is_row(row, kinds) for row in found):
             return found
-        fresh = list(reckon())
-        if max(fresh) >= MANY or self._is_of_many():
+        fresh = [list(row) for row in reckon()]
+        if self._is_of_many():
             cache.set(key, fresh, KEPT_S)
         return fresh
 
@@ -101,3 +107,7 @@ class ContactQuerySet(TenantQuerySet):
     def _is_of_many(self) -> bool:
         """Whether the workspace is large (seen as the owner of the tables: the installation)."""
         return self.model._base_manager.order_by()[:MANY].count() >= MANY
+
+
+def _is_row(row: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(row, list) and [type(value) for value in row] == list(kinds)

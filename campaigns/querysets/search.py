@@ -29,10 +29,13 @@ BETWEEN_WORDS = (
     "\u00a0\u00ab\u00b4\u00b7\u00bb\u060c\u2013\u2014\u2018\u2019\u201c\u201d\u2022\u3000\u3001\u3002\u30fb\t\r\n"
 )
 END = 4  # digits of a number's end that its index knows, the last one first
+NATIONAL = 7  # digits that may be a whole number without its country's code
 _BLANKS = str.maketrans(dict.fromkeys(BETWEEN_WORDS, " "))
 _NUMBER = re.compile(r"[+\d][\d\s().-]*")
 # Thai to Burmese, kana, Chinese: names without blanks, whose parts people look for all the same.
-_WITHOUT_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+_WITHOUT_BLANKS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30fa\u30fc-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
+)
 
 # Materialized, so that the index is asked first whatever the planner believes of a workspace it does not know yet.
 WORDS_SQL = """
@@ -82,7 +85,9 @@ def search_for(text: str, country: str) -> Search:
     """Whoever has words that begin as all of these do, or a number that begins or ends so. ``country``: ISO 3166."""
     numbers = _NUMBER.fullmatch(text)
     digits = re.sub(r"\D", "", text) if numbers else ""
-    ends, begins = digits.lstrip("0"), _beginnings(text, digits, country)
+    # 012 345 6789 may be written so in another country than this one.
+    whole = digits.lstrip("0")
+    ends, begins = whole if len(whole) >= NATIONAL else digits, _beginnings(text, digits, country)
     found = [Q(phone__endswith=ends)] if ends else []
     found += [Q(phone__startswith=begin) for begin in begins]
     if _WITHOUT_BLANKS.search(text):

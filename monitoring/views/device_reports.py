@@ -28,7 +28,7 @@ from devices.shown import shown, used_today
 from devices.views.devices import find_device
 from devices.warm_up import cap_today
 from monitoring.device_report import SORTED_BY, STATES, DeviceLine, devices_of
-from monitoring.forms import PeriodForm
+from monitoring.forms.period import PeriodForm
 from monitoring.metered import Took, times_taken
 from monitoring.period import Period
 from monitoring.summary import SORTED_BY as CAMPAIGNS_BY

@@ -23,7 +23,7 @@ from campaigns.report import per_cent
 from campaigns.sheets import ROWS_AT_ONCE, Cells, clock, csv_answer
 from campaigns.shown import LISTS, shown_campaign
 from devices.models import Device
-from monitoring.forms import PeriodForm
+from monitoring.forms.period import PeriodForm
 from monitoring.metered import by_hour, over_time
 from monitoring.period import RANGES, Period
 from monitoring.reasons import reasons

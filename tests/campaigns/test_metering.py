@@ -179,7 +179,8 @@ async def test_poison_among_the_buckets_is_passed_over(
 ) -> None:
     meters.settled([sent(device)])
     await meters.write()
-    [key] = redis.zrange(INDEX, 0, -1)
+    named: Any = redis.zrange(INDEX, 0, -1)
+    [key] = named
     redis.hset(key, mapping={"x": "y", str(device.pk + 1): "short", "\xff": "z"})
     redis.zadd(INDEX, {"broadcast:meters:never:given": 1, "\xff": 2, "broadcast:meters:1:gone:1": 3})
     clock.now += 60
