@@ -211,7 +211,25 @@ def workers(camera: Camera) -> None:
     camera.take("wall", page.get_by_role("link", name="Open it").first.get_attribute("href") or "", whole=False)
 
 
-PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after, workers]
+def reports(camera: Camera) -> None:
+    camera.take("campaign-summary", "/dashboard/campaigns?range=30")
+    camera.take("device-report", "/dashboard/devices?range=30")
+    links = (link.get_attribute("href") or "" for link in camera.page.locator("#report-rows a.report-name").all())
+    camera.take("device-own-report", next(links))
+
+
+PARTS: list[Callable[[Camera], None]] = [
+    running,
+    first,
+    people,
+    imports,
+    consent,
+    content,
+    writing,
+    after,
+    workers,
+    reports,
+]
 
 
 def main(address: str, *parts: str) -> None:

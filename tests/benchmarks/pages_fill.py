@@ -126,6 +126,22 @@ SELECT k.workspace_id, k.id, d, 1, false, 0, 0, {values}, 5, 10, 15, 3, 2
 FROM campaigns_campaign k, unnest(%(devices)s::bigint[]) d
 WHERE k.workspace_id = %(workspace)s AND k.launched_at IS NOT NULL AND k.id <> %(campaign)s
 """
+# What devices did in each hour of three months, and in each day of two years, by the workspace's clock.
+METERS_SQL = """
+INSERT INTO {table} (workspace_id, device_id, start, sent, failed, delivered, replied, time_ms, times)
+SELECT %(workspace)s, d, at, {n}, {n} / 50, {n} * 9 / 10, {n} / 20, {n} * 700,
+       ARRAY[0, 0, {n} / 4, {n} / 4, {n} / 4, {n} / 4, 0, 0, 0, 0, 0, 0]
+FROM unnest(%(devices)s::bigint[]) d, generate_series(date_trunc('{step}', now(), %(zone)s) - interval '{back}', now(),
+     interval '1 {step}') at
+"""
+METERS = {
+    "campaigns_hourmeter": {
+        "step": "hour",
+        "back": "90 days",
+        "n": "(20 + abs(hashint8(d * 7919 + extract(hour FROM at)::int)) %% 100)",
+    },
+    "campaigns_daymeter": {"step": "day", "back": "730 days", "n": "(500 + abs(hashint8(d)) %% 2000)"},
+}
 IMPORTS_SQL = """
 INSERT INTO campaigns_contactimport (workspace_id, uuid, filename, size, state, error, encoding, delimiter, country,
     mapping, tags, consent_source, consent_proof, rows_done, bytes_done, lines_done, accepted, rejected, created,
@@ -239,7 +255,8 @@ def fill(people: int, devices: int) -> Any:
         "last": LAST,
         "cities": CITIES,
         "files": 5_000,
-        "earlier": 2_000,
+        "earlier": 3_000,
+        "zone": workspace.timezone,
         "imports": 200,
     }
     sums = [f"count(*) FILTER (WHERE state = '{state}') AS {state}" for state in MESSAGE_STATES]
@@ -270,5 +287,7 @@ def fill(people: int, devices: int) -> Any:
         run(COUNTS_SQL.format(counts=", ".join(counts), sums=", ".join(sums)))
         run(REPLIES_SQL)
         run(REPLIED_SQL)
+        for table, parts in METERS.items():
+            run(METERS_SQL.format(table=table, **parts))
         cursor.execute("VACUUM ANALYZE")
     return campaign
