@@ -132,8 +132,8 @@ def failed_in(workspace: Workspace) -> Found:
 
 
 def grouped(workspace: Workspace, streams: Sequence[Stream], rows: Iterable[Sequence[Any]]) -> dict[str, Group]:
-    ids = {stream.campaign_id for stream in streams}
-    campaigns = {one.pk: one for one in Campaign.objects.for_workspace(workspace).filter(pk__in=ids - {None})}
+    ids = {stream.campaign_id for stream in streams if stream.campaign_id is not None}
+    campaigns = {one.pk: one for one in Campaign.objects.for_workspace(workspace).filter(pk__in=ids)}
     devices = Device.objects.for_workspace(workspace).in_bulk({stream.device_id for stream in streams})
     groups = {key: Group(key) for key in CAUSES}
     for letters in each_of(campaigns, devices, streams, rows):

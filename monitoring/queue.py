@@ -125,8 +125,8 @@ def lanes(workspace: Workspace) -> list[LaneShown]:
         due=Sum("pending", filter=Q(next_due__lte=Now())),
         oldest=Min("next_due", filter=Q(next_due__lte=Now())),
     )
-    found = {row["lane"]: row for row in sums}
-    nothing = {"depth": 0, "due": 0, "oldest": None}
+    found: dict[int, Any] = {row["lane"]: row for row in sums}
+    nothing: dict[str, Any] = {"depth": 0, "due": 0, "oldest": None}
     return [
         LaneShown(
             str(lane.label),
@@ -299,12 +299,12 @@ def policy_of(doubt: Uncertain) -> tuple[str, datetime | None]:
     if campaign is None:
         return "It stays so until you decide: it belongs to no campaign.", None
     if campaign.uncertain_policy == UncertainPolicy.ASSUME_SENT:
-        return "Then it counts as sent, as its campaign is set.", at
+        return "Without a proof it counts as sent, as its campaign is set", at
     if campaign.uncertain_policy == UncertainPolicy.RESEND:
         if doubt.message.may_duplicate:
             return "It was sent again once already: a third one only if you say so.", None
         if is_sendable(doubt):
-            return "Then it is sent again, as its campaign is set.", at
+            return "Without a proof it is sent again, as its campaign is set", at
         return "It cannot be sent again.", None
     return "It stays so until you decide, as its campaign is set.", None
 

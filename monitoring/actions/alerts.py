@@ -26,6 +26,7 @@ NOTE_LOCK = 7_301_003  # any number no other advisory lock uses
 AT_ONCE = 500
 CLAIMED_FOR = timedelta(minutes=5)  # whoever claimed an alert and died has it told again after so long
 KEPT = timedelta(days=30)
+KEPT_UNTOLD = timedelta(hours=1)  # what was over before anybody was told
 
 
 def watch() -> int:
@@ -33,7 +34,9 @@ def watch() -> int:
     clocks."""
     for workspace in watched_workspaces():
         note_alerts(workspace, attention(workspace, named=EVERY_ONE))
-    Alert.objects.filter(ended_at__lt=timezone.now() - KEPT, due_at__isnull=True).delete()
+    now = timezone.now()
+    old = Q(ended_at__lt=now - KEPT) | Q(ended_at__lt=now - KEPT_UNTOLD, told_at__isnull=True)
+    Alert.objects.filter(old, due_at__isnull=True).delete()
     return tell_alerts()
 
 

@@ -260,8 +260,8 @@ def test_the_evidence_and_what_will_happen_is_told(as_alice: Client, workspace: 
     assert "Its tag was found" in page
     assert "not found, which proves nothing" in page
     assert "was not searched yet" in page
-    assert page.count("Then it is sent again") == 2
-    assert page.count("Then it counts as sent") == 1
+    assert page.count("Without a proof it is sent again, as its campaign is set: in 23 hours.") == 2
+    assert page.count("Without a proof it counts as sent") == 1
     assert page.count("until you decide, as its campaign is set") == 1
     assert page.count("by Shop 1: Timed out") == 4
 
