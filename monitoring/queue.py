@@ -300,7 +300,7 @@ def evidence_of(doubt: Uncertain, has_twin: bool) -> Iterator[str]:
     if has_twin:
         yield "There are two doubts about this person: a receipt could speak of either, so an unknown one proves none."
     elif not doubt.message.wire_id:
-        yield "No receipt of an unknown message came from this person since then."
+        yield "No receipt from this person fits it so far."
 
 
 def policy_of(doubt: Uncertain) -> tuple[str, datetime | None]:

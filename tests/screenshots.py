@@ -196,7 +196,19 @@ def after(camera: Camera) -> None:
     camera.take("retry", f"{campaign}retry-failed/confirm/")
 
 
-PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after]
+def queue(camera: Camera) -> None:
+    page = camera.page
+    camera.go("/queue/")
+    page.get_by_text("By device").click()
+    page.locator("#queue-devices table").wait_for()
+    camera.take("queue")
+    page.locator(".queue-count").first.click()
+    camera.take("queue-group")
+    camera.take("queue-uncertain", "/queue/uncertain/")
+    camera.take("alerts", "/settings/alerts/")
+
+
+PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after, queue]
 
 
 def main(address: str, *parts: str) -> None:
