@@ -218,6 +218,18 @@ def reports(camera: Camera) -> None:
     camera.take("device-own-report", next(links))
 
 
+def queue(camera: Camera) -> None:
+    page = camera.page
+    camera.go("/queue/")
+    page.get_by_text("By device").click()
+    page.locator("#queue-devices table").wait_for()
+    camera.take("queue")
+    page.locator(".queue-count").first.click()
+    camera.take("queue-group")
+    camera.take("queue-uncertain", "/queue/uncertain/")
+    camera.take("alerts", "/settings/alerts/")
+
+
 PARTS: list[Callable[[Camera], None]] = [
     running,
     first,
@@ -229,6 +241,7 @@ PARTS: list[Callable[[Camera], None]] = [
     after,
     workers,
     reports,
+    queue,
 ]
 
 

@@ -312,7 +312,7 @@ class Kind(NamedTuple):
 def dead_people(kinds: Sequence[Kind], size: int, *, named: bool) -> list[tuple[int, int, int | None]]:
     """(place of its kind, message, contact) of the next ones; ``named``: whether the kinds have reasons."""
     statement = DEAD_PEOPLE_SQL.format(named="AND m.reason <> ''" if named else "", sendable=SENDABLE)
-    values = {
+    values: dict[str, Any] = {
         "places": [kind.place for kind in kinds],
         "campaigns": [kind.campaign for kind in kinds],
         "devices": [kind.device for kind in kinds],

@@ -230,6 +230,20 @@ def report_pages(workspace: Any) -> dict[str, Page]:
     }
 
 
+def queue_pages() -> dict[str, Page]:
+    from django.urls import reverse
+
+    return {
+        "queue": (reverse("monitoring:queue"), None),
+        "queue: by device": (reverse("monitoring:queue_devices"), None),
+        "queue: failed, in groups": (reverse("monitoring:queue_failed"), None),
+        "queue: failed, refused for good": (reverse("monitoring:queue_group", args=["refused"]), None),
+        "queue: failed, far down": (reverse("monitoring:queue_group", args=["refused"]) + "?after=9.500000.1", None),
+        "queue: uncertain": (reverse("monitoring:queue_uncertain"), None),
+        "alerts": (reverse("monitoring:alert_settings"), None),
+    }
+
+
 def pages_of(campaign: Any) -> dict[str, Page]:
     workspace = campaign.workspace
     return (
@@ -238,6 +252,7 @@ def pages_of(campaign: Any) -> dict[str, Page]:
         | writing_pages(workspace)
         | report_pages(workspace)
         | running_pages(campaign)
+        | queue_pages()
     )
 
 
