@@ -196,7 +196,11 @@ def after(camera: Camera) -> None:
     camera.take("retry", f"{campaign}retry-failed/confirm/")
 
 
-PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after]
+def watching(camera: Camera) -> None:
+    camera.take("status", "/status")
+
+
+PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after, watching]
 
 
 def main(address: str, *parts: str) -> None:
