@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Workspace
@@ -139,10 +139,12 @@ def size_of(contacts: ContactQuerySet) -> Size:
     """Of a large workspace as it was at most half a minute ago."""
 
     def reckon() -> tuple[int, int]:
-        counted = contacts.order_by().aggregate(people=Count("pk"), agreeing=Count("pk", filter=Q(opted_out_at=None)))
-        # Apart, so that the short list is gone through: asking it about each of a million takes ten times as long.
-        unmarked = contacts.order_by().filter(SUPPRESSED, opted_out_at=None).count()
-        return counted["people"], counted["people"] - counted["agreeing"] + unmarked
+        people = contacts.order_by()
+        # Apart, each with its index, and the short list gone through: asking it about each of a million takes ten
+        # times as long.
+        marked = people.filter(opted_out_at__isnull=False).count()
+        unmarked = people.filter(SUPPRESSED, opted_out_at=None).count()
+        return people.count(), marked + unmarked
 
     people, opted_out = contacts.kept("size", reckon)
     return Size(people, opted_out)

@@ -13,6 +13,7 @@ from accounts.models import Workspace
 from campaigns.models import Contact, ContactImport, ContactStatus, Segment, Tag
 from campaigns.numbers import on_whatsapp, unchecked
 from campaigns.querysets.contacts import ContactQuerySet
+from campaigns.querysets.search import FEW
 from campaigns.segments import BadConditions, check, in_words, matching, members
 from devices.models import Device
 
@@ -113,13 +114,13 @@ class Filters:
             return None
         return rule
 
-    def contacts(self) -> ContactQuerySet:
-        """Those of the workspace who pass every filter."""
+    def contacts(self, most: int = FEW) -> ContactQuerySet:
+        """Those of the workspace who pass every filter; of up to ``most`` whom an index finds, only these are asked."""
         contacts = Contact.objects.for_workspace(self.workspace)
         if self.unclear:
             return contacts.none()
         if "q" in self.asked:
-            contacts = contacts.matching(self["q"], self.workspace.default_country)
+            contacts = contacts.matching(self["q"], self.workspace, most)
         if self.source:
             contacts = contacts.filter(consent_import=self.source)
         if self["whatsapp"] in ("yes", "no"):
@@ -134,9 +135,9 @@ class Filters:
             tag = Tag.objects.for_workspace(self.workspace).filter(name=self["tag"]).first()
             contacts = contacts.tagged(tag.pk) if tag else contacts.none()
         if rules := self.rules()[self._quicker() :]:
-            contacts = matching(self.workspace, {"match": "all", "rules": rules}, contacts)
+            contacts = matching(self.workspace, {"match": "all", "rules": rules}, contacts, most)
         if self.in_segment:
-            contacts = contacts.filter(pk__in=members(self.in_segment).values("pk"))
+            contacts = contacts.filter(pk__in=members(self.in_segment, most).values("pk"))
         return contacts
 
     def rules(self) -> list[dict[str, Any]]:

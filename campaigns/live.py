@@ -113,11 +113,16 @@ def streams_of(campaigns: Iterable[Campaign]) -> dict[int, list[Stream]]:
 
 
 def figures(streams: Iterable[Stream]) -> dict[str, int]:
-    """Every counter and figure, summed; with what the funnel asks: delivered and read include what came after."""
+    """Every counter and figure, summed."""
     counts = dict.fromkeys(COUNTERS, 0)
     for stream in streams:
         for name in COUNTERS:
             counts[name] += getattr(stream, name)
+    return figures_from(counts)
+
+
+def figures_from(counts: dict[str, int]) -> dict[str, int]:
+    """The counters with what the funnel asks: delivered and read include what came after."""
     found = figures_of(counts)
     return {
         **found,

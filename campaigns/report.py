@@ -7,7 +7,7 @@ campaign's messages, which is kept for a while where it takes long and says when
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from campaigns.engine.proportions import Share, difference
 from campaigns.live import figures
 from campaigns.models import NO_VARIANT, Campaign, CampaignState, Reply, Retarget, Stream
 from campaigns.querysets.campaigns import COUNTERS
-from campaigns.querysets.report import HOLD_OUT, STEPS, UNKNOWN, Aftermath, aftermath, tally
+from campaigns.querysets.report import HOLD_OUT, REASONED, STEPS, UNKNOWN, Aftermath, aftermath, tally
 from campaigns.shown import LISTS, MESSAGE_STATES, counted, reason_in_words
 from devices.models import Device
 
@@ -111,7 +111,7 @@ def report_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, A
     return {
         "campaign": campaign,
         "figures": found,
-        "funnel": funnel(campaign, found),
+        "funnel": funnel(found, lambda step: people_url(campaign, figure=step)),
         "devices": device_figures(streams),
         "variants": variants,
         "without_variant": without_variant(variants, streams),
@@ -120,8 +120,8 @@ def report_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, A
     }
 
 
-def funnel(campaign: Campaign, found: dict[str, int]) -> list[Bar]:
-    """Each step with its part of Should."""
+def funnel(found: dict[str, int], url_of: Callable[[str], str]) -> list[Bar]:
+    """Each step with its part of Should; ``url_of`` knows where the rows behind a step are."""
     whole = found["should"]
     return [
         Bar(
@@ -129,7 +129,7 @@ def funnel(campaign: Campaign, found: dict[str, int]) -> list[Bar]:
             LISTS[step],
             found[step],
             width_of(found[step], whole),
-            people_url(campaign, figure=step),
+            url_of(step),
             f"{100 * found[step] / whole:.1f} %" if whole else "",
         )
         for step in ("should", *STEPS)
@@ -312,22 +312,24 @@ def unknown_hours(campaign: Campaign, details: Details) -> list[tuple[str, int, 
 
 def reason_rows(campaign: Campaign, details: Details) -> list[ReasonRow]:
     """Failed, uncertain, skipped; within each the commonest first."""
-    figure_of = {state: figure for figure, states in FIGURES.items() for state in states}
-    order = {state: place for place, state in enumerate(("dead", "uncertain", *FIGURES["skipped"]))}
-    rows = sorted(details.reasons, key=lambda row: (order[row[0]], -row[2], row[1]))
-    return [
-        ReasonRow(
-            figure=figure_of[state],
-            state=state,
-            word=MESSAGE_STATES[state].word,
-            colour=MESSAGE_STATES[state].colour,
-            reason=reason or NO_REASON,
-            sentence=reason_in_words(reason) or MESSAGE_STATES[state].reason or "No reason was noted.",
-            count=count,
-            url=people_url(campaign, figure=figure_of[state], state=state, reason=reason or NO_REASON),
-        )
-        for state, reason, count in rows
-    ]
+    rows = sorted(details.reasons, key=lambda row: (REASONED.index(row[0]), -row[2], row[1]))
+    return [reason_row(campaign, state, reason, count) for state, reason, count in rows]
+
+
+def reason_row(campaign: Campaign, state: str, reason: str, count: int, device: Device | None = None) -> ReasonRow:
+    """``device``: the messages were counted at this one alone."""
+    figure = next(figure for figure, states in FIGURES.items() if state in states)
+    narrowed = {"device": device.uuid} if device else {}
+    return ReasonRow(
+        figure=figure,
+        state=state,
+        word=MESSAGE_STATES[state].word,
+        colour=MESSAGE_STATES[state].colour,
+        reason=reason or NO_REASON,
+        sentence=reason_in_words(reason) or MESSAGE_STATES[state].reason or "No reason was noted.",
+        count=count,
+        url=people_url(campaign, figure=figure, state=state, reason=reason or NO_REASON, **narrowed),
+    )
 
 
 def hold_out(details: Details) -> HoldOut | None:

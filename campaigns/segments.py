@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Case, DecimalField, Exists, F, Func, OuterRef, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce, Collate, Length, Lower
-from django.db.models.lookups import Exact, GreaterThan, IContains, IExact, In, IsNull, LessThan
+from django.db.models.lookups import Exact, GreaterThan, IContains, In, IsNull, LessThan
 from django.utils import timezone
 
 from accounts.models import Workspace
@@ -127,11 +127,12 @@ class Known:
 
 
 def matching(
-    workspace: Workspace, conditions: Mapping[str, Any], among: ContactQuerySet | None = None
+    workspace: Workspace, conditions: Mapping[str, Any], among: ContactQuerySet | None = None, most: int = 0
 ) -> ContactQuerySet:
     """Whom the conditions describe, of all or ``among`` these, in no order; nobody where there is no condition.
 
     Fit to be a subquery of millions. A tag or a device that is gone by now belongs to nobody. Raises BadConditions.
+    ``most``: for a page; an index is asked now, and of up to so many whom it finds nobody else is looked at.
     """
     everybody = (Contact.objects.for_workspace(workspace) if among is None else among).order_by()
     if not conditions.get("rules"):
@@ -141,15 +142,16 @@ def matching(
     if match == "all":
         for question in found:
             everybody = everybody.filter(question)
-        return everybody
+        values = {rule.field: rule.value for rule in rules if (rule.kind, rule.operator) == (FieldKind.TEXT, "is")}
+        return everybody.with_fields(values, workspace, most) if most else everybody
     either = Q()
     for question in found:
         either |= question
     return everybody.filter(either)
 
 
-def members(segment: Segment) -> ContactQuerySet:
-    return matching(segment.workspace, segment.conditions)
+def members(segment: Segment, most: int = 0) -> ContactQuerySet:
+    return matching(segment.workspace, segment.conditions, most=most)
 
 
 def check(workspace: Workspace, conditions: Mapping[str, Any]) -> None:
@@ -366,20 +368,30 @@ def _since(rule: Rule) -> Q:
     return within if rule.operator == "within" else ~within
 
 
+def field_value(name: str) -> Func:
+    """A custom field's value as text, null where it has none. Not a JSON path: a field may be called 0."""
+    key = Func(Value(name), template="%(expressions)s::text", output_field=TextField())
+    return Func(F("fields"), key, template="(%(expressions)s)", arg_joiner=" ->> ", output_field=TextField())
+
+
 def field_text(name: str) -> Coalesce:
-    """A custom field's value as text, empty where it has none. Not a JSON path: a field may be called 0."""
-    text = Func(F("fields"), Value(name), function="jsonb_extract_path_text", output_field=TextField())
-    return Coalesce(text, Value(""), output_field=TextField())
+    return Coalesce(field_value(name), Value(""), output_field=TextField())
 
 
-def _number(text: Coalesce) -> Case:
-    """The number that a text is; null where it is none, so that no value can break the statement."""
+def _number(text: Func) -> Case:
+    """The number that a text is; null where it is none, so that no value can break the statement.
+
+    Nothing but digits needs no pattern, which takes three times as long.
+    """
+    beside_digits = Func(text, Value("0123456789"), Value(""), function="translate", output_field=TextField())
+    digits = Func(text, template="(%(expressions)s)::numeric", output_field=DecimalField())
     number = Func(text, template=f"substring(%(expressions)s from '{NUMBER}')::numeric", output_field=DecimalField())
-    fits = Q(GreaterThan(Length(text), 0)) & Q(LessThan(Length(text), NUMBER_LENGTH + 1))
-    return Case(When(fits, then=number), output_field=DecimalField())
+    read = Case(When(Exact(beside_digits, Value("")), then=digits), default=number, output_field=DecimalField())
+    fits = Q(LessThan(Length(text), NUMBER_LENGTH + 1)) & Q(GreaterThan(Length(text), 0))
+    return Case(When(fits, then=read), output_field=DecimalField())
 
 
-def _day(text: Coalesce) -> Collate:
+def _day(text: Func) -> Collate:
     """The ISO date that a text begins with. Compared as text: casting the 31st of February would raise."""
     day = Func(text, template=f"substring(%(expressions)s from '{DAY}')", output_field=TextField())
     return Collate(day, "C")
@@ -395,9 +407,10 @@ def _field(rule: Rule) -> Q:
     if rule.kind == FieldKind.TEXT:
         if rule.operator == "contains":
             return Q(IContains(text, rule.value))
-        is_it = Q(IExact(text, rule.value))
+        is_it = Q(Exact(Lower(text), Lower(Value(rule.value))))
         return is_it if rule.operator == "is" else ~is_it
-    mine = _number(text) if rule.kind == FieldKind.NUMBER else _day(text)
+    value = field_value(rule.field)
+    mine = _number(value) if rule.kind == FieldKind.NUMBER else _day(value)
     other = Value(Decimal(rule.value)) if rule.kind == FieldKind.NUMBER else Value(rule.value)
     match rule.operator:
         case "more" | "after":

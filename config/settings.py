@@ -17,6 +17,7 @@ from config import env, logs
 from config.embedded import ROOT_HOME, package_folder
 
 BASE_DIR = env.BASE_DIR
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.flag("DEBUG")
@@ -182,6 +183,8 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.watch",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.planning.climb_warm_up",
+        "campaigns.jobs.meters.roll",
+        "campaigns.jobs.meters.prune",
         "campaigns.jobs.moving.move_people",
         "campaigns.jobs.contacts.change_contacts",
         "campaigns.jobs.imports.run_import",
@@ -190,6 +193,7 @@ JOB_FUNCTIONS = frozenset(
         "monitoring.jobs.health.look_around",
         "monitoring.jobs.health.audit_ledger",
         "monitoring.jobs.health.tidy",
+        "monitoring.jobs.alerts.tell",
     }
 )
 
@@ -286,6 +290,7 @@ if env.text("EMAIL_URL"):
     EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_PASSWORD"]
     EMAIL_USE_TLS = mail["EMAIL_USE_TLS"]
     EMAIL_USE_SSL = mail["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing must not keep a worker
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Flotilla <flotilla@localhost>")
 
 # ---- Logs

@@ -47,7 +47,11 @@ ACCOUNT_LINKS = [
     ("Password", "account_change_password", "key-round"),
     ("Workspaces", "accounts:workspaces", "building-2"),
 ]
-WORKSPACE_TABS = [("Workspace", "accounts:settings", "building-2"), ("Members", "accounts:members", "users")]
+WORKSPACE_TABS = [
+    ("Workspace", "accounts:settings", "building-2"),
+    ("Members", "accounts:members", "users"),
+    ("Alerts", "monitoring:alert_settings", "bell"),
+]
 UNITS = [("second", 60), ("minute", 60), ("hour", 24), ("day", 30), ("month", 12)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +32,14 @@ SELECT state, CASE WHEN state = ANY(%(reasoned)s) THEN reason END AS why,
        count(*)
 FROM campaigns_message WHERE campaign_id = %(campaign)s
 GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+# By the index of those that have a reason, so that the many that were simply sent are not gone through.
+REASONS_SQL = """
+SELECT campaign_id, state, reason, count(*) FROM campaigns_message
+WHERE campaign_id = ANY(%(campaigns)s) AND reason <> '' AND state = ANY(%(reasoned)s)
+  AND (%(streams)s::bigint[] IS NULL OR stream_id = ANY(%(streams)s::bigint[]))
+GROUP BY 1, 2, 3
 """
 
 # What can still be claimed never comes before its stream's next; what is being sent is open on its device. So the
@@ -101,6 +110,15 @@ def tally(campaign: Campaign, zone: ZoneInfo) -> Tally:
                 if quarter is not None:
                     found.hours[step][hour_of(quarter, zone)] += count
     return found
+
+
+def reasons_of(campaigns: Collection[int], streams: Collection[int] | None = None) -> Counter[tuple[int, str, str]]:
+    """(campaign, state, reason) → messages that ended so; of these streams only, or of all. Ids."""
+    values: dict[str, Any] = {"campaigns": list(campaigns), "reasoned": list(REASONED)}
+    values["streams"] = None if streams is None else list(streams)
+    with connection.cursor() as cursor:
+        cursor.execute(REASONS_SQL, values)
+        return Counter({(campaign, state, reason): count for campaign, state, reason, count in cursor.fetchall()})
 
 
 def remaining_after(

@@ -104,13 +104,17 @@ def ask(request: WorkspaceRequest, form: ChangeForm, selection: dict[str, Any], 
     deed = Deed(form["deed"].value())
     fields = fields_of(request.workspace)
     kind = next((field.kind for field in fields if field.name == form["name"].value()), FieldKind.TEXT)
+    people = selected(request.workspace, selection)
+    whole_list = "query" in selection
+    count = filters.contacts(0).count_lately(lambda: people) if whole_list else people.count()
     context = {
         "form": form,
         "deed": deed,
-        "people": selected(request.workspace, selection).count(),
+        "people": count,
+        "lately": whole_list and people.of_many(request.workspace),
         "selection": selection,
         "query": urlencode(filters.asked),
-        "chips": filters.chips() if "query" in selection else [],
+        "chips": filters.chips() if whole_list else [],
         "back": back_to(filters),
         "tags": Tag.objects.for_workspace(request.workspace)[:TAGS_OFFERED],
         "fields": fields,

@@ -59,10 +59,10 @@ def the_filters(request: WorkspaceRequest, query: Mapping[str, Any]) -> Filters:
 def contact_list(request: WorkspaceRequest) -> HttpResponse:
     every = Contact.objects.for_workspace(request.workspace)
     filters = the_filters(request, request.GET)
-    found = filters.contacts()
     if "count" in request.GET:
-        people = found.count_up_to_lately(COUNTED)
+        people = filters.contacts(0).count_up_to_lately(COUNTED, lambda: filters.contacts(COUNTED))
         return render(request, "campaigns/contacts/_count.html", {"count": people, "many": people == COUNTED})
+    found = filters.contacts()
     before = request.GET.get("before", "")
     page = found.filter(pk__lt=int(before)) if before.isdecimal() and len(before) < 19 else found
     rows = list(page.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])

@@ -14,8 +14,9 @@ from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.segments import InUse, NameTaken, delete_segment, save_segment
 from campaigns.forms.segments import NAME_LENGTH, Builder
 from campaigns.models import Segment
+from campaigns.querysets.search import FEW
 from campaigns.segments import BadConditions, check, in_words, matching, members
-from campaigns.views.contacts import the_filters
+from campaigns.views.contacts import COUNTED, the_filters
 
 LISTED = 200
 PREVIEWED = 5
@@ -51,7 +52,7 @@ def segment_count(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """How many people are in it now: asked by the list after it stands."""
     segment = the_segment(request, uuid)
     try:
-        count = members(segment).count_lately()
+        count = members(segment).count_lately(lambda: members(segment, COUNTED))
     except BadConditions:
         count = None
     return render(request, "campaigns/segments/_count.html", {"segment": segment, "count": count})
@@ -114,7 +115,9 @@ def preview_of(request: WorkspaceRequest, builder: Builder) -> dict[str, Any]:
     except BadConditions as problem:
         return {"unready": str(problem)}
     people = matching(request.workspace, builder.conditions)
-    return {"count": people.count_lately(), "people": people.order_by("-pk")[:PREVIEWED]}
+    count = people.count_lately(lambda: matching(request.workspace, builder.conditions, most=COUNTED))
+    newest = matching(request.workspace, builder.conditions, most=FEW).order_by("-pk")[:PREVIEWED]
+    return {"count": count, "people": newest}
 
 
 @require_POST
