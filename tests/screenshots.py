@@ -230,6 +230,10 @@ def queue(camera: Camera) -> None:
     camera.take("alerts", "/settings/alerts/")
 
 
+def watching(camera: Camera) -> None:
+    camera.take("status", "/status")
+
+
 PARTS: list[Callable[[Camera], None]] = [
     running,
     first,
@@ -242,6 +246,7 @@ PARTS: list[Callable[[Camera], None]] = [
     workers,
     reports,
     queue,
+    watching,
 ]
 
 
