@@ -28,13 +28,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from accounts.access import SESSION_KEY, membership_of
-from accounts.live import TIMEOUT_S, group_name
-from accounts.models import Membership, Role
+from accounts.live import FLEET_GROUP, TIMEOUT_S, group_name
+from accounts.models import Membership, Role, User
 
 TOPIC = re.compile(r"[a-z][a-z_]{0,30}(\.[0-9a-f-]{1,36})?")
 CREDENTIALS = ("pairing.",)  # whoever scans a pairing code speaks for the device: nothing for those who only look on
+FLEET = "fleet"  # the one topic that is no workspace's: staff's
 LARGEST_FRAME = 64 * 1024
 FRAMES_A_MINUTE = 60
+FRAME_EVERY_S = 1.0
+FETCH_AGAIN = '{"again":true}'  # instead of frames that would have to wait for a socket
 RECHECK_S = 60.0
 REDIS_PERIOD_S = 5.0
 
@@ -59,6 +62,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.recheck: asyncio.Task[None] | None = None
         self.frames: list[float] = []
         self.group: str | None = None
+        self.waiting: list[str] = []  # frames to be sent together
+        self.sent_at = float("-inf")
+        self.flush: asyncio.Task[None] | None = None
         try:
             self.group = await self._group()
             if self.group is None:
@@ -77,6 +83,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.user_id = self.scope["user"].pk
         if self.user_id is None or not TOPIC.fullmatch(topic):
             return None
+        self.is_fleet = topic == FLEET
+        if self.is_fleet:
+            return FLEET_GROUP if self.scope["user"].is_staff else None
         chosen = self.scope["session"].get(SESSION_KEY)
         membership = await database_sync_to_async(membership_of)(self.user_id, chosen)
         self.needed = Role.MANAGER if topic.startswith(CREDENTIALS) else Role.VIEWER
@@ -86,8 +95,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         return group_name(membership.workspace_id, topic)
 
     async def disconnect(self, code: int) -> None:
-        if self.recheck:
-            self.recheck.cancel()
+        for task in (self.recheck, self.flush):
+            if task:
+                task.cancel()
         redis_lifeline().leave(self)
         if self.group:
             with suppress(RedisError, OSError):  # the layer starts afresh when Redis is back
@@ -106,6 +116,19 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def live_update(self, event: dict[str, Any]) -> None:
         await self.send(event["html"])
 
+    async def live_frame(self, event: dict[str, Any]) -> None:
+        """At most one a second: each host tells by itself, and what comes sooner goes together, a frame a line."""
+        self.waiting.append(event["frame"])
+        if self.flush is None or self.flush.done():
+            self.flush = asyncio.create_task(self._flush_in_time())
+
+    async def _flush_in_time(self) -> None:
+        await asyncio.sleep(max(0.0, self.sent_at + FRAME_EVERY_S - time.monotonic()))
+        self.sent_at = time.monotonic()
+        frames, self.waiting = self.waiting, []
+        together = "\n".join(frames)
+        await self.send(together if len(together) <= LARGEST_FRAME else FETCH_AGAIN)
+
     async def _keep_rechecking(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_S)
@@ -122,6 +145,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         user = await get_user({"session": session})  # also checks that the password is still the one of the sign-in
         if user.pk != self.user_id:
             return SIGNED_OUT
+        if self.is_fleet:
+            staff = await User.objects.filter(pk=self.user_id, is_staff=True, is_active=True).aexists()
+            return None if staff else NOT_A_MEMBER
         still = await Membership.objects.filter(user_id=self.user_id, workspace_id=self.workspace_id).afirst()
         return None if still and Role(still.role).covers(self.needed) else NOT_A_MEMBER
 

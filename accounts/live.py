@@ -26,6 +26,8 @@ from accounts.models import Workspace
 
 TIMEOUT_S = 2.0
 SILENCE_S = 5.0  # after a failure nothing is tried for so long, or every request would wait for Redis in vain
+WORKERS = "workers"  # the topic of Worker Status, which hears frames instead of partials
+FLEET_GROUP = "fleet.workers"  # staff's: the device workers of every workspace
 
 logger = structlog.get_logger(__name__)
 _failed_at: float | None = None
@@ -59,14 +61,27 @@ def push_many(updates: Iterable[Update]) -> None:
     transaction.on_commit(partial(_send, list(updates)), robust=True)
 
 
+def send_frames(frames: Iterable[tuple[str, str]]) -> None:
+    """Now, to each of these groups, a compact frame of JSON for the one script that reads such."""
+    serialize = get_channel_layer().serialize
+    found = [(f"{_prefix()}__group__{group}", frame) for group, frame in frames]
+    _publish(lambda: [(channel, serialize({"type": "live.frame", "frame": frame})) for channel, frame in found])
+
+
 def _send(updates: list[Update]) -> None:
+    if updates:
+        _publish(lambda: [(channel, _frame(update)) for channel, update in _heard(updates)])
+
+
+def _publish(what: Callable[[], list[tuple[str, bytes]]]) -> None:
+    """Never raises. ``what`` gives channels and what to say there; it may ask Redis, too."""
     global _failed_at
-    if not updates or (_failed_at is not None and time.monotonic() - _failed_at < SILENCE_S):
+    if _failed_at is not None and time.monotonic() - _failed_at < SILENCE_S:
         return
     try:
         line = _client().pipeline(transaction=False)
-        for channel, update in _heard(updates):
-            line.publish(channel, _frame(update))
+        for channel, said in what():
+            line.publish(channel, said)
         line.execute()
     except (RedisError, OSError) as problem:
         if _failed_at is None:
@@ -85,15 +100,35 @@ def _heard(updates: list[Update]) -> list[tuple[str, Update]]:
     return [(channel, update) for channel, update in found if listeners.get(channel.encode())]
 
 
-def listening() -> set[int]:
-    """The ids of the workspaces that have some page open; none while Redis is away."""
-    before = f"{_prefix()}__group__workspace."
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Which topics some page listens to, by workspace; and whether staff watch the whole fleet."""
+
+    topics: dict[int, set[str]] = field(default_factory=dict)
+    fleet: bool = False
+
+    def to_pages(self) -> set[int]:
+        """The workspaces that have some page open which is told in partials."""
+        return {workspace for workspace, topics in self.topics.items() if topics - {WORKERS}}
+
+    def to_workers(self) -> set[int]:
+        return {workspace for workspace, topics in self.topics.items() if WORKERS in topics}
+
+
+def listening() -> Listeners:
+    """Nobody, while Redis is away."""
+    before = f"{_prefix()}__group__"
     try:
         channels = _client().pubsub_channels(f"{before}*")
     except (RedisError, OSError):
-        return set()
-    names = (channel.decode() if isinstance(channel, bytes) else channel for channel in channels)
-    return {int(name.removeprefix(before).partition(".")[0]) for name in names}
+        return Listeners()
+    found = Listeners(fleet=f"{before}{FLEET_GROUP}".encode() in channels)
+    for channel in map(bytes, channels):
+        noun, _, rest = channel.decode().removeprefix(before).partition(".")
+        if noun == "workspace":
+            workspace, _, topic = rest.partition(".")
+            found.topics.setdefault(int(workspace), set()).add(topic)
+    return found
 
 
 def _frame(update: Update) -> bytes:

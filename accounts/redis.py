@@ -1,14 +1,18 @@
-"""Tells, in the log of every process, when Redis can be reached and when it can't."""
+"""Redis as a place for hints; and, in the log of every process, when it can be reached and when it can't."""
 
 from __future__ import annotations
 
 import threading
 import time
+from functools import cache
 from typing import Any
 
 import redis
 import structlog
+from django.conf import settings
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from accounts.masking import mask_url
 
@@ -16,8 +20,20 @@ CONNECTED = "Successfully connected to Redis"
 AWAY = "Redis is not reachable; sending goes on from PostgreSQL"
 PERIOD_S = 5.0
 TIMEOUT_S = 2.0
+HINT_TIMEOUT_S = 1.0
 
 logger = structlog.get_logger(__name__)
+
+
+def hints() -> redis.Redis:
+    """Where this process reads and writes what may vanish, as bytes; it says soon when Redis is away."""
+    return _client(settings.REDIS_URL)
+
+
+@cache
+def _client(url: str) -> redis.Redis:
+    timeouts = {"socket_timeout": HINT_TIMEOUT_S, "socket_connect_timeout": HINT_TIMEOUT_S}
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts)
 
 
 class RedisWatch:

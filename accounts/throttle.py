@@ -17,6 +17,7 @@ from accounts.models import LoginThrottle
 TRIES_PER_ACCOUNT = 10
 TRIES_PER_SOURCE = 100  # an office shares one address
 CHOICES_PER_SOURCE = 300  # on the opt-out page; the phones of a whole country may share one address
+LOOKS_PER_SOURCE = 3_000  # at wall links: each screen of an office asks every ten seconds
 WINDOW = "15 minutes"
 WINDOW_S = 900
 
@@ -41,6 +42,11 @@ def take_try(email: str, source: str) -> bool:
 def take_choice(source: str) -> bool:
     """Whether one more choice on a public page may come from this source now."""
     return _take(source_key(source).replace("source:", "choice:", 1), CHOICES_PER_SOURCE)
+
+
+def take_look(source: str) -> bool:
+    """Whether one more look at a wall link may come from this source now."""
+    return _take(source_key(source).replace("source:", "look:", 1), LOOKS_PER_SOURCE)
 
 
 def source_of(request: HttpRequest) -> str:

@@ -49,7 +49,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A column chart: for each label one column a series. ``top`` is the number at its upper edge."""
+    """A column chart: for each label one column a series. ``top`` is the number at its upper edge.
+
+    ``line`` is drawn over the columns, to compare with.
+    """
 
     title: str
     labels: Sequence[str]
@@ -57,6 +60,21 @@ class Columns:
     top: int
     width: float
     columns: list[Column] = field(default_factory=list)
+    line: Series | None = None
+
+    @property
+    def points(self) -> str:
+        """Of the line, as SVG writes them: each in the middle of its label's place."""
+        counts = self.line.counts if self.line else ()
+        return " ".join(
+            f"{round((at + 0.5) * COLUMN, 3)},{round(HEIGHT * (1 - count / self.top), 3)}"
+            for at, count in enumerate(counts)
+        )
+
+    @property
+    def drawn(self) -> list[Series]:
+        """All that has numbers: the columns' series, then the line's."""
+        return [*self.series, *([self.line] if self.line else [])]
 
     @property
     def height(self) -> float:
@@ -76,13 +94,13 @@ class Columns:
     def rows(self) -> list[tuple[str, list[tuple[int, str]]]]:
         """The same as a table: for each label, (number, address) of each series."""
         return [
-            (label, [(one.counts[place], one.urls[place] if one.urls else "") for one in self.series])
+            (label, [(one.counts[place], one.urls[place] if one.urls else "") for one in self.drawn])
             for place, label in enumerate(self.labels)
         ]
 
     @property
     def is_empty(self) -> bool:
-        return not any(one.total for one in self.series)
+        return not any(one.total for one in self.drawn)
 
 
 def width_of(count: int, whole: int) -> float:
@@ -92,8 +110,9 @@ def width_of(count: int, whole: int) -> float:
     return max(0.3, min(100.0, round(100 * count / whole, 3)))
 
 
-def columns(title: str, labels: Sequence[str], series: Sequence[Series]) -> Columns:
-    top = round_up(max((count for one in series for count in one.counts), default=0))
+def columns(title: str, labels: Sequence[str], series: Sequence[Series], line: Series | None = None) -> Columns:
+    compared = [*series, *([line] if line else [])]
+    top = round_up(max((count for one in compared for count in one.counts), default=0))
     place = COLUMN * (1 - GAP) / max(1, len(series))
     drawn = [
         Column(one.key, round(at * COLUMN + COLUMN * GAP / 2 + nth * place, 3), round(HEIGHT - high, 3), place, high)
@@ -101,7 +120,7 @@ def columns(title: str, labels: Sequence[str], series: Sequence[Series]) -> Colu
         for at, count in enumerate(one.counts)
         if (high := round(HEIGHT * count / top, 3))
     ]
-    return Columns(title, labels, series, top, len(labels) * COLUMN, drawn)
+    return Columns(title, labels, series, top, len(labels) * COLUMN, drawn, line)
 
 
 def round_up(count: int) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Min, Q
+from django.db.models import Min, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from campaigns.models import Campaign, CampaignState, Failover, Stream
@@ -68,25 +70,41 @@ def unable_since(device: Device) -> datetime | None:
 
     ``device`` comes from ``with_shown_state()``.
     """
-    if device.state in GONE:
-        return device.state_at
-    if is_connected(device):  # held, too: others that take over from a number WhatsApp slows down would only evade it
-        return None
-    since = _away_since(device)
+    return all_unable_since([device]).get(device.pk)
+
+
+def all_unable_since(devices: Sequence[Device]) -> dict[int, datetime]:
+    """`unable_since` by id, of those that cannot send; in two queries, however many there are."""
+    found = {device.pk: device.state_at for device in devices if device.state in GONE}
+    # Held ones, too, are connected: others that take over from a number WhatsApp slows down would only evade it.
+    away = [device for device in devices if device.pk not in found and not is_connected(device)]
+    if not away:
+        return found
     # After a start every device is away until its turn to connect has come: that is no reason to move anything.
-    served = Host.objects.alive().aggregate(first=Min("started_at"))["first"] or since
+    served = Host.objects.alive().aggregate(first=Min("started_at"))["first"]
     long_ago = timezone.now() - timedelta(seconds=settings.FAILOVER_AFTER_S)
-    return since if max(since, served) <= long_ago else None
+    for pk, since in _away_since(away).items():
+        if max(since, served or since) <= long_ago:
+            found[pk] = since
+    return found
 
 
-def _away_since(device: Device) -> datetime:
-    """The end of its last time online: each try to connect again is a state of its own."""
-    if device.state == DeviceState.ONLINE:  # as its host said, which is silent now
-        return device.owner.lease_until if device.owner else device.state_at
-    events = DeviceEvent.objects.filter(device=device)
-    online = events.filter(kind=DeviceState.ONLINE).order_by("-pk").first()
-    away = events.filter(kind__in=DeviceState.values, pk__gt=online.pk if online else 0).order_by("pk").first()
-    return min(away.at, device.state_at) if away else device.state_at
+def _away_since(devices: Sequence[Device]) -> dict[int, datetime]:
+    """The end of each one's last time online: each try to connect again is a state of its own."""
+    # As its host said, which is silent now.
+    found = {
+        device.pk: device.owner.lease_until if device.owner else device.state_at
+        for device in devices
+        if device.state == DeviceState.ONLINE
+    }
+    others = {device.pk: device.state_at for device in devices if device.pk not in found}
+    events = DeviceEvent.objects.filter(device=OuterRef("pk"))
+    online = events.filter(kind=DeviceState.ONLINE).order_by("-pk").values("pk")[:1]
+    left = events.filter(kind__in=DeviceState.values, pk__gt=Coalesce(OuterRef("last_online"), 0)).order_by("pk")
+    asked = Device.objects.filter(pk__in=others).annotate(last_online=Subquery(online))
+    for pk, at in asked.annotate(left_at=Subquery(left.values("at")[:1])).values_list("pk", "left_at"):
+        found[pk] = min(at, others[pk]) if at else others[pk]
+    return found
 
 
 def stuck_at(streams: StreamQuerySet) -> list[Question]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils import timezone
 
 from accounts.live import push
-from campaigns.models import ContactImport, ImportState
+from campaigns.models import ContactImport, ImportReject, ImportState
 from campaigns.shown import Shown
 
 REJECTS_SHOWN = 20
+CELLS_SHOWN = 6
+CELL_SHOWN = 60  # characters
 STATES = {
     ImportState.OPENING: Shown("Opening", "blue", "The workbook is being read."),
     ImportState.UPLOADED: Shown("Waiting", "amber", "Tell what its columns hold to start it."),
@@ -35,6 +38,14 @@ class Pass:
     left: str
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """(column, text) of the first cells that are not empty, and how many such cells follow."""
+
+    cells: Sequence[tuple[str, str]]
+    more: int
+
+
 def topic(contact_import: ContactImport) -> str:
     return f"import.{contact_import.uuid}"
 
@@ -55,8 +66,26 @@ def live_context(contact_import: ContactImport) -> dict[str, Any]:
         "state": shown_import(contact_import),
         "current": current_pass(contact_import),
         "undo_target": f"#import-{contact_import.uuid}",
-        "rejects": contact_import.rejects.order_by("row")[:REJECTS_SHOWN] if contact_import.rejected else [],
+        "rejects": shown_rejects(contact_import) if contact_import.rejected else [],
     }
+
+
+def shown_rejects(contact_import: ContactImport) -> list[tuple[ImportReject, Cells]]:
+    names = contact_import.mapping.get("names", [])
+    return [(reject, cells_of(reject, names)) for reject in contact_import.rejects.order_by("row")[:REJECTS_SHOWN]]
+
+
+def cells_of(reject: ImportReject, names: Sequence[str]) -> Cells:
+    """What stands in the row, each cell with the name of its column; a row that was not understood as it is."""
+    whole = len(reject.cells) == 1 and len(names) > 1
+    named = ("Row",) if whole else tuple(name or f"Column {place}" for place, name in enumerate(names, 1))
+    beyond = (f"Cell {place} of {len(reject.cells)}" for place in range(len(named) + 1, len(reject.cells) + 1))
+    found = [
+        (name, cell if len(cell) <= CELL_SHOWN else f"{cell[:CELL_SHOWN]}…")
+        for name, cell in zip((*named, *beyond), map(str.strip, reject.cells), strict=False)
+        if cell
+    ]
+    return Cells(found[:CELLS_SHOWN], len(found[CELLS_SHOWN:]))
 
 
 def shown_import(contact_import: ContactImport) -> Shown:

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError
 
 from campaigns import outbox
 from campaigns.actions.replies import note_incoming
+from campaigns.metering import Metering
 from campaigns.outbox import ReceiptRow
 from campaigns.pulse import Pulse
 from devices.gateway import contract
@@ -36,8 +37,9 @@ class Notes:
     ``unsettled`` tells whether a device has a message under way, or is not known to be online.
     """
 
-    def __init__(self, pulse: Pulse, unsettled: Callable[[int], bool]) -> None:
+    def __init__(self, pulse: Pulse, unsettled: Callable[[int], bool], metering: Metering) -> None:
         self.pulse = pulse
+        self.metering = metering
         self._unsettled = unsettled
         self._strangers: dict[int, list[ReceiptRow]] = {}  # by device: ids that no settled message has
         self._doubted_at: dict[int, float] = {}
@@ -139,7 +141,7 @@ class Notes:
                 await self._write(self._settle_receipts, receipts)
             while self._incoming:
                 batch = list(islice(self._incoming, INCOMING_AT_ONCE))
-                await self._write(note_incoming, batch)
+                await self._write(self._note_incoming, batch)
                 for _ in batch:
                     self._incoming.popleft()
                 self._noted += len(batch)
@@ -169,7 +171,14 @@ class Notes:
         """In the database's thread."""
         settled = outbox.settle_receipts(receipts)
         self._loop.call_soon_threadsafe(self._keep_strangers, settled.strangers)
+        self._loop.call_soon_threadsafe(self.metering.receipted, settled.moved)
         return settled.campaigns
+
+    def _note_incoming(self, incoming: Sequence[contract.Incoming]) -> set[int]:
+        """In the database's thread."""
+        noted = note_incoming(incoming)
+        self._loop.call_soon_threadsafe(self.metering.replied, noted.replied)
+        return noted.campaigns
 
     @staticmethod
     def _note_evidence(found: Sequence[contract.Found]) -> set[int]:
@@ -187,6 +196,7 @@ class Notes:
                 return
             except OUTAGE:
                 logger.exception("Receipts or replies could not be written; again in a second")
+                self.metering.doubt({one.device for one in told})
                 await asyncio.sleep(1)
             except Exception as error:
                 if len(told) == 1:  # what PostgreSQL says of it may quote it

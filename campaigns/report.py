@@ -7,7 +7,7 @@ campaign's messages, which is kept for a while where it takes long and says when
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -21,9 +21,9 @@ from campaigns.charts import Bar, Columns, Series, columns, width_of
 from campaigns.engine.lifecycle import FIGURES
 from campaigns.engine.proportions import Share, difference
 from campaigns.live import figures
-from campaigns.models import NO_VARIANT, Campaign, CampaignState, Reply, Retarget, Stream
+from campaigns.models import Campaign, CampaignState, Reply, Retarget, Stream
 from campaigns.querysets.campaigns import COUNTERS
-from campaigns.querysets.report import HOLD_OUT, STEPS, UNKNOWN, Aftermath, aftermath, tally
+from campaigns.querysets.report import HOLD_OUT, REASONED, STEPS, UNKNOWN, Aftermath, aftermath, tally
 from campaigns.shown import LISTS, MESSAGE_STATES, counted, reason_in_words
 from devices.models import Device
 
@@ -111,17 +111,17 @@ def report_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, A
     return {
         "campaign": campaign,
         "figures": found,
-        "funnel": funnel(campaign, found),
+        "funnel": funnel(found, lambda step: people_url(campaign, figure=step)),
         "devices": device_figures(streams),
         "variants": variants,
-        "without_variant": without_variant(variants, streams),
+        "nobodys": figures(stream for stream in streams if stream.is_nobodys),
         "verdict": verdict(variants),
         "retargets": retargets(found),
     }
 
 
-def funnel(campaign: Campaign, found: dict[str, int]) -> list[Bar]:
-    """Each step with its part of Should."""
+def funnel(found: dict[str, int], url_of: Callable[[str], str]) -> list[Bar]:
+    """Each step with its part of Should; ``url_of`` knows where the rows behind a step are."""
     whole = found["should"]
     return [
         Bar(
@@ -129,7 +129,7 @@ def funnel(campaign: Campaign, found: dict[str, int]) -> list[Bar]:
             LISTS[step],
             found[step],
             width_of(found[step], whole),
-            people_url(campaign, figure=step),
+            url_of(step),
             f"{100 * found[step] / whole:.1f} %" if whole else "",
         )
         for step in ("should", *STEPS)
@@ -137,8 +137,8 @@ def funnel(campaign: Campaign, found: dict[str, int]) -> list[Bar]:
 
 
 def device_figures(streams: Sequence[Stream]) -> list[DeviceFigures]:
-    """By name; a device has a stream for each variant."""
-    own = grouped(streams, "device_id")
+    """By name; a device has a stream for each variant. Those who were to get nothing are at none."""
+    own = grouped((stream for stream in streams if not stream.is_nobodys), "device_id")
     devices = Device.objects.filter(pk__in=own).order_by("name", "pk")
     return [DeviceFigures(device, figures(own[device.pk])) for device in devices]
 
@@ -152,17 +152,9 @@ def variant_figures(campaign: Campaign, streams: Sequence[Stream]) -> list[Varia
     ]
 
 
-def without_variant(variants: Sequence[VariantFigures], streams: Sequence[Stream]) -> int:
-    """How many people of a campaign with variants were to get none: held out, left out, or without room anywhere."""
-    return figures(stream for stream in streams if stream.variant == NO_VARIANT)["should"] if variants else 0
-
-
-def variant_choices(campaign: Campaign, streams: Sequence[Stream]) -> list[tuple[int, str]]:
+def variant_choices(campaign: Campaign) -> list[tuple[int, str]]:
     """What a list may be narrowed to: (number, words)."""
-    found = [(number, f"Variant {letter}") for number, letter in variant_letters(campaign)]
-    if found and any(stream.variant == NO_VARIANT for stream in streams):
-        found.append((NO_VARIANT, "No variant"))
-    return found
+    return [(number, f"Variant {letter}") for number, letter in variant_letters(campaign)]
 
 
 def variant_letters(campaign: Campaign) -> list[tuple[int, str]]:
@@ -177,7 +169,7 @@ def grouped(streams: Iterable[Stream], by: str) -> dict[int, list[Stream]]:
 
 
 def verdict(variants: Sequence[VariantFigures]) -> str:
-    """Which wording gets more replies, if the numbers say so at all."""
+    """Which variant gets more replies, if the numbers say so at all."""
     tried = [one for one in variants if one.figures["sent"]]
     if len(tried) < 2:
         return ""
@@ -312,22 +304,24 @@ def unknown_hours(campaign: Campaign, details: Details) -> list[tuple[str, int, 
 
 def reason_rows(campaign: Campaign, details: Details) -> list[ReasonRow]:
     """Failed, uncertain, skipped; within each the commonest first."""
-    figure_of = {state: figure for figure, states in FIGURES.items() for state in states}
-    order = {state: place for place, state in enumerate(("dead", "uncertain", *FIGURES["skipped"]))}
-    rows = sorted(details.reasons, key=lambda row: (order[row[0]], -row[2], row[1]))
-    return [
-        ReasonRow(
-            figure=figure_of[state],
-            state=state,
-            word=MESSAGE_STATES[state].word,
-            colour=MESSAGE_STATES[state].colour,
-            reason=reason or NO_REASON,
-            sentence=reason_in_words(reason) or MESSAGE_STATES[state].reason or "No reason was noted.",
-            count=count,
-            url=people_url(campaign, figure=figure_of[state], state=state, reason=reason or NO_REASON),
-        )
-        for state, reason, count in rows
-    ]
+    rows = sorted(details.reasons, key=lambda row: (REASONED.index(row[0]), -row[2], row[1]))
+    return [reason_row(campaign, state, reason, count) for state, reason, count in rows]
+
+
+def reason_row(campaign: Campaign, state: str, reason: str, count: int, device: Device | None = None) -> ReasonRow:
+    """``device``: the messages were counted at this one alone."""
+    figure = next(figure for figure, states in FIGURES.items() if state in states)
+    narrowed = {"device": device.uuid} if device else {}
+    return ReasonRow(
+        figure=figure,
+        state=state,
+        word=MESSAGE_STATES[state].word,
+        colour=MESSAGE_STATES[state].colour,
+        reason=reason or NO_REASON,
+        sentence=reason_in_words(reason) or MESSAGE_STATES[state].reason or "No reason was noted.",
+        count=count,
+        url=people_url(campaign, figure=figure, state=state, reason=reason or NO_REASON, **narrowed),
+    )
 
 
 def hold_out(details: Details) -> HoldOut | None:

@@ -24,6 +24,7 @@ from campaigns.engine.concurrency import BEAT_S, SLOW_S, Limit
 from campaigns.engine.lifecycle import UNCERTAIN
 from campaigns.engine.outcome import Verdict
 from campaigns.media_files import FileGone, MediaFiles
+from campaigns.metering import Metering
 from campaigns.notes import OUTAGE, Notes
 from campaigns.opt_out import VARIABLE, link_for
 from campaigns.outbox import Ask, Claimed, Held, Settlement
@@ -64,8 +65,9 @@ class Sender:
         self.rng = rng
         self.schedule = Schedule()
         self.workers = self.schedule.workers
-        self.notes = Notes(pulse, self._is_unsettled)
-        self.settling = Settling(self.notes, self._closed)
+        self.metering = Metering(lease)
+        self.notes = Notes(pulse, self._is_unsettled, self.metering)
+        self.settling = Settling(self.notes, self._closed, self.metering)
         self.in_flight = 0  # of them that hold a slot
         self.slow_in_flight = 0
         self._flying: dict[int, DeviceWorker] = {}  # unanswered, the oldest first
@@ -89,6 +91,7 @@ class Sender:
             self._adjust_for_ever(),
             self.notes.run(self.sessions),
             self.checking.run(self.sessions),
+            self.metering.run(self.sessions.sessions.keys, lambda: {**self.sessions.meters(), **self.meters()}),
         )
         await asyncio.gather(*duties)
 
@@ -330,6 +333,8 @@ class Sender:
         claimed = flight.claimed
         self.settling.add(_settlement(flight, verdict, word))
         self.pulse.touch(claimed.campaign, claimed.device, claimed.workspace)
+        if verdict.hold:
+            self.pulse.held(claimed.device)
 
     def _is_unsettled(self, device: int) -> bool:
         worker = self.workers.get(device)
@@ -418,6 +423,8 @@ class Sender:
         online = []
         for device_id, epoch, workspace, weight in devices:
             worker = self.workers.get(device_id)
+            if worker is None or worker.epoch != epoch:
+                self.metering.doubt([device_id])
             if worker is None:
                 worker = self.workers[device_id] = DeviceWorker(device_id, epoch, workspace, weight)
             worker.epoch = epoch
@@ -458,6 +465,7 @@ class Sender:
         heard = self.notes.heard
         while self._loop.time() < until and self.notes.noted < heard:
             await asyncio.sleep(SETTLE_S)
+        await self.metering.last_word()
 
     def close(self) -> None:
         self._claims.close()
@@ -465,6 +473,7 @@ class Sender:
         self.settling.close()
         self.notes.close()
         self.checking.close()
+        self.metering.close()
 
 
 def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None) -> Settlement:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from campaigns import outbox
+from campaigns.metering import Metering
 from campaigns.notes import OUTAGE, Notes
 from campaigns.outbox import Settlement
 from devices.fault_points import fault_point
@@ -23,8 +24,9 @@ Closed = Callable[[Sequence[Settlement], dict[int, float]], None]
 class Settling:
     """``closed`` hears of each batch once it is committed, without those that somebody's lock has postponed."""
 
-    def __init__(self, notes: Notes, closed: Closed) -> None:
+    def __init__(self, notes: Notes, closed: Closed, metering: Metering) -> None:
         self.notes = notes
+        self.metering = metering
         self._closed = closed
         self._settlements: list[Settlement] = []
         self._postponed: list[Settlement] = []
@@ -54,11 +56,13 @@ class Settling:
                 break
             except OUTAGE:
                 logger.exception("Results could not be written; again in half a second")
+                self.metering.doubt(settlement.device for settlement in batch)  # or was it only the answer that failed?
                 await asyncio.sleep(0.5)
             except Exception:
                 await self._settle_apart(batch)
                 return
         fault_point("after_settle")
+        self.metering.settled(settled.moved)
         self._postponed += settled.postponed
         postponed = {settlement.tag for settlement in settled.postponed}
         self._closed([settlement for settlement in batch if settlement.tag not in postponed], settled.waits)

@@ -54,6 +54,8 @@ REASONS = {
     "erased": "This person was erased.",
     "too_late": "The campaign's time to send had passed.",
     "campaign_cancelled": "The campaign was cancelled.",
+    "given_up": "It had failed, and somebody gave it up.",
+    "given_up_unsure": "Nobody knew whether it had left, and somebody gave it up.",
     "engine_lost": "The engine died while it was being sent.",
     "template": "The text could not be made for this person.",
     "offline": "The device was offline.",
@@ -112,6 +114,8 @@ DEEDS = {
     "campaign.recipients_exported": "People exported",
     "campaign.doubts_sent_again": "Uncertain messages sent again",
     "campaign.doubts_assumed_sent": "Uncertain messages counted as sent",
+    "campaign.doubts_given_up": "Uncertain messages given up",
+    "campaign.failed_given_up": "Failed messages given up",
 }
 
 

@@ -66,9 +66,11 @@ def is_complete(campaign: Campaign, key: str) -> bool:
 
 
 def says_something(campaign: Campaign) -> bool:
-    content = campaign.content
+    """Each of its texts can be used, and none is empty where there is no file."""
+    texts = list(campaign.variants.values_list("content__text", flat=True)) or [campaign.content.text]
     try:
-        parse(content.text)
+        for text in texts:
+            parse(text)
     except TextError:
         return False
-    return bool(content.text.strip()) or content.media_id is not None
+    return campaign.content.media_id is not None or all(text.strip() for text in texts)

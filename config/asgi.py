@@ -24,13 +24,16 @@ from django.urls import path, re_path  # noqa: E402
 
 from accounts.consumers import LARGEST_FRAME, LiveConsumer  # noqa: E402
 from accounts.redis import RedisWatch  # noqa: E402
-from config import intake  # noqa: E402
+from config import intake, slow_sockets  # noqa: E402
 from config.allocation import give_large_blocks_back  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
+from monitoring.checkup.watch import watch  # noqa: E402
+from monitoring.heartbeats import Program  # noqa: E402
 
 # Daphne would collect a frame of any size in memory before the consumer could refuse it.
 WebSocketProtocol.maxFramePayloadSize = WebSocketProtocol.maxMessagePayloadSize = LARGEST_FRAME
 intake.install()
+slow_sockets.install()
 give_large_blocks_back()
 
 # The router would raise for any other address: a traceback for each request of a stranger.
@@ -38,3 +41,5 @@ sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi()), re_path("", Web
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
 RedisWatch(settings.REDIS_URL).start()
+Program("web").start()
+watch.start()

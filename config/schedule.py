@@ -11,8 +11,9 @@ from rq.cron import CronJob
 from rq.job import Job
 
 from accounts.jobs import forget_old_tries
-from campaigns.jobs import doubts, media, planning
+from campaigns.jobs import doubts, media, meters, planning
 from devices.jobs import JOB_TTL, forget_queues
+from monitoring.jobs import alerts, health
 
 
 class TimetableJob(CronJob):
@@ -33,10 +34,16 @@ TIMETABLE = (
     every(5, planning.start_due),
     every(10, planning.finish),
     every(10, planning.watch),
+    every(15, meters.roll),
     every(30, planning.reconcile_all),
     every(60, doubts.settle),
+    every(60, alerts.tell, "webhooks"),
     every(300, planning.climb_warm_up),
     every(300, forget_queues),
+    every(300, meters.prune),
     every(3600, forget_old_tries),
     every(3600, media.forget_unused),
+    every(30, health.look_around),
+    every(3600, health.audit_ledger, "exports"),  # it may take a minute, and delays no launch there
+    every(3600, health.tidy),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,9 +14,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from config import env, logs
-from config.embedded import package_folder
+from config.embedded import ROOT_HOME, package_folder
 
 BASE_DIR = env.BASE_DIR
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.flag("DEBUG")
@@ -69,6 +72,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.security.ContentPolicyMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
+    "monitoring.middleware.leave_session_alone",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -91,7 +95,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "builtins": ["lucide.templatetags.lucide"],
+            "builtins": ["accounts.templatetags.pieces"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -179,11 +183,17 @@ JOB_FUNCTIONS = frozenset(
         "campaigns.jobs.planning.watch",
         "campaigns.jobs.planning.reconcile_all",
         "campaigns.jobs.planning.climb_warm_up",
+        "campaigns.jobs.meters.roll",
+        "campaigns.jobs.meters.prune",
         "campaigns.jobs.moving.move_people",
         "campaigns.jobs.contacts.change_contacts",
         "campaigns.jobs.imports.run_import",
         "campaigns.jobs.doubts.settle",
         "campaigns.jobs.media.forget_unused",
+        "monitoring.jobs.health.look_around",
+        "monitoring.jobs.health.audit_ledger",
+        "monitoring.jobs.health.tidy",
+        "monitoring.jobs.alerts.tell",
     }
 )
 
@@ -219,6 +229,19 @@ LEASE_TIMES = {
     "stop_after": env.real("LEASE_STOP_AFTER", 20),
     "exit_after": env.real("LEASE_EXIT_AFTER", 25),
     "claim_after_stop": env.real("LEASE_CLAIM_AFTER_STOP", 60),
+}
+
+# ---- Health
+
+VERSION = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
+HEALTH_EVERY_S = env.real("HEALTH_EVERY_S", 5, 0.2, 10)  # programs say that they live, and web looks at every part
+METRICS_TOKEN = env.text("METRICS_TOKEN")  # who has it may read /metrics; staff may at any rate
+if METRICS_TOKEN and len(METRICS_TOKEN) < 20:
+    env.stop("METRICS_TOKEN must have 20 characters or more, or be empty: then staff alone may read /metrics.")
+WATCHED_FOLDERS = {
+    "sessions": SESSIONS_DIR,
+    "files": VAR_DIR,
+    "database": ROOT_HOME if os.geteuid() == 0 else VAR_DIR / "postgres",  # where ./run keeps its own
 }
 
 # ---- People
@@ -267,6 +290,7 @@ if env.text("EMAIL_URL"):
     EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_PASSWORD"]
     EMAIL_USE_TLS = mail["EMAIL_USE_TLS"]
     EMAIL_USE_SSL = mail["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing must not keep a worker
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Flotilla <flotilla@localhost>")
 
 # ---- Logs

@@ -7,16 +7,38 @@ from io import BytesIO
 from typing import Any
 
 import segno
+from django.db import transaction
 from django.utils.safestring import SafeString, mark_safe
 
-from accounts.live import Update, push, push_many
+from accounts.live import FLEET_GROUP, WORKERS, Update, group_name, push, push_many, send_frames
 from devices.models import Device, DeviceState, Driver, Request
+from devices.worker_frames import Changes
+
+
+class Crier:
+    """Where states go that Worker Status shows: an engine's pulse puts its own function here and tells once a second.
+
+    Any other process tells at once: there they change by what a person did.
+    """
+
+    collect: Callable[[dict[int, tuple[int, str]]], object] | None = None
 
 
 def push_devices(ids: Iterable[int]) -> None:
     """Show these devices as they are now, in lists and on their own pages. Any thread, after the commit."""
-    devices = Device.objects.filter(pk__in=list(ids)).select_related("workspace").with_shown_state()
+    devices = list(Device.objects.filter(pk__in=list(ids)).select_related("workspace").with_shown_state())
     push_many([update for device in devices for update in updates(device)])
+    states = {device.pk: (device.workspace_id, device.shown_state) for device in devices}
+    transaction.on_commit(lambda: (Crier.collect or tell_workers)(states), robust=True)
+
+
+def tell_workers(states: dict[int, tuple[int, str]]) -> None:
+    """Device → its workspace and its state as shown, to the pages of Worker Status."""
+    by_group: dict[str, Changes] = {FLEET_GROUP: Changes()}
+    for device, (workspace, state) in states.items():
+        for group in (FLEET_GROUP, group_name(workspace, WORKERS)):
+            by_group.setdefault(group, Changes()).states[device] = state
+    send_frames((group, changes.frame()) for group, changes in by_group.items() if changes.states)
 
 
 def updates(device: Device) -> Iterator[Update]:

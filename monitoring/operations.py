@@ -14,6 +14,8 @@ from accounts.templatetags.flotilla import number
 from campaigns.shown import duration
 from devices.models import Host
 from devices.quarantine import quarantined
+from monitoring.health import redis_client
+from monitoring.redis_check import queues
 
 REMEMBERED = timedelta(days=1)  # a host that is gone and owns nothing disappears from the page
 
@@ -38,6 +40,27 @@ class HostShown:
     slow: int
     latency_ms: float | None
     held_back: str
+    lease_until: datetime
+    retiring: bool
+    rss_mb: float | None
+    fds: int | None
+    version: str
+    gateways_mb: float | None
+    processes: list[GatewayShown]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayShown:
+    """One gateway process of a host, by what it said last; figures are None while it starts."""
+
+    name: str
+    word: str
+    colour: str
+    devices: int
+    online: int | None
+    in_flight: int | None
+    rss_mb: float | None
+    fds: int | None
 
 
 def operations() -> dict[str, Any]:
@@ -54,6 +77,7 @@ def operations() -> dict[str, Any]:
         "limit": sum(host.limit or 0 for host in alive),
         "waiting": sum(host.waiting for host in alive),
         "refused": refused_jobs(),
+        "queues": job_queues(),
     }
 
 
@@ -77,6 +101,37 @@ def host_shown(host: Any) -> HostShown:
         slow=meters.get("slow") or 0,
         latency_ms=meters.get("latency_ms"),
         held_back=held_back(meters.get("held_back_s") or 0),
+        lease_until=host.lease_until,
+        retiring=host.retiring,
+        rss_mb=meters.get("rss_mb"),
+        fds=meters.get("fds"),
+        version=meters.get("version") or "",
+        gateways_mb=meters.get("gateway_rss_mb"),
+        processes=[gateway_shown(process) for process in meters.get("processes") or []],
+    )
+
+
+GATEWAY_STATES = {
+    "running": ("Running", "green"),
+    "starting": ("Starting", "blue"),
+    "on trial": ("On trial", "amber"),
+    "retiring": ("Being replaced", "amber"),
+    "silent": ("Silent", "red"),
+}
+
+
+def gateway_shown(process: dict[str, Any]) -> GatewayShown:
+    word, colour = GATEWAY_STATES.get(process.get("state", ""), ("Unknown", "grey"))
+    pid = process.get("pid")
+    return GatewayShown(
+        name=f"{process.get('driver', '?')}{f', process {pid}' if pid else ''}",
+        word=word,
+        colour=colour,
+        devices=process.get("devices") or 0,
+        online=process.get("online"),
+        in_flight=process.get("in_flight"),
+        rss_mb=process.get("rss_mb"),
+        fds=process.get("fds"),
     )
 
 
@@ -102,3 +157,14 @@ def refused_jobs() -> int | None:
         return quarantined()
     except (RedisError, OSError):
         return None
+
+
+def job_queues() -> list[dict[str, Any]] | None:
+    """RQ's, the installation's and the hosts': those with something in them first. None: Redis does not answer."""
+    try:
+        with redis_client() as client:
+            found = queues(client)
+    except (RedisError, OSError):
+        return None
+    rows = [{"name": name, **counts} for name, counts in found.items()]
+    return sorted(rows, key=lambda row: (not row["failed"], not row["waiting"], row["name"]))

@@ -33,6 +33,7 @@ from campaigns.models import (
     Template,
 )
 from devices.models import Device, DeviceState, Host
+from monitoring.models import WallLink
 
 _numbers = itertools.count(1)
 
@@ -153,6 +154,19 @@ def make_media(workspace: Workspace, data: bytes | None = None, name: str = "") 
 
 def make_template(workspace: Workspace, text: str = "Hello {{ name }}", media: Media | None = None) -> Template:
     return save_template(workspace, workspace.owner, f"Template {next(_numbers)}", text, media)
+
+
+def make_wall_link(workspace: Workspace, **fields: Any) -> WallLink:
+    """Of Worker Status, for a day."""
+    return WallLink.objects.create(
+        workspace=workspace,
+        **{
+            "name": f"Wall {next(_numbers)}",
+            "kind": "workers",
+            "expires_at": timezone.now() + timedelta(days=1),
+            **fields,
+        },
+    )
 
 
 def make_import(workspace: Workspace, file: bytes | Readable, **options: Any) -> ContactImport:

@@ -30,6 +30,7 @@ from tests.factories import (
     make_segment,
     make_suppression,
     make_template,
+    make_wall_link,
 )
 
 
@@ -183,10 +184,48 @@ MATRIX = {
     "campaigns:media_delete": "manager",
     # monitoring
     "monitoring:home": "viewer",
+    "monitoring:campaign_summary": "viewer",
+    "monitoring:campaign_summary_charts": "viewer",
+    "monitoring:campaign_summary_export": "viewer",
+    "monitoring:device_report": "viewer",
+    "monitoring:device_report_charts": "viewer",
+    "monitoring:device_report_export": "viewer",
+    "monitoring:one_device": "viewer",
+    "monitoring:one_device_charts": "viewer",
+    "monitoring:one_device_export": "viewer",
+    "monitoring:retry_device": "manager",
     "monitoring:healthz": "public",
     "monitoring:readyz": "public",
+    "monitoring:status": "person",
+    "monitoring:status_banner": "public",
+    "monitoring:metrics": "staff",
+    "monitoring:workers_status": "viewer",
     "monitoring:redis_check": "staff",
     "monitoring:operations": "staff",
+    "monitoring:queue": "viewer",
+    "monitoring:queue_devices": "viewer",
+    "monitoring:queue_failed": "viewer",
+    "monitoring:queue_group": "viewer",
+    "monitoring:queue_decide": "manager",
+    "monitoring:queue_uncertain": "viewer",
+    "monitoring:queue_settle": "manager",
+    "monitoring:alert_settings": "viewer",
+    "monitoring:save_alert_settings": "manager",
+    "monitoring:drain": "staff",
+    "monitoring:keep": "staff",
+    "monitoring:fleet": "staff",
+    "monitoring:fleet_worker": "staff",
+    "monitoring:fleet_health_check": "staff",
+    "monitoring:worker_status": "viewer",
+    "monitoring:worker": "viewer",
+    "monitoring:resume_failed": "manager",
+    "monitoring:pause_all": "manager",
+    "monitoring:resume_all": "manager",
+    "monitoring:reconnect": "manager",
+    "monitoring:health_check": "manager",
+    "monitoring:wall_links": "manager",
+    "monitoring:wall_revoke": "manager",
+    "monitoring:wall": "public",
 }
 # Whole trees with one rule, by the beginning of the name or, for nameless patterns, of the address.
 TREES = {"admin:": "staff", "django_rq:": "staff", "admin/": "staff"}
@@ -206,6 +245,17 @@ NOUNS: dict[str, Callable[[Workspace], Any]] = {
     "templates": make_template,
     "imports": lambda workspace: make_import(workspace, b"name,phone\nAna,+60123456789\n"),
     "recipients": make_recipient,
+    "workers": make_device,
+    "walls": make_wall_link,
 }
 # What stands for parameters that are no ids of a workspace's nouns.
-SAMPLES = {"token": "not-a-token", "key": "not-a-key", "uidb36": "1", "step": "audience", "table": "funnel"}
+SAMPLES = {
+    "token": "not-a-token",
+    "key": "not-a-key",
+    "uidb36": "1",
+    "step": "audience",
+    "table": "funnel",
+    "group": "retry",
+    "deed": "retry",
+    "decision": "give_up",
+}

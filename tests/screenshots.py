@@ -196,7 +196,58 @@ def after(camera: Camera) -> None:
     camera.take("retry", f"{campaign}retry-failed/confirm/")
 
 
-PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after]
+def workers(camera: Camera) -> None:
+    page = camera.page
+    camera.take("workers", "/dashboard/workers")
+    page.locator(".worker-grid > a").first.click()
+    page.locator("#worker-drawer .offcanvas-title").wait_for()
+    camera.take("worker", whole=False)
+    camera.take("workers-table", "/dashboard/workers?view=table&sort=-queue")
+    camera.take("wall-links", "/dashboard/walls/")
+    if not page.get_by_role("link", name="Open it").count():
+        page.get_by_label("Where it hangs").fill("Office, second floor")
+        page.get_by_role("button", name="Make the link").click()
+        page.get_by_role("link", name="Open it").first.wait_for()
+    camera.take("wall", page.get_by_role("link", name="Open it").first.get_attribute("href") or "", whole=False)
+
+
+def reports(camera: Camera) -> None:
+    camera.take("campaign-summary", "/dashboard/campaigns?range=30")
+    camera.take("device-report", "/dashboard/devices?range=30")
+    links = (link.get_attribute("href") or "" for link in camera.page.locator("#report-rows a.report-name").all())
+    camera.take("device-own-report", next(links))
+
+
+def queue(camera: Camera) -> None:
+    page = camera.page
+    camera.go("/queue/")
+    page.get_by_text("By device").click()
+    page.locator("#queue-devices table").wait_for()
+    camera.take("queue")
+    page.locator(".queue-count").first.click()
+    camera.take("queue-group")
+    camera.take("queue-uncertain", "/queue/uncertain/")
+    camera.take("alerts", "/settings/alerts/")
+
+
+def watching(camera: Camera) -> None:
+    camera.take("status", "/status")
+
+
+PARTS: list[Callable[[Camera], None]] = [
+    running,
+    first,
+    people,
+    imports,
+    consent,
+    content,
+    writing,
+    after,
+    workers,
+    reports,
+    queue,
+    watching,
+]
 
 
 def main(address: str, *parts: str) -> None:

@@ -47,7 +47,11 @@ ACCOUNT_LINKS = [
     ("Password", "account_change_password", "key-round"),
     ("Workspaces", "accounts:workspaces", "building-2"),
 ]
-WORKSPACE_TABS = [("Workspace", "accounts:settings", "building-2"), ("Members", "accounts:members", "users")]
+WORKSPACE_TABS = [
+    ("Workspace", "accounts:settings", "building-2"),
+    ("Members", "accounts:members", "users"),
+    ("Alerts", "monitoring:alert_settings", "bell"),
+]
 UNITS = [("second", 60), ("minute", 60), ("hour", 24), ("day", 30), ("month", 12)]
 
 
@@ -72,6 +76,7 @@ def navigation(context: Context) -> list[Link]:
 @register.simple_tag(takes_context=True)
 def account_links(context: Context) -> list[Link]:
     links = [Link(label, reverse(name), icon) for label, name, icon in ACCOUNT_LINKS]
+    links.append(Link("Status", "/status", "activity"))
     if context["user"].is_staff:
         links.append(Link("Operations", "/operations/", "server"))
         links.append(Link("Administration", reverse("admin:index"), "shield"))

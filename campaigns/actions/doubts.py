@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,12 +12,10 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.audit import record
 from accounts.models import User
-from campaigns.actions.dead_letters import REOPENABLE, bring_back, lock_with_streams
-from campaigns.live import push_campaigns
+from campaigns.actions.dead_letters import REOPENABLE, bring_back, lock_all, settle_for_good
 from campaigns.models import Campaign, Uncertain, UncertainPolicy
-from campaigns.querysets.unsettled import Selection, assume_uncertain_sent, send_uncertain_again
+from campaigns.querysets.unsettled import Selection, assume_uncertain_sent, give_up_uncertain, send_uncertain_again
 
 AT_ONCE = 10_000
 
@@ -33,12 +32,13 @@ def send_again(selection: Selection, by: User | None, **detail: str) -> int:
 @transaction.atomic
 def assume_sent(selection: Selection, by: User | None, **detail: str) -> int:
     """Count these uncertain messages as sent, in a state of their own; returns how many."""
-    campaign = lock_with_streams(selection.campaign)
-    people = assume_uncertain_sent(selection)
-    if people:
-        record(campaign.workspace, by, "campaign.doubts_assumed_sent", campaign.target, people=people, **detail)
-        push_campaigns([campaign.pk])
-    return people
+    return settle_for_good(selection, by, assume_uncertain_sent, "campaign.doubts_assumed_sent", **detail)
+
+
+@transaction.atomic
+def give_up_doubts(selection: Selection, by: User) -> int:
+    """Nobody waits for a proof of these any more: they count as cancelled, unless one comes all the same."""
+    return settle_for_good(selection, by, give_up_uncertain, "campaign.doubts_given_up")
 
 
 def settle_doubts() -> int:
@@ -64,10 +64,17 @@ def _overdue(until: datetime) -> dict[int, list[int]]:
         message__campaign__uncertain_policy=UncertainPolicy.RESEND,
         message__campaign__state__in=REOPENABLE,
         message__may_duplicate=False,
-    ) & ~Q(phone="")  # an erased person: nobody knows where to
+    ) & Q(message__contact__isnull=False)  # nothing goes to whoever was deleted or erased since
     assume = Q(message__campaign__uncertain_policy=UncertainPolicy.ASSUME_SENT)
     found = Uncertain.objects.filter(assume | (resend & not_expired), since__lte=until).order_by("since")
     campaigns: dict[int, list[int]] = defaultdict(list)
     for campaign, message in found.values_list("message__campaign_id", "message_id")[:AT_ONCE]:
         campaigns[campaign].append(message)
     return dict(sorted(campaigns.items()))
+
+
+@transaction.atomic
+def settle_all(selections: Sequence[Selection], settle: Callable[[Selection, User], int], by: User) -> int:
+    """``settle`` is one of the deeds above; of several campaigns in one transaction."""
+    lock_all(selections)
+    return sum(settle(selection, by) for selection in selections)

@@ -12,7 +12,7 @@ from accounts.audit import record
 from accounts.models import User, Workspace
 from accounts.phones import national_digits
 from campaigns.engine.lifecycle import CLAIMABLE
-from campaigns.erasures import digest, digests
+from campaigns.erasures import begin_erasing, digest, digests
 from campaigns.live import push_campaigns
 from campaigns.models import (
     Campaign,
@@ -160,6 +160,7 @@ def _lock(contact: Contact) -> bool:
     Waits for a step of an import, which has saved them by then, or knows at its next step that they were erased.
     False: somebody was faster.
     """
+    begin_erasing(contact.workspace.pk)
     imports = ContactImport.objects.filter(workspace=contact.workspace)
     list(imports.order_by("pk").select_for_update(no_key=True).values_list("pk"))
     theirs = Q(contact=contact) | Q(contact=None, phone=contact.phone)

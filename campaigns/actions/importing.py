@@ -1,11 +1,22 @@
-"""The work of an import, in steps that each commit whole, so that any process can go on where another ended."""
+"""The work of an import, in steps that each commit whole, so that any process can go on where another ended.
+
+A step's rows and the place that the import has come to by them are one transaction, and steps commit in their order:
+each names the place that it began at, and finds the import there or changes nothing. So no step waits for the disk.
+When a machine dies, PostgreSQL has lost some of the last commits, never one from among them; the import goes on at an
+earlier place, and the rows after it are not there either. Whatever else came to depend on a lost step was lost with it,
+having been committed later. The end of an import does wait, and thereby for every step before it.
+
+Two cores work on a long import: while one step is written the next is read, and two chunks of people are saved at once.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
@@ -14,27 +25,34 @@ from django.db.models.functions import Coalesce, Now
 
 from accounts.audit import record
 from campaigns.actions.imports import CHUNK_BYTES, IMPORT_JOB, keep_chunks, layout_of
-from campaigns.erasures import digests
+from campaigns.beside import Hand, second_hand
+from campaigns.erasures import digests, no_erasing
 from campaigns.import_live import push_import
 from campaigns.imports.mapping import BadRow, Column, Mapping, Person, Role
 from campaigns.imports.reader import Position, Record, Records, UnreadableFile
 from campaigns.imports.workbook import sheet_as_csv, sheets_of
 from campaigns.models import ContactImport, Erasure, ImportChunk, ImportRow, ImportState
 from campaigns.querysets.imports import (
+    Chunk,
     Rejected,
-    foresee_next,
+    commit_soon,
+    foresee,
     forget_erased,
     gather,
-    learn_sizes,
+    make_tags,
+    next_chunk,
     reject,
-    save_next,
+    save,
     undo_next,
 )
+from campaigns.querysets.sizes import learn_sizes
 from devices.jobs import enqueue
 
 STEP_ROWS = 5_000
 STEP_BYTES = 4 << 20  # of the file: rows may be long
 LEARN_AT = (500, 5_000, 50_000, 500_000)  # people saved; the first step of a long import ends at the first
+TWO_HANDS_FROM = 10_000  # people still to be saved; fewer are not worth a second connection
+PATIENCE_S = 2.0
 TURN_SECONDS = 30  # then another workspace's import may come first
 TRIES = 5
 PUSH_EVERY = 1.0
@@ -153,22 +171,34 @@ def _steps(contact_import: ContactImport, until: float) -> bool:
             push_import(contact_import)
         return now > until
 
-    if contact_import.read_at is None and not _read(contact_import, over):
-        return False
-    while True:
-        before = contact_import.saved
-        if not _save_step(contact_import):
-            break
-        if any(before < mark <= contact_import.saved for mark in LEARN_AT) and not contact_import.dry_run:
-            learn_sizes()
-        if over():
+    with second_hand() as beside:
+        if contact_import.read_at is None and not _read(contact_import, over, beside):
             return False
+        while True:
+            before = contact_import.saved
+            if not _save_step(contact_import, beside):
+                break
+            if any(before < mark <= contact_import.saved for mark in LEARN_AT) and not contact_import.dry_run:
+                learn_sizes()
+            if over():
+                return False
     _end(contact_import, ImportState.DONE, "")
     return True
 
 
-def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
-    """Read the file to its end, STEP_ROWS rows to a transaction."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was read of the file between two places."""
+
+    since: Position
+    to: Position
+    people: dict[str, Person]
+    rejected: list[Rejected]
+    end: bool
+
+
+def _read(contact_import: ContactImport, over: Callable[[], bool], beside: Hand) -> bool:
+    """Read the file to its end, STEP_ROWS rows to a transaction, each written while the next rows are read."""
     start = Position(contact_import.bytes_done, contact_import.lines_done, contact_import.rows_done)
     records = Records(_blocks(contact_import, start.offset), contact_import.delimiter, start)
     mapping = mapping_of(contact_import)
@@ -176,15 +206,21 @@ def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
     rows_of: dict[str, list[Record]] | None = {} if erased.exists() else None
     people: dict[str, Person] = {}
     rejected: list[Rejected] = []
+    since = start
+    written: Future[None] | None = None
 
     def step(end: bool = False) -> None:
-        nonlocal people, rejected
+        nonlocal people, rejected, since, written
         for phone in erased_among(contact_import, list(rows_of or ())):
             people.pop(phone)
             # Without its cells: they are what was to be forgotten.
             rejected += [Rejected(row.row, row.line, WAS_ERASED, []) for row in (rows_of or {})[phone]]
-        _read_step(contact_import, records.position, people, rejected, end)
-        people, rejected = {}, []
+        if written:
+            written.result()
+            _refresh(contact_import)
+        read = Read(since, records.position, people, rejected, end)
+        written = beside(lambda: _read_step(contact_import, read))
+        since, people, rejected = records.position, {}, []
         if rows_of is not None:
             rows_of.clear()
 
@@ -199,12 +235,16 @@ def _read(contact_import: ContactImport, over: Callable[[], bool]) -> bool:
             if rows_of is not None:
                 rows_of.setdefault(person.phone, []).append(record_read)
         at = records.position
-        if at.rows - contact_import.rows_done >= STEP_ROWS or at.offset - contact_import.bytes_done >= STEP_BYTES:
+        if at.rows - since.rows >= STEP_ROWS or at.offset - since.offset >= STEP_BYTES:
             step()
             if over():
-                return False
-    step(end=True)
-    return True
+                break
+    else:
+        step(end=True)
+    if written:
+        written.result()
+    _refresh(contact_import)
+    return contact_import.read_at is not None
 
 
 def erased_among(contact_import: ContactImport, phones: list[str], since: datetime | None = None) -> list[str]:
@@ -248,54 +288,93 @@ def _rejected(row: Record, reason: BadRow | str) -> Rejected:
     return Rejected(row.row, row.line, str(reason)[:REASON_LENGTH], cells)
 
 
-def _read_step(
-    contact_import: ContactImport,
-    to: Position,
-    people: dict[str, Person],
-    rejected: list[Rejected],
-    end: bool = False,
-) -> None:
-    rows = to.rows - contact_import.rows_done
+def _read_step(contact_import: ContactImport, read: Read) -> None:
+    rows = read.to.rows - read.since.rows
     with transaction.atomic():
+        commit_soon()
         # Locks the import's row first: a stop waits for this step, or this step finds it stopped.
         _running(contact_import, heartbeat_at=Now())
-        new = gather(contact_import, people)
-        reject(contact_import, rejected)
-        _running(
+        new = gather(contact_import, read.people)
+        reject(contact_import, read.rejected)
+        _running_at(
             contact_import,
-            bytes_done=contact_import.size if end else to.offset,
-            lines_done=to.lines,
-            rows_done=to.rows,
-            accepted=F("accepted") + rows - len(rejected),
-            rejected=F("rejected") + len(rejected),
+            {"rows_done": read.since.rows, "bytes_done": read.since.offset},
+            bytes_done=contact_import.size if read.end else read.to.offset,
+            lines_done=read.to.lines,
+            rows_done=read.to.rows,
+            accepted=F("accepted") + rows - len(read.rejected),
+            rejected=F("rejected") + len(read.rejected),
             contacts=F("contacts") + new,
-            read_at=Now() if end else None,
+            read_at=Now() if read.end else None,
             tries=0,
         )
-    _refresh(contact_import)
 
 
-def _save_step(contact_import: ContactImport) -> bool:
-    """Save the next people, or in a dry run only count them; False when that is everybody."""
-    with transaction.atomic():
-        _running(contact_import, heartbeat_at=Now())
+def _save_step(contact_import: ContactImport, beside: Hand) -> bool:
+    """Save the next people, or in a dry run only count them; False when that is everybody.
+
+    Two chunks at once where many are left. Neither locks the import's row until it is done: nobody is erased
+    meanwhile, and a stop is found in the end.
+    """
+    with no_erasing(contact_import.workspace_id):
+        _refresh(contact_import)
         _leave_out_erased(contact_import)
-        next_people = foresee_next if contact_import.dry_run else save_next
-        first = not contact_import.saved_up_to and contact_import.contacts > STEP_ROWS
-        saved = next_people(contact_import, contact_import.saved_up_to, LEARN_AT[0] if first else STEP_ROWS)
-        if saved is None:
+        chunks = _next_chunks(contact_import)
+        if not chunks:
+            _running(contact_import, heartbeat_at=Now())
             return False
-        _running(
+        if not contact_import.dry_run:
+            make_tags(contact_import, Chunk(chunks[0].after, chunks[-1].last, sum(chunk.people for chunk in chunks)))
+        if len(chunks) == 1:
+            _save_chunk(contact_import, chunks[0])
+        else:
+            earlier = beside(lambda: _save_chunk(contact_import, chunks[0]))
+            try:
+                _save_chunk(contact_import, chunks[1], earlier)
+            except TimeoutError:
+                pass  # the next step does it again
+            finally:
+                wait([earlier])
+            earlier.result()
+    _refresh(contact_import)
+    return True
+
+
+def _next_chunks(contact_import: ContactImport) -> list[Chunk]:
+    sizes = [STEP_ROWS]
+    if not contact_import.saved_up_to and contact_import.contacts > STEP_ROWS:
+        sizes = [LEARN_AT[0]]
+    elif contact_import.contacts - contact_import.saved >= TWO_HANDS_FROM and not connection.in_atomic_block:
+        sizes = [STEP_ROWS, STEP_ROWS]
+    chunks: list[Chunk] = []
+    for size in sizes:
+        if chunk := next_chunk(contact_import, chunks[-1].last if chunks else contact_import.saved_up_to, size):
+            chunks.append(chunk)
+    return chunks
+
+
+def _save_chunk(contact_import: ContactImport, chunk: Chunk, earlier: Future[None] | None = None) -> None:
+    """Save a chunk of people, and commit it after the chunk before it.
+
+    Raises TimeoutError when that one takes PATIENCE_S longer: it may wait for somebody who holds people of its own and
+    waits for people of this chunk. PostgreSQL does not see that this one waits, too, so this one gives way.
+    """
+    with transaction.atomic():
+        commit_soon()
+        saved = (foresee if contact_import.dry_run else save)(contact_import, chunk)
+        if earlier:
+            earlier.result(PATIENCE_S)
+        _running_at(
             contact_import,
-            saved_up_to=saved.last,
+            {"saved_up_to": chunk.after},
+            heartbeat_at=Now(),
+            saved_up_to=chunk.last,
             created=F("created") + saved.created,
             updated=F("updated") + saved.updated,
             unchanged=F("unchanged") + saved.unchanged,
             kept_out=F("kept_out") + saved.kept_out,
             tries=0,
         )
-    _refresh(contact_import)
-    return True
 
 
 def _leave_out_erased(contact_import: ContactImport) -> None:
@@ -304,9 +383,11 @@ def _leave_out_erased(contact_import: ContactImport) -> None:
     if not Erasure.objects.filter(workspace=contact_import.workspace_id, created_at__gte=since).exists():
         return
     rows = ImportRow.objects.filter(contact_import=contact_import, phone__gt=contact_import.saved_up_to)
-    phones = list(rows.order_by("phone").values_list("phone", flat=True)[:STEP_ROWS])
-    if gone := forget_erased(contact_import, erased_among(contact_import, phones, since)):
-        _running(contact_import, contacts=F("contacts") - gone)
+    phones = list(rows.order_by("phone").values_list("phone", flat=True)[: 2 * STEP_ROWS])
+    with transaction.atomic():
+        _running(contact_import, heartbeat_at=Now())
+        if gone := forget_erased(contact_import, erased_among(contact_import, phones, since)):
+            _running(contact_import, contacts=F("contacts") - gone)
 
 
 def _undo(contact_import: ContactImport, until: float) -> bool:
@@ -353,6 +434,13 @@ def _undo_step(contact_import: ContactImport) -> bool:
 
 def _running(contact_import: ContactImport, **changes: object) -> None:
     if not _update(contact_import, (ImportState.RUNNING,), **changes):
+        raise NotRunning
+
+
+def _running_at(contact_import: ContactImport, place: dict[str, object], **changes: object) -> None:
+    """Raises NotRunning also when the import is at another place: a process that died had just sent its commit."""
+    running = ContactImport.objects.filter(pk=contact_import.pk, state=ImportState.RUNNING, **place)
+    if not running.update(**changes):
         raise NotRunning
 
 

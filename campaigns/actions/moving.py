@@ -83,6 +83,21 @@ def move_pending(
     return sum(moved.values())
 
 
+def move_people(
+    source: Device, targets: Sequence[Device], campaign: Campaign, people: Sequence[int], by: User | None, *, why: str
+) -> int:
+    """Deal what waits at ``source`` for these contacts out to ``targets``; returns how many messages moved.
+
+    In the caller's transaction, which has locked the campaign and its streams.
+    """
+    targets = [device for device in targets if device.pk != source.pk]
+    moved = _deal_all(source, targets, [campaign], people).get(campaign.pk, 0) if targets else 0
+    if moved:
+        _note_campaign(campaign, source, targets, by, moved, why)
+        _note_device(source, targets, by, moved, why)
+    return moved
+
+
 def deal_to(source: Device, target: Device, campaigns: Sequence[Campaign], people: Sequence[int]) -> dict[int, int]:
     """Give what waits at ``source`` for these contacts to ``target``: campaign's id → how many messages.
 

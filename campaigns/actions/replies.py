@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
@@ -42,9 +43,17 @@ WHERE c.id = h.contact_id AND (c.last_reply_at IS NULL OR c.last_reply_at < h.at
 """
 
 REPLIED_SQL = """
-UPDATE campaigns_message SET replied_at = now() WHERE id = ANY(%s) AND replied_at IS NULL
-RETURNING stream_id, campaign_id
+UPDATE campaigns_message m SET replied_at = now() FROM campaigns_stream s
+WHERE m.id = ANY(%s) AND m.replied_at IS NULL AND s.id = m.stream_id
+RETURNING m.stream_id, m.campaign_id, s.device_id
 """
+
+
+class Noted(NamedTuple):
+    """``campaigns``: the ids of those whose figures changed. ``replied``: device → its messages answered only now."""
+
+    campaigns: set[int]
+    replied: Counter[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +75,10 @@ class Heard:
         return bool(self.phone) and self.kind not in WORDLESS and asks_to_stop(self.text)
 
 
-def note_incoming(incoming: Sequence[Incoming]) -> set[int]:
+def note_incoming(incoming: Sequence[Incoming]) -> Noted:
     """Write these messages down, each once, with all that follows from it; a repeat changes nothing.
 
-    Returns the ids of the campaigns whose figures changed. What PostgreSQL refuses takes the others of the call with
+    What PostgreSQL refuses takes the others of the call with
     it: the caller gives fewer at once then. Where a person or a device vanished meanwhile it is understood anew, once.
     """
     try:
@@ -79,7 +88,7 @@ def note_incoming(incoming: Sequence[Incoming]) -> set[int]:
 
 
 @transaction.atomic
-def _note(incoming: Sequence[Incoming]) -> set[int]:
+def _note(incoming: Sequence[Incoming]) -> Noted:
     # Locks in the order of everywhere: people by number, devices, streams by id.
     fresh = _insert(_lock_people(_understand(incoming)))
     _note_last_replies(fresh)
@@ -225,13 +234,13 @@ def _lock_streams(ids: Iterable[int]) -> None:
     list(streams.select_for_update(no_key=True).values_list("pk", flat=True))
 
 
-def _mark_replied(causes: Sequence[Message]) -> set[int]:
+def _mark_replied(causes: Sequence[Message]) -> Noted:
     """Each message counts once, however much was answered."""
     if not causes:
-        return set()
+        return Noted(set(), Counter())
     with connection.cursor() as cursor:
         cursor.execute(REPLIED_SQL, [[cause.pk for cause in causes]])
         marked = cursor.fetchall()
-    for stream_id, replied in Counter(stream for stream, _ in marked).items():
+    for stream_id, replied in Counter(stream for stream, _, _ in marked).items():
         Stream.objects.filter(pk=stream_id).update(replied=F("replied") + replied)
-    return {campaign for _, campaign in marked if campaign}
+    return Noted({campaign for _, campaign, _ in marked if campaign}, Counter(device for _, _, device in marked))

@@ -1,6 +1,7 @@
 """What became of messages in the demonstration's past: decided for each person, written with one statement each.
 
-It leaves what the engine would have left: attempts with their tags and epochs, ids on the wire, counters that agree.
+It leaves what the engine would have left: attempts with their tags and epochs, ids on the wire, counters and meters
+that agree.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from campaigns.audience import variables_of
 from campaigns.compose import Template, parse, render
 from campaigns.engine.lifecycle import MESSAGE_STATES
 from campaigns.models import Message
+from campaigns.models.meter import TIME_BOUNDS_MS
 from devices.gateway.network import REPLIES, chat_of
 from devices.gateway.session_file import message_id
 
@@ -66,6 +68,7 @@ def settle_past(
         cursor.execute(LAST_REPLIES_SQL, [rows])
         cursor.execute(COUNTERS_SQL, [streams])
         cursor.execute(DEVICES_SQL, [streams])
+        cursor.execute(METERS_SQL, [rows])
     return max(fate.attempted_at for fate in fates if fate.attempted_at)
 
 
@@ -173,3 +176,42 @@ FROM (
 ) n
 WHERE d.id = n.device_id
 """
+
+
+def _meters_of(table: str, unit: str) -> str:
+    classes = ", ".join(f"count(*) FILTER (WHERE class = {place})" for place in range(len(TIME_BOUNDS_MS) + 1))
+    bounds = ", ".join(str(bound) for bound in TIME_BOUNDS_MS)
+    added = ", ".join(f"{count} = m.{count} + excluded.{count}" for count in METERED)
+    times = ", ".join(f"m.times[{n}] + excluded.times[{n}]" for n in range(1, len(TIME_BOUNDS_MS) + 2))
+    return f"""
+    INSERT INTO {table} AS m (workspace_id, device_id, start, {", ".join(METERED)}, times)
+    SELECT workspace_id, device_id, date_trunc('{unit}', at, timezone), sum(sent), sum(failed), sum(delivered),
+           sum(replied), coalesce(sum(ms), 0), ARRAY[{classes}]
+    FROM (SELECT *, width_bucket(ms, ARRAY[{bounds}]::float8[]) AS class FROM happened) h
+    GROUP BY workspace_id, device_id, date_trunc('{unit}', at, timezone)
+    ON CONFLICT (workspace_id, start, device_id) DO UPDATE SET {added}, times = ARRAY[{times}]"""  # noqa: S608
+
+
+METERED = ("sent", "failed", "delivered", "replied", "time_ms")
+METERS_SQL = f"""
+WITH happened AS MATERIALIZED (
+    SELECT m.workspace_id, s.device_id, w.timezone, what.*
+    FROM {FATES} JOIN campaigns_message m USING (id) JOIN campaigns_stream s ON s.id = m.stream_id
+    JOIN accounts_workspace w ON w.id = m.workspace_id
+    CROSS JOIN LATERAL (VALUES
+        (m.sent_at, 1, 0, 0, 0, date_part('epoch', m.sent_at - m.ready_at) * 1000),
+        (CASE WHEN m.state = 'dead' THEN m.attempted_at END, 0, 1, 0, 0, NULL),
+        (m.delivered_at, 0, 0, 1, 0, NULL),
+        (m.replied_at, 0, 0, 0, 1, NULL)
+    ) AS what(at, sent, failed, delivered, replied, ms)
+    WHERE what.at IS NOT NULL
+),
+hours AS ({_meters_of("campaigns_hourmeter", "hour")}),
+days AS ({_meters_of("campaigns_daymeter", "day")})
+INSERT INTO campaigns_metertotal AS t (workspace_id, device_id, sent, failed, delivered, replied, ahead)
+SELECT workspace_id, device_id, sum(sent), sum(failed), sum(delivered), sum(replied), '{{0,0,0,0}}'
+FROM happened GROUP BY workspace_id, device_id
+ON CONFLICT (workspace_id, device_id) DO UPDATE SET
+    sent = t.sent + excluded.sent, failed = t.failed + excluded.failed,
+    delivered = t.delivered + excluded.delivered, replied = t.replied + excluded.replied
+"""  # noqa: S608

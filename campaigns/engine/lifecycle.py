@@ -12,17 +12,20 @@ MESSAGE_MOVES: dict[str, frozenset[str]] = {
     PENDING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, SENT, DELIVERED, READ}),
     WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DEAD, DELIVERED, READ}),
     SENDING: frozenset({SENT, DELIVERED, READ, WAITING, DEAD, UNCERTAIN}),
-    UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING, ASSUMED}),
+    UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING, ASSUMED, CANCELLED}),
     ASSUMED: frozenset({SENT, DELIVERED, READ}),
     SENT: frozenset({DELIVERED, READ}),
     DELIVERED: frozenset({READ}),
     READ: frozenset(),
-    DEAD: frozenset({PENDING}),
+    DEAD: frozenset({PENDING, CANCELLED}),
     SKIPPED: frozenset(),
     EXPIRED: frozenset(),
-    CANCELLED: frozenset(),
+    CANCELLED: frozenset({SENT, DELIVERED, READ}),  # what was given up while nobody knew had arrived after all
 }
 MESSAGE_STATES = tuple(MESSAGE_MOVES)
+
+# The reasons of what a person gave up: after it had failed, and while nobody knew whether it had left.
+GIVEN_UP, GIVEN_UP_UNSURE = "given_up", "given_up_unsure"
 
 # Should = Sent + Failed + Remaining + Skipped + Uncertain, at every level.
 FIGURES: dict[str, tuple[str, ...]] = {

@@ -33,6 +33,6 @@ DROP FUNCTION campaigns_words_of(text, text);
 
 
 class Migration(migrations.Migration):
-    dependencies = [("campaigns", "0014_meters")]
+    dependencies = [("campaigns", "0015_meter_totals")]
 
     operations = [migrations.RunSQL(SEARCH_SQL, UNDO_SQL)]

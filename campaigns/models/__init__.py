@@ -36,14 +36,15 @@ from campaigns.models.contact_move import ContactMove
 from campaigns.models.content import Content, Template
 from campaigns.models.media import Media, MediaKind
 from campaigns.models.message import Attempt, Message, MessageState, Uncertain, WireId
-from campaigns.models.meter import TIME_BOUNDS_MS, DayMeter, HourMeter, Meter, MinuteMeter
+from campaigns.models.meter import TIME_BOUNDS_MS, DayMeter, HourMeter, Meter, MeterTotal, MinuteMeter
 from campaigns.models.number_check import GOOD_FOR, CheckRun, NumberCheck
 from campaigns.models.reply import Reply, ReplyKind
 from campaigns.models.segment import CustomField, FieldKind, Segment
-from campaigns.models.stream import NO_VARIANT, Lane, Stream
+from campaigns.models.stream import NO_VARIANT, NOBODYS, Lane, Stream
 
 __all__ = [
     "GOOD_FOR",
+    "NOBODYS",
     "NO_VARIANT",
     "TIME_BOUNDS_MS",
     "Assignment",
@@ -81,6 +82,7 @@ __all__ = [
     "Message",
     "MessageState",
     "Meter",
+    "MeterTotal",
     "MinuteMeter",
     "NumberCheck",
     "Reply",

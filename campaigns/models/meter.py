@@ -17,6 +17,10 @@ def no_times() -> list[int]:
     return [0] * (len(TIME_BOUNDS_MS) + 1)
 
 
+def nothing_ahead() -> list[int]:
+    return [0, 0, 0, 0]
+
+
 class Meter(TenantModel):
     """What one device did in the time that begins at ``start``; how long that is says the model.
 
@@ -64,3 +68,24 @@ class DayMeter(Meter):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workspace", "start", "device"], name="one_day_per_device")]
         indexes = [BrinIndex(fields=["start"], name="days_by_start", pages_per_range=16)]
+
+
+class MeterTotal(TenantModel):
+    """All that one device's meters ever counted, which is kept when they are pruned.
+
+    The streams' counters say the same in another way. What they have beyond the meters when a new engine takes the
+    device is what the former one could not publish before it died, but for ``ahead``: that much they had before.
+    """
+
+    device = TenantForeignKey(Device, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    sent = models.PositiveBigIntegerField(default=0, db_default=0)
+    failed = models.PositiveBigIntegerField(default=0, db_default=0)
+    delivered = models.PositiveBigIntegerField(default=0, db_default=0)
+    replied = models.PositiveBigIntegerField(default=0, db_default=0)
+    ahead = ArrayField(models.BigIntegerField(), default=nothing_ahead, help_text="Of each of the four, in this order.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "device"], name="one_total_per_device")]
+
+    def __str__(self) -> str:
+        return f"all of device {self.device_id}"

@@ -8,7 +8,7 @@ two can wait for each other.
 
 from campaigns.outbox.claim import Ask, Claimed, Held, claim, devices_with_due_work
 from campaigns.outbox.evidence import Doubt, ReceiptRow, doubts_of, note_evidence, settle_receipts
-from campaigns.outbox.settle import Settled, Settlement, settle
+from campaigns.outbox.settle import Moved, Settled, Settlement, settle
 from campaigns.outbox.takeover import abandon
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Claimed",
     "Doubt",
     "Held",
+    "Moved",
     "ReceiptRow",
     "Settled",
     "Settlement",

@@ -23,7 +23,7 @@ told AS MATERIALIZED (
     FROM heard WHERE message_id IS NOT NULL GROUP BY message_id
 ),
 stream AS MATERIALIZED (
-    SELECT s.id FROM campaigns_stream s
+    SELECT s.id, s.device_id FROM campaigns_stream s
     WHERE s.id IN (SELECT m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id)
     ORDER BY s.id FOR NO KEY UPDATE
 ),
@@ -31,6 +31,7 @@ old AS MATERIALIZED (
     SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
     FROM told t JOIN campaigns_message m ON m.id = t.message_id
     WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2)
+           OR (m.state = 'cancelled' AND m.reason = 'given_up_unsure')
            OR (m.state IN ('pending', 'waiting') AND m.may_duplicate))  -- spares them the second one
       AND (SELECT count(*) FROM stream) > 0
     ORDER BY m.id FOR NO KEY UPDATE OF m
@@ -55,6 +56,7 @@ counted AS (
         assumed = s.assumed - n.from_assumed,
         pending = s.pending - n.from_pending,
         waiting = s.waiting - n.from_waiting,
+        cancelled = s.cancelled - n.from_cancelled,
         delivered = s.delivered - n.from_delivered + n.delivered,
         read = s.read + n.read
     FROM (
@@ -63,6 +65,7 @@ counted AS (
                count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
                count(*) FILTER (WHERE was = 'pending') AS from_pending,
                count(*) FILTER (WHERE was = 'waiting') AS from_waiting,
+               count(*) FILTER (WHERE was = 'cancelled') AS from_cancelled,
                count(*) FILTER (WHERE was = 'delivered') AS from_delivered,
                count(*) FILTER (WHERE state = 'delivered') AS delivered,
                count(*) FILTER (WHERE state = 'read') AS read
@@ -70,9 +73,13 @@ counted AS (
     ) n
     WHERE s.id = n.stream_id
 )
-SELECT DISTINCT campaign_id, NULL::bigint, NULL::text FROM moved WHERE campaign_id IS NOT NULL
+SELECT DISTINCT campaign_id, NULL::bigint, NULL::text, NULL::int, NULL::int FROM moved WHERE campaign_id IS NOT NULL
 UNION ALL
-SELECT NULL, device_id, wire_id FROM heard WHERE message_id IS NULL
+SELECT NULL, device_id, wire_id, NULL, NULL FROM heard WHERE message_id IS NULL
+UNION ALL
+SELECT NULL, stream.device_id, NULL, count(*) FILTER (WHERE moved.was NOT IN ('sent', 'delivered')),
+       count(*) FILTER (WHERE moved.was <> 'delivered')
+FROM moved JOIN stream ON stream.id = moved.stream_id GROUP BY stream.device_id
 """
 
 # An id we never recorded, in the chat of somebody whose message is uncertain, after that attempt began: it is that
@@ -144,10 +151,14 @@ class ReceiptRow(NamedTuple):
 
 
 class Receipted(NamedTuple):
-    """``campaigns``: the ids of those touched. ``strangers``: receipts for ids that belong to no known message."""
+    """``campaigns``: the ids of those touched. ``strangers``: receipts for ids that belong to no known message.
+
+    ``moved``: of each device, how many messages are known as sent only now, and how many as delivered.
+    """
 
     campaigns: set[int]
     strangers: list[ReceiptRow]
+    moved: list[tuple[int, int, int]]
 
 
 class Doubt(NamedTuple):
@@ -171,10 +182,11 @@ def settle_receipts(receipts: Sequence[ReceiptRow]) -> Receipted:
             cursor.execute(ADOPT_SQL, values)
             _name(cursor)
     rows = rows_of(RECEIPT_SQL, values)
-    unknown = {(device, wire_id) for campaign, device, wire_id in rows if campaign is None}
+    unknown = {(device, wire_id) for _, device, wire_id, _, _ in rows if wire_id is not None}
     return Receipted(
-        campaigns={campaign for campaign, _, _ in rows if campaign is not None},
+        campaigns={campaign for campaign, *_ in rows if campaign is not None},
         strangers=[receipt for receipt in receipts if (receipt.device, receipt.wire_id) in unknown],
+        moved=[(device, sent, delivered) for _, device, _, sent, delivered in rows if sent is not None],
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from campaigns.outbox.statement import rows_of
+
+LONGEST_MS = 600_000  # one message that waited for days must not be all that a mean speaks of
 
 
 class Settlement(NamedTuple):
@@ -47,14 +49,14 @@ WITH told AS MATERIALIZED (
     ORDER BY tag, state <> 'sent'
 ),
 found AS MATERIALIZED (
-    SELECT t.*, device.id IS NOT NULL AND stream.id IS NOT NULL AS free
+    SELECT t.*, device.id IS NOT NULL AND stream.id IS NOT NULL AS free, stream.device_id AS counted_for
     FROM told t
     JOIN campaigns_message m ON m.id = t.message_id
     LEFT JOIN LATERAL (
         SELECT d.id FROM devices_device d WHERE d.id = t.device_id FOR NO KEY UPDATE SKIP LOCKED
     ) device ON true
     LEFT JOIN LATERAL (
-        SELECT s.id FROM campaigns_stream s WHERE s.id = m.stream_id AND device.id IS NOT NULL
+        SELECT s.id, s.device_id FROM campaigns_stream s WHERE s.id = m.stream_id AND device.id IS NOT NULL
         FOR NO KEY UPDATE SKIP LOCKED
     ) stream ON true
 ),
@@ -64,6 +66,7 @@ old AS MATERIALIZED (
         SELECT m.state AS was FROM campaigns_message m
         WHERE m.id = f.message_id AND m.tag = f.tag
           AND (m.state = 'sending' OR (f.state = 'sent' AND (m.state IN ('uncertain', 'assumed')
+                                       OR (m.state = 'cancelled' AND m.reason = 'given_up_unsure')
                                        OR (m.state = 'pending' AND m.may_duplicate))))  -- spares them the second one
         FOR NO KEY UPDATE
     ) m
@@ -84,7 +87,7 @@ moved AS (
         due_at = CASE WHEN old.state = 'waiting' THEN now() + old.retry_in * interval '1 second' ELSE m.due_at END
     FROM old WHERE m.id = old.message_id
     RETURNING m.id, m.workspace_id, m.stream_id, m.due_at, m.phone, m.attempted_at, old.was, old.state, old.tag,
-              old.device_id, old.wire_id
+              old.device_id, old.wire_id, old.counted_for, m.sent_at, m.ready_at
 ),
 doubted AS (
     INSERT INTO campaigns_uncertain (workspace_id, message_id, device_id, phone, tag, began_at)
@@ -105,6 +108,7 @@ counted AS (
         assumed = s.assumed - n.from_assumed,
         sent = s.sent + n.sent,
         pending = s.pending - n.from_pending,
+        cancelled = s.cancelled - n.from_cancelled,
         waiting = s.waiting + n.waiting,
         dead = s.dead + n.dead,
         next_id = CASE WHEN n.due <= coalesce(s.next_due, 'infinity') THEN 0 ELSE s.next_id END,
@@ -114,6 +118,7 @@ counted AS (
                count(*) FILTER (WHERE was = 'sending') AS from_sending,
                count(*) FILTER (WHERE was = 'uncertain') AS from_uncertain,
                count(*) FILTER (WHERE was = 'assumed') AS from_assumed,
+               count(*) FILTER (WHERE was = 'cancelled') AS from_cancelled,
                count(*) FILTER (WHERE was = 'pending') AS from_pending,
                count(*) FILTER (WHERE state = 'uncertain') AS uncertain,
                count(*) FILTER (WHERE state = 'sent') AS sent,
@@ -147,21 +152,37 @@ noted AS (
     SELECT workspace_id, id, now(), 'held', left(held_reason, 180) || ' for ' || round(hold) || ' s'
     FROM closed WHERE hold IS NOT NULL
 )
-SELECT id, wait, NULL FROM closed
+SELECT id, wait, NULL, NULL, NULL::int FROM closed
 UNION ALL
-SELECT device_id, NULL, tag FROM found WHERE NOT free
+SELECT device_id, NULL, tag, NULL, NULL FROM found WHERE NOT free
+UNION ALL
+SELECT counted_for, NULL, NULL, state,
+       least(%(longest)s::float8, greatest(0, date_part('epoch', sent_at - ready_at) * 1000))::int
+FROM moved WHERE state IN ('sent', 'dead')
 """
+
+
+class Moved(NamedTuple):
+    """A message that this very statement made ``sent`` or ``dead``; ``device`` is its stream's.
+
+    ``ms``: from when it might have left to the acknowledgement; None where nobody knows.
+    """
+
+    device: int
+    state: str
+    ms: int | None
 
 
 class Settled(NamedTuple):
     """``waits``: for each device whose attempt was closed, the seconds until it may send again.
 
     ``postponed``: to be settled again, because somebody has locked the device or the stream for a moment. A device that
-    is in neither is no longer ours.
+    is in neither is no longer ours. ``moved``: what meters count; what was settled before is not among them.
     """
 
     waits: dict[int, float]
     postponed: list[Settlement]
+    moved: tuple[Moved, ...] = ()
 
 
 def settle(settlements: Sequence[Settlement]) -> Settled:
@@ -169,10 +190,12 @@ def settle(settlements: Sequence[Settlement]) -> Settled:
 
     A late acknowledgement also settles a message that was uncertain, or was counted as sent.
     """
-    values = dict(zip(Settlement._fields, zip(*settlements, strict=True), strict=True))
+    values: dict[str, Any] = dict(zip(Settlement._fields, zip(*settlements, strict=True), strict=True))
+    values["longest"] = LONGEST_MS
     rows = rows_of(SETTLE_SQL, values)
-    locked = {tag for _, _, tag in rows if tag is not None}
+    locked = {row[2] for row in rows if row[2] is not None}
     return Settled(
-        waits={device: wait for device, wait, tag in rows if tag is None},
+        waits={device: wait for device, wait, _, _, _ in rows if wait is not None},
         postponed=[settlement for settlement in settlements if settlement.tag in locked],
+        moved=tuple(Moved(device, state, ms) for device, _, _, state, ms in rows if state is not None),
     )

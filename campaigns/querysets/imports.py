@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.phones import zone_of
 from campaigns.imports.mapping import Person
@@ -36,13 +36,13 @@ SELECT %(workspace)s, %(import)s, row, line, reason, cells
 FROM json_to_recordset(%(rejected)s::json) AS rejected(row bigint, line bigint, reason text, cells jsonb)
 """
 
+# A commit is then durable a moment later, in its turn: what is lost when the machine dies are the last commits, never
+# one from among them.
+SOON_SQL = "SET LOCAL synchronous_commit = off"
+
 # While tables grow from nothing the planner has no statistics of them, takes them for small and compares each row with
 # all of theirs: seconds a chunk. So each is looked up by itself in a subquery, which OFFSET 0 keeps out of any join.
 PLAN_SQL = "SET LOCAL enable_seqscan = off"
-
-# Of a workspace that the statistics have not seen the planner thinks that it has one contact, and goes through all that
-# it has for each look-up and each foreign key: 14 s a chunk at 10,000 contacts, and more with every one.
-LEARN_SQL = "ANALYZE campaigns_contact (workspace_id, phone, opted_out_at)"
 
 CHUNK_SQL = """
 SELECT count(*), max(phone) FROM (
@@ -110,6 +110,7 @@ WITH person AS MATERIALIZED (
 SELECT id, new FROM written
 """
 
+# In a transaction of its own before the people: two chunks at once would wait for each other's new tags.
 TAGS_SQL = r"""
 INSERT INTO campaigns_tag (workspace_id, name)
 SELECT %(workspace)s, tag FROM (
@@ -134,13 +135,17 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT id FROM campaigns_tag WHERE workspace_id = %(workspace)s AND name = named.tag OFFSET 0
 ) t
-WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s
-  AND (%(policy)s <> 'skip' OR c.id = ANY(%(created)s)) AND NOT EXISTS (
-    SELECT FROM campaigns_contacttag link WHERE link.contact_id = c.id AND link.tag_id = t.id OFFSET 0)
+WHERE r.contact_import_id = %(import)s AND r.phone > %(after)s AND r.phone <= %(last)s AND {whose}
 ORDER BY 2, 3
-ON CONFLICT (contact_id, tag_id) DO NOTHING
-RETURNING contact_id
+{otherwise}
 """
+# Nobody else can see them yet: no link of theirs is there or comes between.
+LINKS_OF_NEW_SQL = LINKS_SQL.format(whose="c.id = ANY(%(created)s::bigint[])", otherwise="")
+LINKS_OF_OTHERS_SQL = LINKS_SQL.format(
+    whose="""NOT c.id = ANY(%(created)s::bigint[]) AND NOT EXISTS (
+    SELECT FROM campaigns_contacttag link WHERE link.contact_id = c.id AND link.tag_id = t.id OFFSET 0)""",
+    otherwise="ON CONFLICT (contact_id, tag_id) DO NOTHING RETURNING contact_id",
+)
 
 # The rows of people who had opted out stay: the list of those whom the import left out.
 CLEAR_SQL = """
@@ -208,10 +213,18 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """What a chunk of people came to; `last` is the last number among them."""
+class Chunk:
+    """So many people of an import: those with a number after `after`, up to `last`."""
 
+    after: str
     last: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a chunk of people came to."""
+
     created: int
     updated: int
     unchanged: int
@@ -247,59 +260,58 @@ def reject(contact_import: ContactImport, rejected: Sequence[Rejected]) -> None:
         cursor.execute(REJECT_SQL, {**_ids(contact_import), "rejected": rows})
 
 
-def save_next(contact_import: ContactImport, after: str, size: int) -> Saved | None:
-    """Save the next `size` gathered people after that number and forget their rows; None when none are left."""
+def next_chunk(contact_import: ContactImport, after: str, size: int) -> Chunk | None:
+    """The next `size` gathered people after that number; None when none are left."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(PLAN_SQL)
+        cursor.execute(CHUNK_SQL, {**_ids(contact_import), "after": after, "size": size})
+        people, last = cursor.fetchone()
+    return Chunk(after, last, people) if people else None
+
+
+def make_tags(contact_import: ContactImport, chunk: Chunk) -> None:
+    """Make the tags that these people get and that the workspace has not."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(PLAN_SQL)
+        cursor.execute(TAGS_SQL, _values(contact_import, chunk))
+
+
+def commit_soon() -> None:
+    """Let this transaction commit without waiting for the disk, as every later commit that does wait covers it."""
     with connection.cursor() as cursor:
-        people, chunk = _next_chunk(cursor, contact_import, after, size)
-        if not people:
-            return None
-        changes, sets = CHANGES[chunk["policy"]], SETS.get(chunk["policy"])
-        otherwise = UPDATE_SQL.format(sets=sets) if sets else "DO NOTHING"
-        cursor.execute(CONTACTS_SQL.format(changes=changes, otherwise=otherwise), chunk)
+        cursor.execute(SOON_SQL)
+
+
+def save(contact_import: ContactImport, chunk: Chunk) -> Saved:
+    """Save these gathered people and forget their rows. Their tags are made."""
+    values = _values(contact_import, chunk)
+    changes, sets = CHANGES[values["policy"]], SETS.get(values["policy"])
+    otherwise = UPDATE_SQL.format(sets=sets) if sets else "DO NOTHING"
+    with connection.cursor() as cursor:
+        cursor.execute(PLAN_SQL)
+        cursor.execute(CONTACTS_SQL.format(changes=changes, otherwise=otherwise), values)
         written = cursor.fetchall()
         created = {contact for contact, new in written if new}
-        chunk["created"] = list(created)
-        cursor.execute(TAGS_SQL, chunk)
-        cursor.execute(LINKS_SQL, chunk)
         updated = {contact for contact, new in written if not new}
-        tagged = {contact for (contact,) in cursor.fetchall()} - created
-        cursor.execute(CLEAR_SQL, chunk)
-        kept_out = people - cursor.rowcount
-    updated |= tagged
-    return Saved(chunk["last"], len(created), len(updated), people - len(created) - len(updated), kept_out)
+        values["created"] = list(created)
+        if created:
+            cursor.execute(LINKS_OF_NEW_SQL, values)
+        if len(created) < chunk.people and values["policy"] != UpdatePolicy.SKIP:
+            cursor.execute(LINKS_OF_OTHERS_SQL, values)
+            updated |= {contact for (contact,) in cursor.fetchall()}
+        cursor.execute(CLEAR_SQL, values)
+        kept_out = chunk.people - cursor.rowcount
+    return Saved(len(created), len(updated), chunk.people - len(created) - len(updated), kept_out)
 
 
-def learn_sizes() -> None:
-    """Tell the planner how many contacts there are now; as quick for many as for 30,000."""
+def foresee(contact_import: ContactImport, chunk: Chunk) -> Saved:
+    """What `save` would come to now; changes nothing."""
+    values = _values(contact_import, chunk)
     with connection.cursor() as cursor:
-        cursor.execute(LEARN_SQL)
-
-
-def foresee_next(contact_import: ContactImport, after: str, size: int) -> Saved | None:
-    """What `save_next` would come to now; changes nothing."""
-    with connection.cursor() as cursor:
-        people, chunk = _next_chunk(cursor, contact_import, after, size)
-        if not people:
-            return None
-        cursor.execute(FORESEE_SQL.format(changes=CHANGES[chunk["policy"]]), chunk)
+        cursor.execute(PLAN_SQL)
+        cursor.execute(FORESEE_SQL.format(changes=CHANGES[values["policy"]]), values)
         created, updated, kept_out = cursor.fetchone()
-    return Saved(chunk["last"], created, updated, people - created - updated, kept_out)
-
-
-def _next_chunk(cursor: Any, contact_import: ContactImport, after: str, size: int) -> tuple[int, dict[str, Any]]:
-    """How many people are in the next chunk, and the parameters of its statements."""
-    chunk: dict[str, Any] = {**_ids(contact_import), "after": after}
-    cursor.execute(PLAN_SQL)
-    cursor.execute(CHUNK_SQL, {**chunk, "size": size})
-    people, last = cursor.fetchone()
-    return people, chunk | {
-        "last": last,
-        "source": contact_import.consent_source,
-        "proof": contact_import.consent_proof,
-        "by": contact_import.created_by_id,
-        "tags": contact_import.tags,
-        "policy": contact_import.policy,
-    }
+    return Saved(created, updated, chunk.people - created - updated, kept_out)
 
 
 def forget_erased(contact_import: ContactImport, phones: Sequence[str]) -> int:
@@ -332,6 +344,18 @@ def undo_next(contact_import: ContactImport, after: int, size: int) -> Undone | 
         for statement in UNDO_SQL:
             cursor.execute(statement, {"ids": removed})
     return Undone(ids[-1], len(removed), Counter(why for _, why in judged if why))
+
+
+def _values(contact_import: ContactImport, chunk: Chunk) -> dict[str, Any]:
+    return _ids(contact_import) | {
+        "after": chunk.after,
+        "last": chunk.last,
+        "source": contact_import.consent_source,
+        "proof": contact_import.consent_proof,
+        "by": contact_import.created_by_id,
+        "tags": contact_import.tags,
+        "policy": contact_import.policy,
+    }
 
 
 def _ids(contact_import: ContactImport) -> dict[str, Any]:

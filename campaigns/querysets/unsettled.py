@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
-from campaigns.engine.lifecycle import DEAD, UNCERTAIN
+from accounts.models import Workspace
+from campaigns.engine.lifecycle import DEAD, GIVEN_UP, GIVEN_UP_UNSURE, UNCERTAIN
 from campaigns.models import Campaign
 from devices.models import Device
 
@@ -19,24 +20,51 @@ class Selection:
     """The dead, or the uncertain, messages that a list showed at the instant ``until`` (PostgreSQL's clock).
 
     Only messages that were in that state by then: what was brought back and died again since is not meant, however
-    often the same request arrives. ``device``, ``reason`` and ``messages`` (ids) narrow it.
+    often the same request arrives. ``device``, ``reason`` and ``messages`` (ids) narrow it; ``devices`` (ids) and
+    ``reasons``, too. ``sendable``: only what could be sent again, or only what could not, as its person was deleted
+    or erased, or its time has passed.
+
+    Without a campaign it is about tests and replies of ``workspace``, which belong to none.
     """
 
-    campaign: Campaign
+    campaign: Campaign | None
     until: datetime
     device: Device | None = None
     reason: str | None = None
     messages: Collection[int] | None = None
+    devices: Collection[int] | None = None
+    reasons: Collection[str] | None = None
+    sendable: bool | None = None
+    workspace: Workspace | None = None
+
+    @property
+    def device_ids(self) -> list[int] | None:
+        if self.device is not None:
+            return [self.device.pk]
+        return None if self.devices is None else list(self.devices)
+
+    @property
+    def reason_list(self) -> list[str] | None:
+        if self.reason is not None:
+            return [self.reason]
+        return None if self.reasons is None else list(self.reasons)
 
 
-# Whoever runs these has locked the campaign's streams. Messages are read as of their lock, and locked by id.
-CHOSEN_SQL = """
-    FROM {found}
-    WHERE s.campaign_id = %(campaign)s AND m.campaign_id = %(campaign)s AND m.state = '{was}' AND {since} <= %(until)s
-      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
-      AND (%(reason)s::text IS NULL OR m.reason = %(reason)s)
+# Nothing of a campaign goes to whoever was deleted from the contacts. Of an erased person nobody knows the number.
+GONE = "m.contact_id IS NULL AND (m.campaign_id IS NOT NULL OR m.phone = '')"
+SENDABLE = f"NOT ({GONE}) AND (s.expires_at IS NULL OR s.expires_at > now())"
+
+OF_CAMPAIGN = "s.campaign_id = %(campaign)s AND m.campaign_id = %(campaign)s"
+OF_NONE = "s.workspace_id = %(workspace)s AND s.campaign_id IS NULL"
+# Whoever runs these has locked the streams. Messages are read as of their lock, and locked by id.
+CHOSEN_SQL = f"""
+    FROM {{found}}
+    WHERE {OF_CAMPAIGN} AND m.state = '{{was}}' AND {{since}} <= %(until)s
+      AND (%(devices)s::bigint[] IS NULL OR s.device_id = ANY(%(devices)s::bigint[]))
+      AND (%(reasons)s::text[] IS NULL OR m.reason = ANY(%(reasons)s::text[]))
       AND (%(messages)s::bigint[] IS NULL OR m.id = ANY(%(messages)s::bigint[]))
-      AND {may}"""
+      AND (%(sendable)s::bool IS NULL OR ({SENDABLE}) = %(sendable)s)
+      AND {{may}}"""
 OLD_SQL = f"""
 old AS MATERIALIZED (
     SELECT m.id, m.workspace_id, m.attempts, m.tag, m.epoch, m.attempted_at, m.reason, s.device_id,
@@ -52,13 +80,11 @@ UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.m
          JOIN campaigns_stream s ON s.id = m.stream_id"""
 # Nobody knows whether the last attempt of a message that three gateways died with got through.
 DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
-# Of an erased person nobody knows the number any more.
-SENDABLE = "m.phone <> '' AND (s.expires_at IS NULL OR s.expires_at > now())"
 
-ERASED_SQL = """
-SELECT s.id, count(*) FILTER (WHERE m.state = 'dead'), count(*) FILTER (WHERE m.state = 'uncertain')
-FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND m.phone = ''
-WHERE s.campaign_id = %s GROUP BY s.id
+GONE_SQL = """
+SELECT stream_id, count(*) FILTER (WHERE state = 'dead'), count(*) FILTER (WHERE state = 'uncertain')
+FROM campaigns_message WHERE campaign_id = %s AND contact_id IS NULL AND state IN ('dead', 'uncertain')
+GROUP BY stream_id
 """
 
 # The claim would journal the last attempt, too, but by then the message has lost its reason.
@@ -108,22 +134,46 @@ counted AS (
 SELECT count(*) FROM moved
 """
 
+# What it failed with is kept with its attempt. Who may have got it all the same is not taken for somebody who did not.
+GIVE_UP_SQL = """
+WITH {old},
+kept AS (
+    INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
+    SELECT workspace_id, id, attempts, device_id, tag, epoch, attempted_at, reason FROM old WHERE tag IS NOT NULL
+    ON CONFLICT (message_id, number) DO NOTHING
+),
+moved AS (
+    UPDATE campaigns_message m SET state = 'cancelled', reason = '{reason}'
+    FROM old WHERE m.id = old.id
+    RETURNING m.id, m.stream_id
+),
+resolved AS (
+    DELETE FROM campaigns_uncertain u USING moved WHERE u.message_id = moved.id
+),
+counted AS (
+    UPDATE campaigns_stream s SET "{was}" = s."{was}" - n.n, cancelled = s.cancelled + n.n
+    FROM (SELECT stream_id, count(*) AS n FROM moved GROUP BY stream_id) n
+    WHERE s.id = n.stream_id
+)
+SELECT count(*) FROM moved
+"""
+
 RETRY_SQL = BRING_BACK_SQL.format(
     deaths="0",
     was=DEAD,
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
-# By the counters; those whose person was erased since are found by having none.
+# By the counters; those whose person was deleted or erased since are found by having none.
 COUNT_ALL_DEAD_SQL = """
 SELECT coalesce(sum(s.dead), 0) - (
     SELECT count(*) FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
-    WHERE m.campaign_id = %(campaign)s AND m.contact_id IS NULL AND m.phone = '' AND m.state = 'dead'
+    WHERE m.campaign_id = %(campaign)s AND m.contact_id IS NULL AND m.state = 'dead'
       AND (s.expires_at IS NULL OR s.expires_at > now())
-      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+      AND (%(devices)s::bigint[] IS NULL OR s.device_id = ANY(%(devices)s::bigint[]))
 )
 FROM campaigns_stream s
 WHERE s.campaign_id = %(campaign)s AND (s.expires_at IS NULL OR s.expires_at > now())
-  AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+  AND (%(devices)s::bigint[] IS NULL OR s.device_id = ANY(%(devices)s::bigint[]))
 """
 COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE)
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
@@ -131,21 +181,79 @@ SEND_AGAIN_SQL = BRING_BACK_SQL.format(
     was=UNCERTAIN,
     old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may=SENDABLE),
 )
+GIVE_UP_DEAD_SQL = GIVE_UP_SQL.format(
+    reason=GIVEN_UP,
+    was=DEAD,
+    old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful="false", may="true"),
+)
+GIVE_UP_UNCERTAIN_SQL = GIVE_UP_SQL.format(
+    reason=GIVEN_UP_UNSURE,
+    was=UNCERTAIN,
+    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true"),
+)
+DEAD_IDS_SQL = f"SELECT s.device_id, m.contact_id, m.id{CHOSEN_SQL} ORDER BY m.id".format(
+    was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE
+)
+# By campaign, device and reason, with whether it could be sent again. Each campaign by its index of reasons, which
+# knows none of all those that left at the first try.
+DEAD_BY_REASON = """
+SELECT c.id, d.device_id, d.reason, d.sendable, d.n
+FROM unnest(%(campaigns)s::bigint[]) AS c(id)
+CROSS JOIN LATERAL (
+    SELECT s.device_id, m.reason, {sendable} AS sendable, count(*) AS n
+    FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+    WHERE m.campaign_id = c.id AND m.reason <> '' AND m.state = 'dead'
+    GROUP BY 1, 2, 3
+    OFFSET 0
+) d
+UNION ALL
+SELECT NULL, s.device_id, m.reason, {sendable}, count(*)
+FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND m.state = 'dead'
+WHERE s.id = ANY(%(direct)s::bigint[])
+GROUP BY 2, 3, 4
+"""
+DEAD_BY_REASON_SQL = DEAD_BY_REASON.format(sendable=SENDABLE)
+# The next people of several kinds of dead messages, each kind by the index of reasons; tests and replies by their
+# streams, which are short. ``{named}`` is what that index asks for.
+DEAD_PEOPLE_SQL = """
+SELECT k.place, m.id, m.contact_id
+FROM unnest(%(places)s::int[], %(campaigns)s::bigint[], %(devices)s::bigint[], %(reasons)s::text[],
+            %(sendable)s::bool[], %(contacts)s::bigint[], %(erased)s::bigint[])
+    AS k(place, campaign_id, device_id, reason, sendable, contact, erased)
+CROSS JOIN LATERAL (
+    (SELECT m.id, m.contact_id FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+     WHERE m.campaign_id = k.campaign_id AND m.reason = k.reason {named} AND m.state = 'dead'
+       AND s.device_id = k.device_id AND ({sendable}) = k.sendable AND m.contact_id > k.contact
+     ORDER BY m.contact_id LIMIT %(size)s)
+    UNION ALL
+    (SELECT m.id, NULL FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
+     WHERE m.campaign_id = k.campaign_id AND m.reason = k.reason {named} AND m.state = 'dead'
+       AND s.device_id = k.device_id AND ({sendable}) = k.sendable AND m.contact_id IS NULL AND m.id > k.erased
+     ORDER BY m.id LIMIT %(size)s)
+    UNION ALL
+    (SELECT m.id, NULL FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id
+     WHERE k.campaign_id IS NULL AND s.device_id = k.device_id AND s.campaign_id IS NULL AND m.state = 'dead'
+       AND m.reason = k.reason AND ({sendable}) = k.sendable AND m.id > k.erased
+     ORDER BY m.id LIMIT %(size)s)
+) m
+ORDER BY k.place, m.contact_id NULLS LAST, m.id
+LIMIT %(size)s
+"""
 ASSUME_SQL = COUNT_AS_SENT_SQL.format(
     old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true")
 )
 
 
-def erased_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
-    """Stream → how many of its dead and of its uncertain messages are of erased people: never sent to anybody."""
+def gone_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
+    """Stream → how many of its dead and of its uncertain messages are of people deleted or erased since: never sent."""
     with connection.cursor() as cursor:
-        cursor.execute(ERASED_SQL, [campaign.pk])
+        cursor.execute(GONE_SQL, [campaign.pk])
         return {stream: (dead, uncertain) for stream, dead, uncertain in cursor.fetchall()}
 
 
 def count_dead(selection: Selection) -> int:
     """How many `retry_dead` would bring back, if all that is dead now had been shown."""
-    narrowed = selection.reason is not None or selection.messages is not None
+    narrowed = selection.reason_list is not None or selection.messages is not None
     return _run(COUNT_DEAD_SQL if narrowed else COUNT_ALL_DEAD_SQL, selection)
 
 
@@ -159,19 +267,86 @@ def send_uncertain_again(selection: Selection) -> int:
     return _run(SEND_AGAIN_SQL, selection)
 
 
+def give_up_dead(selection: Selection) -> int:
+    """These dead messages are never tried again; returns how many."""
+    return _run(GIVE_UP_DEAD_SQL, selection)
+
+
+def give_up_uncertain(selection: Selection) -> int:
+    """Nobody waits for a proof of these any more, and they are not sent again; returns how many."""
+    return _run(GIVE_UP_UNCERTAIN_SQL, selection)
+
+
+def people_of_dead(selection: Selection) -> list[tuple[int, int | None, int]]:
+    """(device, contact, message) of each that `retry_dead` would bring back."""
+    with connection.cursor() as cursor:
+        cursor.execute(DEAD_IDS_SQL, _values(selection))
+        return [(device, contact, message) for device, contact, message in cursor.fetchall()]
+
+
+def dead_by_reason(campaigns: Collection[int], direct: Collection[int]) -> list[tuple[int | None, int, str, bool, int]]:
+    """(campaign, device, reason, whether it could be sent again, how many) of these campaigns and direct streams.
+
+    Those that died without a reason are found by the counters of campaigns only.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(DEAD_BY_REASON_SQL, {"campaigns": list(campaigns), "direct": list(direct)})
+        return [(campaign, device, reason, may, n) for campaign, device, reason, may, n in cursor.fetchall()]
+
+
+START = (0, 0)
+LAST = 2**62  # after every contact
+
+
+class Kind(NamedTuple):
+    """Dead messages that are alike; ``after``: the contact, and the message of an erased person, to begin after."""
+
+    place: int
+    campaign: int | None
+    device: int
+    reason: str
+    sendable: bool
+    after: tuple[int, int]
+
+
+def dead_people(kinds: Sequence[Kind], size: int, *, named: bool) -> list[tuple[int, int, int | None]]:
+    """(place of its kind, message, contact) of the next ones; ``named``: whether the kinds have reasons."""
+    statement = DEAD_PEOPLE_SQL.format(named="AND m.reason <> ''" if named else "", sendable=SENDABLE)
+    values: dict[str, Any] = {
+        "places": [kind.place for kind in kinds],
+        "campaigns": [kind.campaign for kind in kinds],
+        "devices": [kind.device for kind in kinds],
+        "reasons": [kind.reason for kind in kinds],
+        "sendable": [kind.sendable for kind in kinds],
+        "contacts": [kind.after[0] for kind in kinds],
+        "erased": [kind.after[1] for kind in kinds],
+        "size": size,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return [(place, message, contact) for place, message, contact in cursor.fetchall()]
+
+
 def assume_uncertain_sent(selection: Selection) -> int:
     """Count these uncertain messages as sent; returns how many."""
     return _run(ASSUME_SQL, selection)
 
 
 def _run(statement: str, selection: Selection) -> int:
-    values: dict[str, Any] = {
-        "campaign": selection.campaign.pk,
-        "until": selection.until,
-        "device": selection.device.pk if selection.device else None,
-        "reason": selection.reason,
-        "messages": None if selection.messages is None else list(selection.messages),
-    }
+    if selection.campaign is None:
+        statement = statement.replace(OF_CAMPAIGN, OF_NONE)
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement, _values(selection))
         return int(cursor.fetchone()[0])
+
+
+def _values(selection: Selection) -> dict[str, Any]:
+    return {
+        "campaign": selection.campaign.pk if selection.campaign else None,
+        "workspace": selection.workspace.pk if selection.workspace else None,
+        "until": selection.until,
+        "devices": selection.device_ids,
+        "reasons": selection.reason_list,
+        "messages": None if selection.messages is None else list(selection.messages),
+        "sendable": selection.sendable,
+    }

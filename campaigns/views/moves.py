@@ -51,11 +51,16 @@ def answer(request: WorkspaceRequest, campaign: Campaign) -> HttpResponse:
 @require_POST
 @workspace_role("manager")
 def start(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    """What was reviewed: whoever changed the draft since then is named, and the button is there to be pressed anew."""
+    """What was reviewed: whoever changed the draft since then is named, and the button is there to be pressed anew.
+
+    A draft of which the request does not say what was reviewed is not started either.
+    """
     campaign = the_campaign(request, uuid)
     version = int_of(request.POST["version"]) if "version" in request.POST else None
     if campaign.state == CampaignState.DRAFT and what_is_missing(campaign):
         return render(request, "campaigns/review.html", review_context(campaign), status=422)
+    if campaign.state == CampaignState.DRAFT and version is None:
+        return render(request, "campaigns/review.html", {**review_context(campaign), "unseen": True}, status=400)
     try:
         return moved(
             request,

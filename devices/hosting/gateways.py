@@ -77,6 +77,31 @@ class GatewaySlot:
         self.process.post(commands)
         return True
 
+    def meters(self) -> dict[str, Any]:
+        """What is known of the process; only its driver and devices while there is none."""
+        stats = self.stats if self.process else None
+        known = {"driver": self.driver, "devices": len(self.devices), "state": self.state}
+        if stats is None:
+            return known
+        return {
+            **known,
+            "pid": stats.pid,
+            "online": stats.online,
+            "in_flight": stats.in_flight,
+            "rss_mb": round(stats.rss_mb, 1),
+            "fds": stats.fds,
+            "threads": stats.threads,
+            "cpu_s": round(stats.cpu_s, 1),
+        }
+
+    @property
+    def state(self) -> str:
+        if self.process is None or not self.up:
+            return "starting"
+        if self.silent:
+            return "silent"
+        return "retiring" if self.retiring else "on trial" if self.on_trial else "running"
+
     def open(self, command: contract.Open) -> None:
         if self.post([command]):
             self.opened.add(command.device)
@@ -167,7 +192,13 @@ class Gateways:
             "gateway_rss_mb": round(sum(stats.rss_mb for stats in told), 1),
             "gateway_cpu_s": round(sum(stats.cpu_s for stats in told), 1),
             "gateway_fds": sum(stats.fds for stats in told),
+            "processes": [slot.meters() for slot in self.slots],
         }
+
+    def ask(self) -> None:
+        """Have every gateway say now how it is."""
+        for slot in self.slots:
+            slot.post([contract.Stats(0)])
 
     async def stop(self) -> None:
         self._stopping = True

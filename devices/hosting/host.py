@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 2.0
 RETRY_S = 1.0
+ANSWER_S = 0.5  # in which gateways say how they are
 TAKE_AT_ONCE = 1_000
 GIVE_AT_ONCE = 50  # handed over in small batches: what a host gives up is offline until the next one has it
 Meters = Callable[[], dict[str, Any]]
@@ -47,6 +48,7 @@ class Host:
         self._renewals = DatabaseThread("lease")  # its own: no takeover that waits for a lock may cost the lease
         self._database = DatabaseThread("host")
         self._looked = asyncio.Event()
+        self._asked = asyncio.Event()
         self._again: set[int] = set()
 
     async def run(self) -> None:
@@ -56,9 +58,11 @@ class Host:
         )
 
     def look(self, device_ids: Sequence[int]) -> None:
-        """Somebody asks for these devices: look now instead of in 2 s, and show their pairing codes again."""
+        """Somebody asks for these devices: look now instead of in 2 s, show their pairing codes again, and say at once
+        how this host is."""
         self._again.update(device_ids)
         self._looked.set()
+        self._asked.set()
 
     async def close(self) -> None:
         """The orderly end: the claim is kept for a restart on this disk."""
@@ -73,7 +77,7 @@ class Host:
     async def _renew_for_ever(self) -> None:
         pause = self.times.renew
         while True:
-            await asyncio.sleep(pause)
+            await self._until_heartbeat(pause)
             began = watchdog.now()
             try:
                 if not await self._renewals.run(leases.renew, self.lease, self.times, self._told()):
@@ -87,6 +91,17 @@ class Host:
                 logger.exception("The lease could not be renewed")
                 # PostgreSQL may be back long before the watchdog's patience ends.
                 pause = min(RETRY_S, self.times.renew)
+
+    async def _until_heartbeat(self, pause: float) -> None:
+        """So many seconds; less when somebody asks, once the gateways have said how they are."""
+        try:
+            async with asyncio.timeout(pause):
+                await self._asked.wait()
+        except TimeoutError:
+            return
+        self.sessions.gateways.ask()
+        await asyncio.sleep(ANSWER_S)
+        self._asked.clear()
 
     def _told(self) -> dict[str, Any] | None:
         """What the heartbeat says beside "alive"; no figure that cannot be told may cost the lease."""

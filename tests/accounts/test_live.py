@@ -18,10 +18,10 @@ from django.urls import path
 
 from accounts import consumers, live
 from accounts.consumers import LiveConsumer
-from accounts.live import Update, push, push_many
+from accounts.live import FLEET_GROUP, Update, push, push_many, send_frames
 from accounts.models import Membership, User
 from config.security import OwnOrigin
-from tests.factories import make_member, make_workspace
+from tests.factories import make_member, make_user, make_workspace
 
 HOST = "localhost"
 CHIP = "components/_state.html"
@@ -116,6 +116,43 @@ async def test_a_pairing_code_is_not_for_those_who_only_look_on(cast: dict[str, 
     assert (await owner.connect())[0]
     assert not (await viewer.connect())[0]
     await owner.disconnect()
+
+
+async def test_staff_hear_the_fleet_and_nobody_else_does(cast: dict[str, Any]) -> None:
+    staff = await in_thread(make_user)(is_staff=True)
+    listener = await in_thread(socket)("fleet", staff)
+    assert (await listener.connect())[0]
+    assert not (await (await in_thread(socket)("fleet", cast["alice"].owner)).connect())[0]
+    await in_thread(send_frames)([(FLEET_GROUP, '{"busy":[1]}'), (f"workspace.{cast['alice'].pk}.workers", "{}")])
+    assert await listener.receive_from(timeout=5) == '{"busy":[1]}'
+    await listener.disconnect()
+
+
+async def test_staff_who_are_staff_no_longer_hear_nothing_more(
+    cast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.2)
+    staff = await in_thread(make_user)(is_staff=True)
+    listener = await in_thread(socket)("fleet", staff)
+    assert (await listener.connect())[0]
+    await in_thread(User.objects.filter(pk=staff.pk).update)(is_staff=False)
+    assert await close_code(listener) == consumers.NOT_A_MEMBER
+
+
+async def test_frames_that_come_fast_go_together_once_a_second(
+    cast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "FRAME_EVERY_S", 0.3)
+    listener = await in_thread(socket)("workers", cast["alice"].owner)
+    assert (await listener.connect())[0]
+    group = f"workspace.{cast['alice'].pk}.workers"
+    await in_thread(send_frames)([(group, "1")])
+    assert await listener.receive_from(timeout=5) == "1"
+    await in_thread(send_frames)([(group, "2"), (group, "3")])
+    assert await listener.receive_from(timeout=5) == "2\n3"
+    await in_thread(send_frames)([(group, "x" * consumers.LARGEST_FRAME)] * 2)
+    assert await listener.receive_from(timeout=5) == consumers.FETCH_AGAIN
+    await listener.disconnect()
 
 
 async def test_a_ping_is_answered_and_anything_else_ignored(cast: dict[str, Any]) -> None:

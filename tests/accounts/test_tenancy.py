@@ -37,6 +37,7 @@ from campaigns.models import (
     ImportRow,
     Lane,
     Message,
+    MeterTotal,
     MinuteMeter,
     NumberCheck,
     Reply,
@@ -50,8 +51,18 @@ from campaigns.models import (
     WireId,
 )
 from devices.models import Device, DeviceEvent, SessionVault
+from monitoring.models import Alert, AlertChoice
 from tests.accounts.asking import ask, change, owner_name, who_asks
-from tests.factories import make_campaign, make_contact, make_device, make_host, make_media, make_member, make_workspace
+from tests.factories import (
+    make_campaign,
+    make_contact,
+    make_device,
+    make_host,
+    make_media,
+    make_member,
+    make_wall_link,
+    make_workspace,
+)
 
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]
 CROSS_REFERENCES: list[tuple[type[models.Model], Any]] = [
@@ -67,7 +78,7 @@ REFERRED_TO = [model for model in TENANT_MODELS if any(f.related_model is model 
 CLOSED = [SessionVault]
 OPEN_MODELS = [model for model in TENANT_MODELS if model not in CLOSED]
 LEDGERS = [ConsentEntry, Erasure]
-METERS = [DayMeter, HourMeter, MinuteMeter]  # only engines write them
+METERS = [DayMeter, HourMeter, MeterTotal, MinuteMeter, Alert]  # only engines and the clock write them
 OWN_TABLE = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 OTHER_GRANTS = {
     "accounts_user": {"SELECT"},
@@ -89,8 +100,10 @@ OTHER_GRANTS = {
     "campaigns_globalsuppression": {"SELECT"},
     "campaigns_daymeter": {"SELECT"},
     "campaigns_hourmeter": {"SELECT"},
+    "campaigns_metertotal": {"SELECT"},
     "campaigns_minutemeter": {"SELECT"},
     "devices_host": {"SELECT"},
+    "monitoring_alert": {"SELECT"},
 }
 
 
@@ -115,6 +128,7 @@ def fill(workspace: Workspace, number: int) -> None:
     DeviceEvent.objects.create(workspace=workspace, device=device, kind="paired")
     for meter in (MinuteMeter, HourMeter, DayMeter):
         meter.objects.create(workspace=workspace, device=device, start=timezone.now())
+    MeterTotal.objects.create(workspace=workspace, device=device)
     contact = make_contact(workspace, tags=(f"vip{number}",), consent_import=upload)
     campaign = make_campaign(workspace, devices=(device,), media=make_media(workspace))
     CampaignTag.objects.create(workspace=workspace, campaign=campaign, tag=Tag.objects.get(workspace=workspace))
@@ -162,7 +176,13 @@ def fill(workspace: Workspace, number: int) -> None:
     Variant.objects.create(workspace=workspace, campaign=campaign, number=number, content=campaign.content, share=100)
     Template.objects.create(workspace=workspace, name=f"Hello {number}", content=campaign.content)
     ConsentEntry.objects.create(workspace=workspace, contact=contact, phone=contact.phone, kind="granted", source="A")
+    make_wall_link(workspace, kind="device", device=device)
+    make_wall_link(workspace, kind="campaign", campaign=campaign)
     Erasure.objects.create(workspace=workspace, digest=f"{number:064d}")
+    Alert.objects.create(
+        workspace=workspace, rule="device_gone", about=f"device:{device.uuid}", title="A", since=began, seen_at=began
+    )
+    AlertChoice.objects.create(workspace=workspace, user=workspace.owner, wanted=True)
     audit.record(workspace, workspace.owner, "campaign.created", campaign.target)
 
 

@@ -16,7 +16,7 @@ from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.campaigns import launch_campaign
 from campaigns.actions.templates import save_template
 from campaigns.compose import parse, render
-from campaigns.models import Campaign, CampaignState, Content, Message, Segment, Tag, Template
+from campaigns.models import Campaign, CampaignState, Content, Message, Segment, Tag, Template, Variant
 from campaigns.steps import AUDIENCE, DEVICES, MESSAGE, STEPS, WHEN, next_step
 from tests.campaigns.campaign_cases import at, planned_campaign, words
 from tests.campaigns.form_cases import SAFE, filled, step_url, write
@@ -44,7 +44,7 @@ def test_a_campaign_is_written_reviewed_and_started_once(workspace: Workspace, a
     review = words(as_alice.get(at("campaign", campaign)))
     assert "Start: 1 person" in review
     for _ in range(2):
-        answer = as_alice.post(at("start", campaign))
+        answer = as_alice.post(at("start", campaign), {"version": campaign.version})
         assert answer.headers["Location"] == at("campaign", campaign)
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.RUNNING
@@ -295,7 +295,7 @@ def test_the_count_says_who_is_left_out_and_why(workspace: Workspace, as_alice: 
 # ---- what it says
 
 
-def test_wordings_get_their_shares_or_equal_ones(workspace: Workspace, as_alice: Client) -> None:
+def test_variants_get_their_shares_or_equal_ones(workspace: Workspace, as_alice: Client) -> None:
     _, campaign = save(as_alice, workspace, MESSAGE, text="A", text_3="C", share="70", share_3="30")
     assert [(v.number, v.content.text, v.share) for v in campaign.variants.order_by("number")] == [
         (1, "A", 70),
@@ -333,14 +333,14 @@ def test_shares_that_make_no_whole_are_refused(
     assert ">B</textarea>" in answer.content.decode()
 
 
-def test_a_running_test_keeps_its_wordings_and_shares_and_gets_other_texts(
+def test_a_running_test_keeps_its_variants_and_shares_and_gets_other_texts(
     workspace: Workspace, as_alice: Client
 ) -> None:
     make_contact(workspace)
     campaign = write(as_alice, workspace, text="A", text_2="B", share="60", share_2="40")
     launch_campaign(campaign, workspace.owner)
     refused = as_alice.post(at("text", campaign), {**SAFE, "text": "A", "text_2": ""})
-    assert "Write this wording too" in words(refused)
+    assert "Write this variant too" in words(refused)
     as_alice.post(at("text", campaign), {**SAFE, "text": "A", "text_2": "B2", "text_3": "C", "share": "1"})
     assert [(v.content.text, v.share) for v in campaign.variants.order_by("number")] == [("A", 60), ("B2", 40)]
 
@@ -395,17 +395,24 @@ def test_a_time_that_is_none_or_two_is_refused(workspace: Workspace, as_alice: C
 
 
 @pytest.mark.parametrize(
-    ("typed", "fold", "offset"),
+    ("zone", "typed", "fold", "offset"),
     [
-        ("2031-07-01T09:00", "", 2),
-        ("2031-12-01T09:00", "", 1),
-        ("2031-10-26T02:30", "0", 2),
-        ("2031-10-26T02:30", "1", 1),
+        ("Europe/Berlin", "2031-07-01T09:00", "", 2),
+        ("Europe/Berlin", "2031-12-01T09:00", "", 1),
+        ("Europe/Berlin", "2031-10-26T02:30", "0", 2),
+        ("Europe/Berlin", "2031-10-26T02:30", "1", 1),
+        ("America/New_York", "2031-03-09T01:59", "", -5),
+        ("America/New_York", "2031-03-09T03:00", "", -4),
+        ("America/New_York", "2031-11-02T01:30", "0", -4),
+        ("America/New_York", "2031-11-02T01:30", "1", -5),
+        ("Asia/Kuala_Lumpur", "2031-03-09T03:00", "", 8),
+        ("UTC", "2031-11-02T01:30", "", 0),
     ],
 )
 def test_a_time_is_meant_in_the_zone_of_the_workspace(
-    workspace: Workspace, as_alice: Client, typed: str, fold: str, offset: int
+    workspace: Workspace, as_alice: Client, zone: str, typed: str, fold: str, offset: int
 ) -> None:
+    Workspace.objects.filter(pk=workspace.pk).update(timezone=zone)
     _, campaign = save(as_alice, workspace, WHEN, when="at", start_at=typed, fold=fold)
     naive = datetime.fromisoformat(typed)
     assert campaign.start_at == naive.replace(tzinfo=ZoneInfo("UTC")) - timedelta(hours=offset)
@@ -459,6 +466,21 @@ def test_steps_posted_as_they_are_change_nothing(workspace: Workspace, as_alice:
     assert Campaign.objects.values(*COMPARED).get() == before
     assert (links_of(campaign), Content.objects.count()) == (links, contents)
     assert campaign.content.text == "Hi\n{{ name }}"
+    assert next_step(campaign) == AUDIENCE
+
+
+def test_a_draft_whose_second_text_is_empty_is_told_so(workspace: Workspace, as_alice: Client) -> None:
+    make_contact(workspace)
+    campaign = write(as_alice, workspace)
+    Variant.objects.create(workspace=workspace, campaign=campaign, number=1, share=50, content=campaign.content)
+    second = Content.objects.create(workspace=workspace, text=" ")
+    Variant.objects.create(workspace=workspace, campaign=campaign, number=2, share=50, content=second)
+    assert next_step(campaign) == MESSAGE
+    review = as_alice.get(at("campaign", campaign))
+    assert "The text is empty." in words(review)
+    Content.objects.filter(pk=second.pk).update(text="{{ name")
+    assert next_step(campaign) == MESSAGE
+    Content.objects.filter(pk=second.pk).update(text="Hello too")
     assert next_step(campaign) == AUDIENCE
 
 
@@ -595,7 +617,8 @@ def test_a_start_in_the_future_is_a_schedule_that_can_be_taken_back(workspace: W
     make_contact(workspace)
     start_at = timezone.now() + timedelta(days=2)
     campaign = make_campaign(workspace, devices=(make_device(workspace),), start_at=start_at)
-    as_alice.post(at("start", campaign))
+    assert as_alice.post(at("start", campaign)).status_code == 400
+    as_alice.post(at("start", campaign), {"version": campaign.version})
     page = words(as_alice.get(at("campaign", campaign)))
     assert f"Starts {start_at.astimezone(workspace.zone):%a %-d %b %Y, %H:%M} (Europe/Berlin)." in page
     answer = as_alice.post(at("unschedule", campaign), headers={"HX-Request": "true"})

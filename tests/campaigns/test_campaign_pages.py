@@ -154,7 +154,7 @@ def test_planning_shows_how_far_it_is(workspace: Workspace, as_alice: Client) ->
 def test_the_history_names_who_did_what(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace)
     campaign = make_campaign(workspace, devices=(make_device(workspace),))
-    as_alice.post(at("start", campaign))
+    as_alice.post(at("start", campaign), {"version": campaign.version})
     as_alice.post(at("pause", campaign))
     found = words(as_alice.get(at("campaign", campaign)))
     assert f"Paused {workspace.owner.email}" in found

@@ -13,14 +13,19 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Count
+from django.db.models.functions import Now
 
-from campaigns.actions.importing import only_worker, work_on_import
+from campaigns.actions.importing import NotRunning, Read, _read_step, _save_chunk, only_worker, work_on_import
 from campaigns.actions.imports import resume_stalled_imports
+from campaigns.imports.mapping import Person
+from campaigns.imports.reader import Position
 from campaigns.models import Contact, ContactImport, ContactTag, ImportChunk, ImportReject, ImportRow, ImportState
+from campaigns.querysets.imports import Chunk
 from tests.benchmarks.bench_import import GeneratedFile
-from tests.factories import make_import, make_workspace
+from tests.campaigns.waiting_for_locks import crosswise
+from tests.factories import make_contact, make_import, make_workspace
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
@@ -134,3 +139,56 @@ def test_memory_stays_flat_over_thirty_thousand_rows() -> None:
     assert ContactTag.objects.for_workspace(workspace).count() > 15_000
     assert after_large < 200
     assert after_large - after_small < 25
+
+
+def test_two_chunks_are_saved_at_once_beside_somebody_who_holds_people_of_both(monkeypatch) -> None:
+    monkeypatch.setattr("campaigns.actions.importing.STEP_ROWS", 2)
+    monkeypatch.setattr("campaigns.actions.importing.LEARN_AT", (1,))
+    monkeypatch.setattr("campaigns.actions.importing.TWO_HANDS_FROM", 4)
+    monkeypatch.setattr("campaigns.actions.importing.PATIENCE_S", 0.5)
+    workspace = make_workspace()
+    phones = [f"+6012345678{n}" for n in range(7)]
+    for phone in phones:
+        make_contact(workspace, phone=phone, name="As before")
+    rows = "".join(f"{phone},As the file says,t{n}\n" for n, phone in enumerate(phones))
+    contact_import = make_import(workspace, f"Phone,Name,Tags\n{rows}".encode())
+
+    def held(phone: str) -> Callable[[], object]:
+        return lambda: list(Contact.objects.filter(workspace=workspace, phone=phone).select_for_update())
+
+    def held_once_the_import_holds_them() -> None:
+        """The first step saves one person, the second the chunks 1, 2 and 3, 4."""
+        free, deadline = True, time.monotonic() + 2
+        while free and time.monotonic() < deadline:
+            with transaction.atomic():
+                fourth = Contact.objects.filter(workspace=workspace, phone=phones[3])
+                free = bool(fourth.select_for_update(skip_locked=True))
+                transaction.set_rollback(True)
+        held(phones[3])()
+
+    crosswise([held(phones[1]), held_once_the_import_holds_them], lambda: work_on_import(contact_import.pk))
+    contact_import.refresh_from_db()
+    assert (contact_import.state, contact_import.error) == (ImportState.DONE, "")
+    assert (contact_import.updated, contact_import.created, contact_import.saved_up_to) == (7, 0, phones[-1])
+    assert set(Contact.objects.for_workspace(workspace).values_list("name", flat=True)) == {"As the file says"}
+    assert ContactTag.objects.for_workspace(workspace).count() == 7
+    assert not ImportRow.objects.exists()
+
+
+def test_a_step_from_a_place_where_the_import_no_longer_is_changes_nothing() -> None:
+    workspace = make_workspace()
+    contact_import = make_import(workspace, b"Phone\n0123456789\n0123456788\n")
+    ContactImport.objects.filter(pk=contact_import.pk).update(state=ImportState.RUNNING, started_at=Now())
+    contact_import.refresh_from_db()
+    start = Position(contact_import.bytes_done, contact_import.lines_done, 0)
+    person = Person("+60123456789", "", {}, [])
+    with pytest.raises(NotRunning):
+        _read_step(contact_import, Read(start._replace(rows=1), Position(9, 9, 2), {person.phone: person}, [], False))
+    assert not ImportRow.objects.exists()
+    people = {phone: Person(phone, "", {}, []) for phone in ("+60123456788", "+60123456789")}
+    _read_step(contact_import, Read(start, Position(contact_import.size, 3, 2), people, [], True))
+    with pytest.raises(NotRunning):
+        _save_chunk(contact_import, Chunk("+60123456788", "+60123456789", 1))
+    assert not Contact.objects.exists()
+    contact_import.refresh_from_db()
+    assert (contact_import.rows_done, contact_import.saved_up_to) == (2, "")

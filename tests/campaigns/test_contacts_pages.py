@@ -13,6 +13,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.importing import work_on_import
@@ -140,6 +141,22 @@ def test_a_sixth_unfinished_import_waits(as_alice) -> None:
     for _ in range(5):
         assert upload(as_alice, b"Phone\n0123456789\n").status_code == 302
     assert "5 imports wait or run" in upload(as_alice, b"Phone\n0123456789\n").content.decode()
+
+
+def test_the_list_of_rejected_rows_names_the_column_of_each_cell_that_says_something(as_alice, workspace) -> None:
+    head = "Name;Phone;City;Note;A;B;C;D"
+    rows = ("Ana;;;;;;;", ";-; ;x<y;1;2;3;4", ";;;;;;;", f"Li;12;{'long ' * 20}", 'Z;1;"open', "1;2;3;4;5;6;7;8;9")
+    done = finished(workspace, "\n".join([head, *rows]).encode())
+    page = as_alice.get(reverse("campaigns:import", args=[done.uuid])).content.decode()
+    table = page.partition("Rejected rows")[2].partition("</table>")[0]
+    shown = [row.partition("</td>")[0] for row in table.split('class="import-row">')[1:]]
+    cells = [" ".join(strip_tags(row.replace("</div>", " ")).split()) for row in shown]
+    assert cells[0] == "Name: Ana"
+    assert cells[1].startswith("Phone: - Note: x&lt;y A: 1 B: 2 C: 3 D: 4")
+    assert cells[2].startswith("All cells are empty.")
+    assert cells[3].startswith(f"Name: Li Phone: 12 City: {'long ' * 12}…")
+    assert cells[4].startswith("Row: Z;1;&quot;open")
+    assert cells[5].startswith("Name: 1 Phone: 2 City: 3 Note: 4 A: 5 B: 6 and 3 more cells")
 
 
 def test_rejected_rows_come_back_neutralised_and_import_again_once_repaired(as_alice, workspace, monkeypatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.core.management import call_command
 from django.db import transaction
-from django.db.models import Count, F, Max, Q
+from django.db.models import Count, F, Max, Q, Sum
 from django.test import override_settings
 from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
@@ -29,9 +29,12 @@ from campaigns.models import (
     ConsentEntry,
     Contact,
     ContactImport,
+    DayMeter,
+    HourMeter,
     Lane,
     Media,
     Message,
+    MeterTotal,
     Reply,
     Segment,
     Stream,
@@ -197,3 +200,14 @@ def test_the_past_is_what_an_engine_would_have_left(workspace: Workspace) -> Non
         assert campaign.launched_at < last < campaign.finished_at < timezone.now()
         assert campaign.streams.filter(replied__gt=0).exists()
     assert Stream.objects.get(workspace=workspace, lane=Lane.DIRECT).pending == 0
+
+
+def test_the_meters_of_the_past_are_those_of_its_messages(seeded: Seeded) -> None:
+    steps = {"sent": "sent_at", "delivered": "delivered_at", "replied": "replied_at"}
+    true = Message.objects.aggregate(failed=Count("pk", Q(state="dead")), **{k: Count(v) for k, v in steps.items()})
+    assert min(true.values()) > 0
+    for meter in (HourMeter, DayMeter, MeterTotal):
+        assert meter.objects.aggregate(**{step: Sum(step) for step in true}) == true, meter
+    times = HourMeter.objects.values_list("times", flat=True)
+    assert sum(map(sum, times)) == true["sent"]
+    assert sum(HourMeter.objects.values_list("time_ms", flat=True)) >= 200 * true["sent"]

@@ -31,7 +31,7 @@ def test_p1_a_start_a_test_message_and_an_import_are_committed_before_they_are_a
     device = make_device(workspace)
     make_contact(workspace)
     campaign = make_campaign(workspace, devices=(device,))
-    started = as_alice.post(reverse("campaigns:start", args=[campaign.uuid]))
+    started = as_alice.post(reverse("campaigns:start", args=[campaign.uuid]), {"version": campaign.version})
     sent = as_alice.post(
         reverse("campaigns:send_device_test", args=[device.uuid]), {"phone": "+60123456789", "text": "Hello"}
     )

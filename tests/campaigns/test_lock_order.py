@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
 from django.utils import timezone
 
 from campaigns.actions.campaigns import launch_campaign
@@ -18,37 +16,10 @@ from campaigns.models import Contact, Message, Stream
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.campaign_cases import planned_campaign
-from tests.campaigns.waiting_for_locks import PATIENCE_S, someone_waits
+from tests.campaigns.waiting_for_locks import crosswise
 from tests.factories import make_campaign, make_contact, make_device, make_host, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def crosswise(locks: Sequence[Callable[[], object]], work: Callable[[], object]) -> None:
-    """Take the first lock, begin ``work``, take the others once it waits, and commit."""
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    with transaction.atomic():
-        locks[0]()
-        thread.start()
-        done = threading.Event()
-        while not someone_waits():
-            assert thread.is_alive(), errors
-            done.wait(0.01)
-        for lock in locks[1:]:
-            lock()
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
-    assert not errors
 
 
 def saved_by_an_import(person: Contact) -> Callable[[], object]:

@@ -70,7 +70,10 @@ def test_settling_twice_changes_nothing(workspace: Workspace, lease: Lease) -> N
     device = owned_device(workspace, lease)
     campaign = running_campaign(workspace, [device], 1)
     settlement = sent(claim_one(lease, device), device)
-    outbox.settle([settlement])
+    [moved] = outbox.settle([settlement]).moved
+    assert (moved.device, moved.state) == (device.pk, "sent")
+    assert moved.ms is not None
+    assert 0 <= moved.ms < 60_000
     assert outbox.settle([settlement]) == Settled({}, [])
     assert_counters_are_true(campaign)
 
@@ -179,7 +182,7 @@ def test_an_edited_text_is_what_unsent_people_get(workspace: Workspace, lease: L
     assert Message.objects.get(pk=second.message).content.text == "Good evening {{ name }}"
 
 
-def test_an_edited_wording_is_what_the_unsent_people_of_its_variant_get(workspace: Workspace, lease: Lease) -> None:
+def test_an_edited_text_is_what_the_unsent_people_of_its_variant_get(workspace: Workspace, lease: Lease) -> None:
     device = owned_device(workspace, lease)
     campaign = running_campaign(workspace, [device], 2)
     for number, share in ((1, 60), (2, 40)):
@@ -209,7 +212,9 @@ def test_a_takeover_makes_the_open_attempt_uncertain_and_a_late_ack_settles_it(
     assert (taken.id, taken.epoch) == (device.pk, 2)
     assert Message.objects.get(pk=claimed.message).state == "uncertain"
     assert_counters_are_true(campaign)
-    assert outbox.settle([sent(claimed, device)]) == Settled({}, [])  # the device is no longer that host's
+    settled = outbox.settle([sent(claimed, device)])
+    assert (settled.waits, settled.postponed) == ({}, [])  # the device is no longer that host's
+    assert [(moved.device, moved.state) for moved in settled.moved] == [(device.pk, "sent")]
     assert Message.objects.get(pk=claimed.message).state == "sent"
     assert_counters_are_true(campaign)
     device.refresh_from_db()

@@ -71,8 +71,8 @@ def test_a_reply_is_kept_with_what_it_answers_and_a_repeat_changes_nothing(devic
     last = was_sent(device, person, "last")
     Device.objects.update(warm_cap=20)
     reply = says(device, person.phone, "How much?", at=1_780_000_000.0)
-    assert note_incoming([reply, reply]) == {last.campaign_id}
-    assert note_incoming([reply]) == set()
+    assert note_incoming([reply, reply]) == ({last.campaign_id}, {device.pk: 1})
+    assert note_incoming([reply]) == (set(), {})
     kept = Reply.objects.get()
     assert (kept.contact, kept.phone, kept.message, kept.kind) == (person, person.phone, last, "text")
     assert (kept.text, kept.at.timestamp(), kept.wire_id) == ("How much?", 1_780_000_000.0, reply.id)
@@ -83,7 +83,7 @@ def test_a_reply_is_kept_with_what_it_answers_and_a_repeat_changes_nothing(devic
 
 def test_what_is_quoted_is_what_is_answered(device: Device, person: Contact) -> None:
     first, last = was_sent(device, person, "first"), was_sent(device, person, "last")
-    assert note_incoming([says(device, person.phone, quoted="first")]) == {first.campaign_id}
+    assert note_incoming([says(device, person.phone, quoted="first")]).campaigns == {first.campaign_id}
     assert Reply.objects.get().message == first
     assert (replied(first.campaign), replied(last.campaign)) == (1, 0)
 

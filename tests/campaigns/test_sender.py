@@ -17,6 +17,7 @@ from accounts.models import Workspace
 from campaigns import notes, outbox, sender
 from campaigns.actions.doubts import send_again
 from campaigns.actions.planning import plan_whole
+from campaigns.actions.replies import Noted
 from campaigns.models import Attempt, Campaign, CampaignState, Contact, Message, Stream
 from campaigns.querysets.unsettled import Selection
 from devices.hosting import leases
@@ -131,7 +132,7 @@ async def test_a_request_to_stop_survives_an_outage_of_the_database(
     person = Contact.objects.get(messages__campaign=campaign)
     note, broken = notes.note_incoming, [True, True]
 
-    def broken_at_first(incoming: Sequence[Any]) -> set[int]:
+    def broken_at_first(incoming: Sequence[Any]) -> Noted:
         if broken:
             broken.pop()
             raise OperationalError("the database system is shutting down")

@@ -222,7 +222,7 @@ def test_a_request_to_stop_counts_as_a_reply_to_the_campaign(
     contact = make_contact(workspace)
     campaign = launched(workspace, device)
     leaves(lease, device)
-    assert note_incoming([says(device, contact.phone, "stop")]) == {campaign.pk}
+    assert note_incoming([says(device, contact.phone, "stop")]).campaigns == {campaign.pk}
     stream = campaign.streams.get()
     assert stream.replied == 1
     assert is_clean(audit()), audit()

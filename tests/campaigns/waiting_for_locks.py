@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.db import connection, transaction
 
@@ -31,6 +31,33 @@ def while_held(first: Callable[[], object], second: Callable[[], object]) -> Non
             time.sleep(0.01)
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def crosswise(locks: Sequence[Callable[[], object]], work: Callable[[], object]) -> None:
+    """Take the first lock, begin ``work``, take the others once it waits, and commit."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic():
+        locks[0]()
+        thread.start()
+        done = threading.Event()
+        while not someone_waits():
+            assert thread.is_alive(), errors
+            done.wait(0.01)
+        for lock in locks[1:]:
+            lock()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert not errors
 
 
 def someone_waits() -> bool:

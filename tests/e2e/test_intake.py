@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.test import Client
 
+from accounts.live import group_name
+from accounts.redis import hints
 from tests.e2e.conftest import Site, served
+from tests.factories import make_workspace
 
 MB = 1 << 20
 
@@ -49,6 +57,37 @@ def test_a_socket_at_an_unknown_address_is_refused_like_any_other(site: Site) ->
             assert connection.recv(4096).startswith(b"HTTP/1.1 403"), path
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_socket_whose_other_end_does_not_read_is_closed_and_not_buffered(site: Site) -> None:
+    workspace = make_workspace()
+    client = Client()
+    client.force_login(workspace.owner)
+    group = group_name(workspace.pk, "devices")
+    layers: Any = settings.CHANNEL_LAYERS
+    channel = f"{layers['default']['CONFIG']['prefix']}__group__{group}"
+    frame = get_channel_layer().serialize({"type": "live.update", "html": "x" * 60_000})
+    lines = [
+        "GET /ws/live/devices/ HTTP/1.1",
+        f"Host: {urlsplit(site.url).netloc}",
+        f"Origin: {site.url}",
+        f"Cookie: sessionid={client.cookies['sessionid'].value}",
+        *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ]
+    with connection_to(site) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 101")
+        before = web_process(site).memory_info().rss
+        until = time.monotonic() + 20
+        told = 0
+        while (heard := hints().publish(channel, frame)) or not told:
+            told += heard
+            assert time.monotonic() < until, "it is told and told"
+            time.sleep(0.002)
+    assert told > 1, "it was told something at first"
+    assert web_process(site).memory_info().rss - before < 30 * MB
+
+
 def post(site: Site, kind: str, blocks: int) -> bytes:
     """The status line of a POST of so many MB."""
     head = f"POST /accounts/login/ HTTP/1.1\r\nHost: {urlsplit(site.url).netloc}\r\nContent-Type: {kind}\r\n"
@@ -63,6 +102,11 @@ def post(site: Site, kind: str, blocks: int) -> bytes:
             return b"cut off"
 
 
+def web_process(site: Site) -> psutil.Process:
+    port = str(urlsplit(site.url).port)
+    return next(process for process in psutil.Process().children() if port in process.cmdline())
+
+
 @pytest.fixture
 def narrow_site(django_db_setup: None, tmp_path: Path) -> Iterator[Site]:
     with served(tmp_path, IMPORT_MAX_MB="16") as site:
@@ -70,9 +114,7 @@ def narrow_site(django_db_setup: None, tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_large_post_takes_little_more_memory_than_its_size(narrow_site: Site) -> None:
-    web = next(
-        process for process in psutil.Process().children() if str(urlsplit(narrow_site.url).port) in process.cmdline()
-    )
+    web = web_process(narrow_site)
     before = web.memory_info().rss
     for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         assert post(narrow_site, kind, 30).split()[1] in (b"400", b"403")

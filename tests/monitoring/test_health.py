@@ -17,16 +17,6 @@ from monitoring import health
 READY = {"status": "ready", "database": "ok", "migrations": "applied", "wall": "up", "redis": "connected"}
 
 
-@pytest.fixture
-def no_database(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A database address where nothing listens."""
-    connection.close()
-    monkeypatch.setitem(connection.settings_dict, "HOST", "/nowhere")
-    yield
-    monkeypatch.undo()
-    connection.close()
-
-
 def test_the_process_is_up_whatever_else_is_not(no_database: None, settings: Any) -> None:
     settings.REDIS_URL = "unix:///nowhere"
     answer = Client().get("/healthz")

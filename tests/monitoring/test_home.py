@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import User, Workspace
 from campaigns.models import Campaign, Lane, Stream
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Host
 from monitoring.overview import overview, since_when, start_of_day
 from tests.factories import make_campaign, make_contact, make_device, make_host
 
@@ -43,8 +43,13 @@ def running(workspace: Workspace, device: Device, name: str = "Spring sale", **c
     return campaign
 
 
+LONG_AGO = timedelta(minutes=20)
+
+
 def served(workspace: Workspace, **fields: Any) -> Device:
-    return make_device(workspace, **{"owner": make_host(), **fields})
+    """By a host that has run for a while. What state it is in, it has been in for a while, too."""
+    host = make_host(started_at=timezone.now() - LONG_AGO)
+    return make_device(workspace, **{"owner": host, "state_at": timezone.now() - LONG_AGO, **fields})
 
 
 # ---- The first day
@@ -245,8 +250,11 @@ def test_a_device_that_cannot_send_needs_attention_only_while_work_waits_for_it(
 
 
 def test_a_device_on_its_way_back_needs_nobody(workspace: Workspace) -> None:
-    running(workspace, served(workspace, state=DeviceState.CONNECTING), pending=5)
+    device = served(workspace, state=DeviceState.CONNECTING, state_at=timezone.now())
+    running(workspace, device, pending=5)
     assert troubles(workspace) == {}
+    Device.objects.filter(pk=device.pk).update(state_at=timezone.now() - LONG_AGO)
+    assert list(troubles(workspace)) == [f"{device.name}: connecting"], "it does not come back by itself"
 
 
 def test_uncertain_and_failed_messages_need_attention(alice: User, workspace: Workspace, sign_in: SignIn) -> None:
@@ -260,6 +268,17 @@ def test_uncertain_and_failed_messages_need_attention(alice: User, workspace: Wo
     long_ago = timezone.now() - timedelta(days=8)
     Campaign.objects.filter(pk=campaign.pk).update(state="completed", launched_at=long_ago, finished_at=long_ago)
     assert troubles(workspace) == {}
+
+
+def test_what_waits_for_an_answer_now_stands_before_what_failed(workspace: Workspace) -> None:
+    device = served(workspace)
+    running(workspace, device, name="Old", dead=2)
+    asking = running(workspace, device, name="Canary", sent=1)
+    Campaign.objects.filter(pk=asking.pk).update(canary=1, awaiting_word=3)
+    assert list(troubles(workspace)) == ["Canary: 3 people wait for your word", "Old: 2 messages failed"]
+    Device.objects.update(owner=None)
+    Host.objects.all().delete()
+    assert next(iter(troubles(workspace))) == "No engine is running"
 
 
 def test_many_troubled_campaigns_are_summed_up(workspace: Workspace) -> None:
@@ -331,6 +350,7 @@ def test_home_costs_as_many_queries_on_a_busy_day_as_on_a_quiet_one(
     client = sign_in(alice)
     device = served(workspace)
     running(workspace, device, sent=1)
+    running(workspace, served(workspace, state="offline"), pending=1)
     page_of(client)
     with CaptureQueriesContext(
         connection,

@@ -23,6 +23,7 @@ from campaigns.engine.concurrency import Limit
 from campaigns.pulse import Pulse
 from campaigns.sender import Sender
 from devices import fault_points
+from devices.gateway.process import usage
 from devices.hosting import leases
 from devices.hosting.gateways import Limits
 from devices.hosting.host import Host
@@ -94,7 +95,7 @@ class Engine:
             list(programs()),
             sessions,
             outbox.abandon,
-            meters=lambda: {**sessions.meters(), **sender.meters()},
+            meters=lambda: {**sessions.meters(), **sender.meters(), **footprint()},
         )
         sender.start(sessions, host.watchdog)
         Bell.deliver = lambda ids: loop.call_soon_threadsafe(sender.rouse, ids)
@@ -130,6 +131,18 @@ class Engine:
                 sender.rouse(await database.run(outbox.devices_with_due_work, self.lease))
             except Exception:
                 logger.exception("Due work could not be looked for")
+
+
+def footprint() -> dict[str, Any]:
+    """What the engine itself takes of its machine, without its gateways; and of which version it is."""
+    now = usage()
+    return {
+        "rss_mb": round(now.rss_mb, 1),
+        "fds": now.fds,
+        "threads": now.threads,
+        "cpu_s": round(now.cpu_s, 1),
+        "version": settings.VERSION,
+    }
 
 
 def seal_of_the_vault() -> Seal | None:

@@ -16,6 +16,7 @@ from rq.utils import now
 from accounts.redis import RedisWatch
 from config.schedule import TIMETABLE, TimetableJob
 from devices.jobs import working_alone
+from monitoring.heartbeats import Program, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +31,16 @@ class Command(BaseCommand):
         redis = RedisWatch(settings.REDIS_URL)
         redis.check()
         redis.start()
+        turns = Turns()
+        program = Program("clock", turns.told)
+        program.start()
         while not stop.wait(0.5):
+            turns.come_round()
             for job in TIMETABLE:
                 if job.should_run():
                     job.set_enqueue_time(now())
                     strike(job, redis)
+        program.stop()
 
 
 def strike(job: TimetableJob, redis: RedisWatch) -> None:

@@ -22,6 +22,7 @@ from rq.serializers import JSONSerializer
 from accounts.redis import RedisWatch
 from config.tether import PR_SET_PDEATHSIG
 from devices.quarantine import InstallationQueue, Patient
+from monitoring.heartbeats import Program
 
 PATIENCE_S = 8  # for a running job after SIGTERM; supervisor and its like kill after 10 s or more
 RETRY_S = 1
@@ -67,6 +68,15 @@ class Command(BaseCommand):
             import_string(name)  # once here, not again in every process that is forked for a job
         os.register_at_fork(after_in_child=end_with_parent)
         RedisWatch(settings.REDIS_URL).start()
+        program = Program("worker", lambda: {"queues": queues})
+        if burst:
+            return self.keep_working(queues, with_scheduler, burst)
+        program.start()
+        self.keep_working(queues, with_scheduler, burst)
+        program.stop()
+        return None
+
+    def keep_working(self, queues: list[str], with_scheduler: bool, burst: bool) -> None:
         while True:
             worker = None
             try:

@@ -37,9 +37,14 @@
     box.scrollIntoView({ block: "nearest" });
   }
 
-  document.addEventListener("htmx:sendError", () => say("Flotilla can't be reached. Nothing was changed; try again."));
+  // Nobody asked for what a region with `data-quiet` fetches by itself.
+  const isQuiet = (event) => event.detail.elt.closest("[data-quiet]");
+  document.addEventListener("htmx:sendError", (event) => {
+    if (!isQuiet(event)) say("Flotilla can't be reached. Nothing was changed; try again.");
+  });
   document.addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
+    if (isQuiet(event)) return;
     if (event.detail.requestConfig.verb === "get" && event.detail.elt.closest("[ws-connect]")) return;
     if (status === 403) say("Your role doesn't allow that, or this page is too old: reload it.");
     else if (status === 404) say("It is gone: somebody may have removed it. Reload the page.");

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,12 @@ class Nobody:
 
 
 @asynccontextmanager
-async def running_host(folder: Path, abandon: Abandon, meters: Meters = dict) -> AsyncIterator[Host]:
-    lease = await asyncio.to_thread(leases.begin, "here", ["simulator"], TIMES)
+async def running_host(
+    folder: Path, abandon: Abandon, meters: Meters = dict, times: LeaseTimes = TIMES
+) -> AsyncIterator[Host]:
+    lease = await asyncio.to_thread(leases.begin, "here", ["simulator"], times)
     sessions = Sessions(lease.host, folder, {}, {"simulator": 100}, Nobody())
-    host = Host(lease, TIMES, ["simulator"], sessions, abandon, meters)
+    host = Host(lease, times, ["simulator"], sessions, abandon, meters)
     running = asyncio.ensure_future(host.run())
     try:
         yield host
@@ -129,6 +132,18 @@ async def test_a_host_says_at_every_heartbeat_how_it_is(tmp_path: Path) -> None:
     async with running_host(tmp_path, nothing_to_abandon, lambda: {"beat": next(beats)}):
         await until(lambda: told() == 1, "the first beat")
         await until(lambda: told() == 2, "the second one")
+
+
+async def test_whoever_asks_hears_how_it_is_long_before_the_next_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_S", 0.01)
+    beats = iter(range(1, 1000))
+    rarely = replace(TIMES, ttl=60, renew=30)
+    async with running_host(tmp_path, nothing_to_abandon, lambda: {"beat": next(beats)}, rarely) as host:
+        for beat in (1, 2):
+            host.look([])
+            await until(lambda beat=beat: HostRow.objects.get(pk="here").meters.get("beat", 0) == beat, "it says so")
 
 
 @pytest.mark.parametrize("untold", [float("nan"), object()])

@@ -1,0 +1,137 @@
+"""What the meters in PostgreSQL say of many devices at once, in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from django.db import connection
+
+NOTHING = (0, 0, 0, 0)
+Four = tuple[int, int, int, int]  # sent, failed, delivered, replied
+
+# A minute is rolled up within half a minute after its end. The hour is cut where the zone's clock cuts it, twice in a
+# night that has an hour twice.
+ROLLED_UP_SQL = """
+WITH asked AS MATERIALIZED (
+    SELECT d.id, d.workspace_id,
+           date_trunc('minute', now() - interval '30 seconds') - interval '1 minute' AS minute,
+           date_trunc('hour', now(), w.timezone) AS hour, date_trunc('day', now(), w.timezone) AS day
+    FROM devices_device d JOIN accounts_workspace w ON w.id = d.workspace_id
+    WHERE d.id = ANY(%s)
+)
+SELECT a.id, m.sent, m.failed, m.delivered, m.replied, h.sent, h.failed, h.delivered, h.replied,
+       y.sent, y.failed, y.delivered, y.replied, coalesce(h.time_ms, p.time_ms), coalesce(h.times, p.times)
+FROM asked a
+LEFT JOIN campaigns_minutemeter m ON (m.workspace_id, m.start, m.device_id) = (a.workspace_id, a.minute, a.id)
+LEFT JOIN campaigns_hourmeter h ON (h.workspace_id, h.start, h.device_id) = (a.workspace_id, a.hour, a.id)
+LEFT JOIN campaigns_hourmeter p
+       ON (p.workspace_id, p.start, p.device_id) = (a.workspace_id, a.hour - interval '1 hour', a.id)
+LEFT JOIN campaigns_daymeter y ON (y.workspace_id, y.start, y.device_id) = (a.workspace_id, a.day, a.id)
+"""
+
+
+class RolledUp(NamedTuple):
+    """``minute`` ended 30 to 90 s ago; ``hour`` and ``day`` are those of now in the workspace's zone, so far.
+
+    ``time_ms`` and ``times`` are of this hour, or of the one before while this one has none.
+    """
+
+    minute: Four
+    hour: Four
+    day: Four
+    time_ms: int
+    times: list[int]
+
+
+def rolled_up(devices: Collection[int]) -> dict[int, RolledUp]:
+    """By device (id); those that are no more are missing."""
+    with connection.cursor() as cursor:
+        cursor.execute(ROLLED_UP_SQL, [list(devices)])
+        return {
+            device: RolledUp(four(row[0:4]), four(row[4:8]), four(row[8:12]), row[12] or 0, row[13] or [])
+            for device, *row in cursor.fetchall()
+        }
+
+
+def four(counts: list[int | None]) -> Four:
+    sent, failed, delivered, replied = counts
+    return (sent or 0, failed or 0, delivered or 0, replied or 0)
+
+
+# What an engine publishes of its devices: the hour and the day as they are rolled up, and which of the latest minutes
+# are among that, so that it can add what it alone knows.
+STANDING_SQL = """
+WITH asked AS MATERIALIZED (
+    SELECT d.id, d.workspace_id, d.next_send_at, d.hour_start, d.hour_used, d.hourly_cap, d.day_start, d.day_used,
+           least(d.daily_cap, d.warm_cap) AS daily_cap,
+           date_trunc('hour', now(), w.timezone) AS hour, date_trunc('day', now(), w.timezone) AS day
+    FROM devices_device d JOIN accounts_workspace w ON w.id = d.workspace_id
+    WHERE d.id = ANY(%(devices)s::bigint[])
+)
+SELECT a.id, date_part('epoch', a.next_send_at),
+       CASE WHEN a.hour_start = a.hour THEN a.hour_used ELSE 0 END, a.hourly_cap,
+       CASE WHEN a.day_start = a.day THEN a.day_used ELSE 0 END, a.daily_cap,
+       date_part('epoch', a.hour)::bigint, date_part('epoch', a.day)::bigint,
+       h.sent, h.failed, h.delivered, h.replied, y.sent, y.failed, y.delivered, y.replied,
+       coalesce(h.time_ms, p.time_ms, 0), coalesce(h.times, p.times, '{}'), coalesce(latest.minutes, '{}')
+FROM asked a
+LEFT JOIN campaigns_hourmeter h ON (h.workspace_id, h.start, h.device_id) = (a.workspace_id, a.hour, a.id)
+LEFT JOIN campaigns_hourmeter p
+       ON (p.workspace_id, p.start, p.device_id) = (a.workspace_id, a.hour - interval '1 hour', a.id)
+LEFT JOIN campaigns_daymeter y ON (y.workspace_id, y.start, y.device_id) = (a.workspace_id, a.day, a.id)
+LEFT JOIN LATERAL (
+    SELECT array_agg(ARRAY[date_part('epoch', m.start)::bigint / 60, m.sent, m.failed, m.delivered, m.replied])
+        AS minutes
+    FROM campaigns_minutemeter m
+    WHERE m.workspace_id = a.workspace_id AND m.device_id = a.id AND m.start = ANY(%(minutes)s::timestamptz[])
+) latest ON true
+"""
+
+# The streams' counters, which every statement keeps in step with its messages, beside all that was ever rolled up.
+COMPARED_SQL = """
+SELECT d.id, d.workspace_id,
+       ARRAY[coalesce(s.sent, 0), coalesce(s.failed, 0), coalesce(s.delivered, 0), coalesce(s.replied, 0)],
+       ARRAY[coalesce(t.sent, 0), coalesce(t.failed, 0), coalesce(t.delivered, 0), coalesce(t.replied, 0)],
+       coalesce(t.ahead, '{0,0,0,0}')
+FROM devices_device d
+LEFT JOIN (
+    SELECT device_id, sum(sent + delivered + read)::bigint AS sent, sum(dead)::bigint AS failed,
+           sum(delivered + read)::bigint AS delivered, sum(replied)::bigint AS replied
+    FROM campaigns_stream WHERE device_id = ANY(%(devices)s::bigint[]) GROUP BY device_id
+) s ON s.device_id = d.id
+LEFT JOIN campaigns_metertotal t ON t.workspace_id = d.workspace_id AND t.device_id = d.id
+WHERE d.id = ANY(%(devices)s::bigint[])
+"""
+NOTE_AHEAD_SQL = """
+INSERT INTO campaigns_metertotal AS t (workspace_id, device_id, ahead)
+SELECT workspace_id, id, n.ahead::bigint[]
+FROM unnest(%(devices)s::bigint[], %(ahead)s::text[]) AS n(device_id, ahead)
+JOIN devices_device d ON d.id = n.device_id
+ORDER BY d.id
+ON CONFLICT (workspace_id, device_id) DO UPDATE SET ahead = excluded.ahead
+RETURNING 1
+"""
+
+# By the streams that run and have something due or waiting; in the lanes' order.
+LANES_SQL = """
+SELECT lane, sum(pending + waiting)::bigint,
+       coalesce(sum(pending + waiting) FILTER (WHERE is_due), 0)::bigint,
+       coalesce(max(date_part('epoch', now() - next_due)) FILTER (WHERE is_due), 0)::float8
+FROM (
+    SELECT lane, pending, waiting, next_due,
+           next_due <= now() AND (held_until IS NULL OR held_until <= now())
+           AND (expires_at IS NULL OR expires_at > now()) AS is_due
+    FROM campaigns_stream WHERE running
+) s
+GROUP BY lane
+"""
+
+DEAD_SQL = "SELECT campaign_id, sum(dead)::bigint FROM campaigns_stream WHERE dead > 0 GROUP BY campaign_id"
+CAUSES_SQL = """
+SELECT campaign_id, left(split_part(reason, ':', 1), 60) AS cause, count(*) FROM campaigns_message
+WHERE campaign_id = ANY(%(campaigns)s::bigint[]) AND reason <> '' AND state = 'dead' GROUP BY 1, 2
+UNION ALL
+SELECT NULL, left(split_part(reason, ':', 1), 60), count(*) FROM campaigns_message
+WHERE %(direct)s::bool AND campaign_id IS NULL AND reason <> '' AND state = 'dead' GROUP BY 2
+"""

@@ -1,0 +1,169 @@
+"""What people do to many device workers at once. Each answers with what it changed, as a sentence, or why nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from accounts.audit import record
+from accounts.models import User, Workspace
+from campaigns.actions.campaigns import pause_campaign, resume_campaign
+from campaigns.actions.dead_letters import retry_failed
+from campaigns.live import database_time
+from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.querysets.unsettled import Selection
+from campaigns.shown import counted
+from devices.actions import reconnect_device
+from devices.hosting.retiring import retire
+from devices.jobs import hurry
+from devices.models import Device, Host
+from devices.shown import is_connected
+
+OPEN = (CampaignState.RUNNING, CampaignState.PAUSED)
+
+
+def resume_failed(workspace: Workspace, devices: Sequence[Device], by: User) -> str:
+    """Have the definite failures of these devices' open campaigns tried again."""
+    until = database_time()
+    of_campaign: dict[int, list[Device]] = {}
+    found: dict[int, Campaign] = {}
+    for device in devices:
+        for stream in device.streams.filter(dead__gt=0, campaign__state__in=OPEN).select_related("campaign"):
+            assert stream.campaign is not None
+            found[stream.campaign.pk] = stream.campaign
+            of_campaign.setdefault(stream.campaign.pk, []).append(device)
+    lock_together(list(found))
+    people = touched = 0
+    for pk, campaign in sorted(found.items()):
+        brought = sum(
+            retry_failed(Selection(campaign, until, device=device), by) for device in dict.fromkeys(of_campaign[pk])
+        )
+        people += brought
+        touched += bool(brought)
+    record(workspace, by, "workers.resume_failed", devices=len(devices), campaigns=touched, messages=people)
+    if people:
+        verb = "is" if people == 1 else "are"
+        return f"{counted(people, 'failed message')} of {counted(touched, 'campaign')} {verb} tried again."
+    if found:
+        return "Nothing is tried again: the time to send these has passed, or the people were erased."
+    return "Nothing has failed in the open campaigns of these devices."
+
+
+def pause_all(workspace: Workspace, by: User) -> str:
+    running = list(Campaign.objects.for_workspace(workspace).filter(state=CampaignState.RUNNING).order_by("pk"))
+    lock_together([campaign.pk for campaign in running])
+    paused = [campaign for campaign in running if pause_campaign(campaign, by)]
+    record(workspace, by, "workers.pause_all", campaigns=len(paused))
+    if not paused:
+        return "No campaign is running."
+    return f"{counted(len(paused), 'campaign')} paused. What was on its way is still settled."
+
+
+def resume_all(workspace: Workspace, by: User) -> str:
+    """Those that paused themselves stay so: somebody has to look at each."""
+    paused = list(Campaign.objects.for_workspace(workspace).filter(state=CampaignState.PAUSED).order_by("pk"))
+    lock_together([campaign.pk for campaign in paused])
+    by_itself = [campaign for campaign in paused if campaign.paused_why]
+    resumed = [campaign for campaign in paused if not campaign.paused_why and resume_campaign(campaign, by)]
+    record(workspace, by, "workers.resume_all", campaigns=len(resumed), left=len(by_itself))
+    told = [f"{counted(len(resumed), 'campaign')} resumed." if resumed else "No campaign was paused by a person."]
+    if by_itself:
+        who = f"{len(by_itself)} that paused {'itself' if len(by_itself) == 1 else 'themselves'}"
+        told.append(f"{who} {'stays' if len(by_itself) == 1 else 'stay'} so: look at each.")
+    return " ".join(told)
+
+
+def lock_together(campaigns: Sequence[int]) -> None:
+    """They are moved in one transaction: every stream is locked before any message, by id as everywhere."""
+    chosen = Campaign.objects.filter(pk__in=campaigns).order_by("pk").select_for_update(of=("self",))
+    list(chosen.values_list("pk", flat=True))
+    streams = Stream.objects.filter(campaign__in=campaigns).order_by("pk").select_for_update(of=("self",))
+    list(streams.values_list("pk", flat=True))
+
+
+def reconnect_all(workspace: Workspace, devices: Sequence[Device], by: User) -> str:
+    """``devices`` come from ``with_shown_state()``: those that are linked and not online are logged in afresh."""
+    in_order = sorted(devices, key=lambda device: device.pk)
+    became: Counter[str] = Counter(reconnected(device, by) for device in in_order)
+    record(workspace, by, "workers.reconnect", devices=dict(became))
+    words = {
+        "reconnecting": ("device reconnects", "devices reconnect"),
+        "online": ("was online already", "were online already"),
+        "unlinked": ("is not linked", "are not linked"),
+        "banned": ("is banned", "are banned"),
+        "busy": ("was asked something already", "were asked something already"),
+    }
+    told = [
+        f"{became[name]} {one if became[name] == 1 else many}" for name, (one, many) in words.items() if became[name]
+    ]
+    if not told:
+        return "There is no device to reconnect."
+    if not became["reconnecting"]:
+        told.insert(0, "no device reconnects")
+    sentence = ", ".join(told)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def reconnected(device: Device, by: User) -> str:
+    if device.phone is None:
+        return "unlinked"
+    if is_connected(device):
+        return "online"
+    if device.request:
+        return "busy"
+    if reconnect_device(device, by):
+        return "reconnecting"
+    return "banned"
+
+
+@transaction.atomic
+def check_health(workspace: Workspace | None, devices: Sequence[Device], by: User) -> str:
+    """Have the hosts of these devices say at once how they, their gateways and their devices are.
+
+    Their heartbeat follows within a second or two; what it says stands on the page. ``workspace`` None: by staff.
+    """
+    of_host: dict[str, list[int]] = {}
+    for device in devices:
+        if device.owner_id:
+            of_host.setdefault(device.owner_id, []).append(device.pk)
+    alive = set(Host.objects.alive().filter(pk__in=list(of_host)).values_list("pk", flat=True))
+    for host in alive:
+        hurry(host, of_host[host])
+    silent = sum(len(ids) for host, ids in of_host.items() if host not in alive)
+    orphans = len(devices) - sum(len(ids) for ids in of_host.values())
+    record(
+        workspace,
+        by,
+        "workers.health_check" if workspace else "staff.health_check",
+        hosts=len(alive),
+        devices=len(devices),
+    )
+    told = []
+    if alive:
+        asked = sum(len(of_host[host]) for host in alive)
+        told.append(
+            f"{counted(len(alive), 'host')} with {counted(asked, 'device')} asked: the answer shows here in a moment."
+        )
+    if silent:
+        told.append(f"{counted(silent, 'device')} can't be asked: {'its' if silent == 1 else 'their'} host is gone.")
+    if orphans:
+        told.append(f"{counted(orphans, 'device')} {'has' if orphans == 1 else 'have'} no host.")
+    return " ".join(told) or "There is no device to ask about."
+
+
+@transaction.atomic
+def drain_host(host_id: str, by: User, *, undo: bool = False) -> str:
+    """Have a running host hand all its devices to the others; as `manage.py drain`, without waiting for the end."""
+    owned = Device.objects.filter(owner_id=host_id).count()
+    if not retire(host_id, retiring=not undo):
+        return "Nothing was changed: no running engine has this host id."
+    record(None, by, "staff.host_kept" if undo else "staff.host_drained", f"host:{host_id}"[:80], devices=owned)
+    if undo:
+        return f"Host {host_id} takes devices again."
+    others = Host.objects.alive().filter(retiring=False).exclude(pk=host_id).count()
+    if not others and owned:
+        stuck = counted(owned, "device")
+        return f"Host {host_id} takes no devices any more. No other host runs: its {stuck} wait for one."
+    return f"Host {host_id} hands its {counted(owned, 'device')} to {counted(others, 'other host')}."

@@ -1,0 +1,393 @@
+"""What needs a person: one list of rules, which Home shows and alerts are told by.
+
+A rule finds what is so now, from maintained counters and a few rows; when its cause is gone it finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, Sum
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Workspace
+from campaigns.engine.forecast import seconds_for
+from campaigns.failover import GONE, all_unable_since, asked_of
+from campaigns.models import Campaign, CampaignState, Failover, Lane, MinuteMeter, Stream
+from campaigns.plans import pace_of, seconds_of_day
+from campaigns.shown import counted
+from devices.models import Device, Host
+from devices.shown import Held, held, is_connected, shown
+
+OPEN = (CampaignState.RUNNING, CampaignState.PAUSED)
+NAMED_AT_MOST = 5  # of one kind of trouble; the list behind the link has them all
+EVERY_ONE = 1_000
+RECENT = timedelta(days=7)
+LATE = timedelta(minutes=2)
+RATE_OVER = timedelta(hours=1)
+RATE_OF_FAILURES = 0.2
+RATE_LEAST_TRIED = 20
+# By figure: what is said of so many messages, and why.
+STUCK = {
+    "uncertain": (
+        "need a look",
+        "The answer was lost, so nobody knows whether they left. Decide, or wait for a proof.",
+    ),
+    "failed": (
+        "failed",
+        "WhatsApp refused them for good, or every try was used up. Each shows its reason and can be retried.",
+    ),
+}
+TODAYS = "today's messages are used up"
+CAPS = {"daily_cap": TODAYS, "warm_up": TODAYS, "hourly_cap": "this hour's messages are used up"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A button that settles it: where it posts what."""
+
+    label: str
+    url: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """``about`` names the object that a rule speaks of (``device:uuid``); with the rule's key it is one alert."""
+
+    colour: str
+    title: str
+    text: str
+    url: str = ""
+    action: str = ""
+    answers: tuple[Answer, ...] = ()
+    about: str = ""
+    rule: str = ""
+
+
+class Scene:
+    """What the rules look at, each thing looked up once. ``named``: how many of one kind are told one by one."""
+
+    def __init__(
+        self, workspace: Workspace, devices: Sequence[Device] | None = None, *, can_manage: bool, named: int
+    ) -> None:
+        self.workspace = workspace
+        self.can_manage = can_manage
+        self.named = named
+        self.now = timezone.now()
+        self._devices = devices
+
+    @cached_property
+    def devices(self) -> list[Device]:
+        if self._devices is not None:
+            return list(self._devices)
+        found = Device.objects.for_workspace(self.workspace).select_related("workspace", "owner")
+        return list(found.with_shown_state().order_by("name"))
+
+    @cached_property
+    def alive(self) -> bool:
+        return Host.objects.alive().exists()
+
+    @cached_property
+    def waiting(self) -> dict[int, int]:
+        """Device (id) → messages that wait at it and that nothing but the device holds."""
+        running = Stream.objects.for_workspace(self.workspace).filter(running=True)
+        sums = running.values_list("device").annotate(count=Sum("pending") + Sum("waiting"))
+        return {device: count for device, count in sums if count}
+
+    @cached_property
+    def unable(self) -> dict[int, datetime]:
+        """Device (id) → since when it cannot send, of those that work waits for."""
+        return all_unable_since([device for device in self.devices if self.waiting.get(device.pk)])
+
+    @cached_property
+    def stuck(self) -> list[Any]:
+        """Uncertain and failed messages by campaign, of those that are open or ended lately; and the direct ones."""
+        lately = Q(campaign__state__in=OPEN) | Q(campaign__finished_at__gte=self.now - RECENT)
+        streams = Stream.objects.for_workspace(self.workspace).filter(lately | Q(lane=Lane.DIRECT))
+        sums = streams.values("campaign__uuid", "campaign__name").annotate(
+            uncertain=Sum("uncertain"), failed=Sum("dead")
+        )
+        return list(sums.filter(Q(uncertain__gt=0) | Q(failed__gt=0)).order_by("-campaign"))
+
+    def waits(self, device: Device) -> str:
+        count = self.waiting[device.pk]
+        return f"{counted(count, 'message')} {'waits' if count == 1 else 'wait'} for it."
+
+    def clock(self, at: datetime) -> str:
+        return f"{at.astimezone(self.workspace.zone):%a %-d %b, %H:%M}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``lasts``: so long it must be so before anybody is told of it by e-mail."""
+
+    key: str
+    lasts: timedelta
+    find: Callable[[Scene], Iterator[Trouble]]
+
+
+def attention(
+    workspace: Workspace,
+    devices: Sequence[Device] | None = None,
+    *,
+    can_manage: bool = True,
+    named: int = NAMED_AT_MOST,
+) -> list[Trouble]:
+    """What waits for a decision now comes first. ``devices``: the workspace's, with their shown state and owners."""
+    scene = Scene(workspace, devices, can_manage=can_manage, named=named)
+    return [replace(trouble, rule=rule.key) for rule in RULES for trouble in rule.find(scene)]
+
+
+# ---- The installation
+
+
+def no_engine(scene: Scene) -> Iterator[Trouble]:
+    if not scene.alive:
+        yield Trouble(
+            "red",
+            "No engine is running",
+            "Nothing is sent and no device can be linked until one runs. Whoever runs this installation can start it.",
+        )
+
+
+# ---- What asks for a decision
+
+
+def open_questions(scene: Scene) -> Iterator[Trouble]:
+    """Campaigns that ask whether other numbers shall send what some cannot."""
+    asking = Campaign.objects.for_workspace(scene.workspace).filter(state=CampaignState.RUNNING, failover=Failover.ASK)
+    for campaign in asking.select_related("workspace").order_by("-pk"):
+        if (asked := asked_of(campaign)) is None:
+            continue
+        stuck, waiting = counted(len(asked.questions), "number"), counted(asked.messages, "message")
+        url = reverse("campaigns:failover", args=[campaign.uuid])
+        devices = tuple(("device", str(question.device.uuid)) for question in asked.questions)
+        others = Answer(f"Send from {counted(asked.others, 'other number')}", url, (("answer", "other"), *devices))
+        yield Trouble(
+            "red",
+            f"{campaign.name}: {stuck} cannot send",
+            f"{waiting} {'waits' if asked.messages == 1 else 'wait'}. Shall other numbers send, or shall they wait?",
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Look at it",
+            (*([others] if asked.others else []), Answer("Wait", url, (("answer", "wait"),))),
+            about=campaign.target,
+        )
+
+
+def first_few(scene: Scene) -> Iterator[Trouble]:
+    """Campaigns whose first people are written to, and whose others wait for somebody's word."""
+    asking = Campaign.objects.for_workspace(scene.workspace).filter(
+        state__in=OPEN, awaiting_word__gt=0, canary_passed_at__isnull=True
+    )
+    for campaign in asking.order_by("-pk")[: scene.named]:
+        waiting = counted(campaign.awaiting_word, "person", "people")
+        yield Trouble(
+            "amber",
+            f"{campaign.name}: {waiting} {'waits' if campaign.awaiting_word == 1 else 'wait'} for your word",
+            f"{counted(campaign.canary or 0, 'person comes', 'people come')} first. Go on when all is well with them.",
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Look at it",
+            (Answer("Go on", reverse("campaigns:go_on", args=[campaign.uuid])),),
+            about=campaign.target,
+        )
+
+
+def stopped_campaigns(scene: Scene) -> Iterator[Trouble]:
+    """Campaigns that paused themselves."""
+    stopped = Campaign.objects.for_workspace(scene.workspace).filter(state=CampaignState.PAUSED).exclude(paused_why="")
+    for campaign in stopped.order_by("-pk")[: scene.named]:
+        yield Trouble(
+            "red",
+            f"{campaign.name} paused itself",
+            campaign.paused_why,
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Look at it",
+            (Answer("Resume", reverse("campaigns:resume", args=[campaign.uuid])),),
+            about=campaign.target,
+        )
+
+
+def late_campaigns(scene: Scene) -> Iterator[Trouble]:
+    late = Campaign.objects.for_workspace(scene.workspace).filter(
+        state=CampaignState.SCHEDULED, start_at__lt=scene.now - LATE
+    )
+    for campaign in late.order_by("start_at")[: scene.named]:
+        yield Trouble(
+            "red",
+            f"{campaign.name}: should have started",
+            "Its time has passed. The clock, which starts campaigns, may not be running.",
+            reverse("campaigns:campaign", args=[campaign.uuid]),
+            "Open the campaign",
+            about=campaign.target,
+        )
+
+
+# ---- Devices that work waits for
+
+
+def gone_devices(scene: Scene) -> Iterator[Trouble]:
+    """No engine can help these: somebody must act, or WhatsApp must think again."""
+    for device in scene.devices:
+        if device.state in GONE and device.pk in scene.unable:
+            yield device_trouble(scene, device)
+
+
+def away_devices(scene: Scene) -> Iterator[Trouble]:
+    for device in scene.devices:
+        if device.state in GONE or device.pk not in scene.unable:
+            continue
+        # Without any engine that is said once, not for each device.
+        if scene.alive or device.shown_state != "no_engine":
+            yield device_trouble(scene, device, f"Since {scene.clock(scene.unable[device.pk])}.")
+
+
+def held_devices(scene: Scene) -> Iterator[Trouble]:
+    for device in scene.devices:
+        if device.shown_state == "held" and scene.waiting.get(device.pk):
+            yield device_trouble(scene, device)
+
+
+def device_trouble(scene: Scene, device: Device, since: str = "") -> Trouble:
+    state = shown(device)
+    to_link = scene.can_manage and not device.is_linked
+    return Trouble(
+        state.colour,
+        f"{device.name}: {state.word.lower()}",
+        " ".join(filter(None, (state.reason, since, scene.waits(device)))),
+        reverse("devices:pair" if to_link else "devices:device", args=[device.uuid]),
+        "Link it" if to_link else "Open the device",
+        about=f"device:{device.uuid}",
+    )
+
+
+def used_up_caps(scene: Scene) -> Iterator[Trouble]:
+    for device in scene.devices:
+        if scene.waiting.get(device.pk) and is_connected(device) and (hold := cap_of(device)):
+            until = f" It goes on {scene.clock(hold.until)}." if hold.until else ""
+            yield Trouble(
+                "amber",
+                f"{device.name}: {CAPS[hold.verdict]}",
+                f"{scene.waits(device)}{until}",
+                reverse("devices:device", args=[device.uuid]),
+                "Look at its caps",
+                about=f"device:{device.uuid}",
+            )
+
+
+def cap_of(device: Device) -> Held | None:
+    hold = held(device)
+    return hold if hold and hold.verdict in CAPS else None
+
+
+# ---- What goes wrong
+
+
+def failure_rates(scene: Scene) -> Iterator[Trouble]:
+    """By what each device's meters counted within the last hour."""
+    lately = MinuteMeter.objects.for_workspace(scene.workspace).filter(start__gte=scene.now - RATE_OVER)
+    sums = {row["device"]: row for row in lately.values("device").annotate(sent=Sum("sent"), failed=Sum("failed"))}
+    for device in scene.devices:
+        row = sums.get(device.pk, {"sent": 0, "failed": 0})
+        tried = row["sent"] + row["failed"]
+        if tried >= RATE_LEAST_TRIED and row["failed"] / tried >= RATE_OF_FAILURES:
+            yield Trouble(
+                "red",
+                f"{device.name}: {100 * row['failed'] // tried} % failed within the last hour",
+                f"{row['failed']:,} of {counted(tried, 'message')} that it tried. See why before more go the same way.",
+                reverse("monitoring:queue"),
+                "See why",
+                about=f"device:{device.uuid}",
+            )
+
+
+def low_forecasts(scene: Scene) -> Iterator[Trouble]:
+    """Running campaigns whose devices take longer than there is time, each reckoned as if it were alone with them."""
+    expiring = Stream.objects.for_workspace(scene.workspace).filter(
+        Q(pending__gt=0) | Q(waiting__gt=0), running=True, campaign__isnull=False, expires_at__gt=scene.now
+    )
+    by_campaign: dict[Campaign, list[Stream]] = defaultdict(list)
+    for stream in expiring.select_related("campaign").order_by("-campaign", "pk"):
+        assert stream.campaign is not None
+        by_campaign[stream.campaign].append(stream)
+    told = 0
+    for campaign, streams in by_campaign.items():
+        if told < scene.named and (trouble := low_forecast(scene, campaign, streams)):
+            told += 1
+            yield trouble
+
+
+def low_forecast(scene: Scene, campaign: Campaign, streams: Sequence[Stream]) -> Trouble | None:
+    devices = {device.pk: device for device in scene.devices}
+    at = seconds_of_day(scene.now.astimezone(scene.workspace.zone).time())
+    left: dict[int, int] = defaultdict(int)
+    for stream in streams:
+        left[stream.device_id] += stream.pending + stream.waiting
+    paces = {pk: pace_of(devices[pk], campaign).slowed(campaign.min_delay) for pk in left if pk in devices}
+    lasts = [seconds_for(left[pk], pace, at) for pk, pace in paces.items()]
+    over = min(stream.expires_at for stream in streams if stream.expires_at)
+    known = [seconds for seconds in lasts if seconds is not None]
+    ends = scene.now + timedelta(seconds=min(max(known, default=0), timedelta(days=3650).total_seconds()))
+    if len(known) == len(lasts) and ends <= over:
+        return None
+    by_then = f"What has not left by {scene.clock(over)} expires."
+    when = "no end is in sight" if len(known) < len(lasts) else f"it takes until about {scene.clock(ends)}"
+    return Trouble(
+        "amber",
+        f"{campaign.name}: will not be done in time",
+        f"{counted(sum(left.values()), 'message')} to go, and by the pace of its devices {when}. {by_then}",
+        reverse("campaigns:text", args=[campaign.uuid]),
+        "Give it more time",
+        about=campaign.target,
+    )
+
+
+def uncertain_messages(scene: Scene) -> Iterator[Trouble]:
+    yield from stuck_messages(scene, "uncertain")
+
+
+def failed_messages(scene: Scene) -> Iterator[Trouble]:
+    yield from stuck_messages(scene, "failed")
+
+
+def stuck_messages(scene: Scene, figure: str) -> Iterator[Trouble]:
+    said, text = STUCK[figure]
+    touched: list[tuple[UUID | None, str, int]] = [
+        (row["campaign__uuid"], row["campaign__name"] or "Tests and replies", row[figure])
+        for row in scene.stuck
+        if row[figure]
+    ]
+    for uuid, name, count in touched[: scene.named]:
+        words = said.replace("need", "needs") if count == 1 else said
+        url = f"{reverse('campaigns:recipients', args=[uuid])}?figure={figure}" if uuid else reverse("monitoring:queue")
+        about = f"campaign:{uuid}" if uuid else "direct"
+        yield Trouble("red", f"{name}: {counted(count, 'message')} {words}", text, url, "Look at them", about=about)
+    if rest := touched[scene.named :]:
+        messages = counted(sum(count for _, _, count in rest), "message")
+        title = f"{counted(len(rest), 'more campaign')}: {messages} {said}"
+        yield Trouble("red", title, text, reverse("monitoring:queue"), "All of them", about="more")
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("no_engine", timedelta(minutes=2), no_engine),
+    Rule("question", timedelta(), open_questions),
+    Rule("canary", timedelta(minutes=10), first_few),
+    Rule("paused_itself", timedelta(), stopped_campaigns),
+    Rule("late_start", timedelta(), late_campaigns),
+    Rule("device_gone", timedelta(), gone_devices),
+    Rule("device_away", timedelta(), away_devices),  # it looks away for five minutes itself
+    Rule("uncertain", timedelta(minutes=5), uncertain_messages),
+    Rule("failure_rate", timedelta(), failure_rates),
+    Rule("forecast", timedelta(minutes=10), low_forecasts),
+    Rule("device_held", timedelta(), held_devices),
+    Rule("cap", timedelta(hours=1), used_up_caps),  # an hour's cap never lasts so long
+    Rule("dead", timedelta(minutes=10), failed_messages),
+)
+LASTS = {rule.key: rule.lasts for rule in RULES}

@@ -1,0 +1,146 @@
+"""Milliseconds of Worker Status with thousands of devices, on a durable PostgreSQL of its own.
+
+`python -m tests.benchmarks.bench_fleet_pages [--devices 3000] [--times 30]`: staff's pages over all workspaces and a
+workspace's own, with meters, queues and a message on its way in a third of the devices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from functools import partial
+from typing import Any
+
+from config.embedded import temporary_servers
+from tests.benchmarks.bench_pages import BUDGET_MS, measured, say
+from tests.benchmarks.busy_fleet import DEVICES_A_WORKSPACE
+
+STATES = ("online",) * 40 + ("offline", "banned", "connecting")
+PAGES = {
+    "grid": "",
+    "grid, one state": "?state=banned",
+    "grid, searched": "?q=Number+12",
+    "all as a frame": "?frame=1",
+    "table": "?view=table",
+    "table, far down": "?view=table&page=50",
+    "table, by queue": "?view=table&sort=-queue",
+    "table, by state": "?view=table&sort=state",
+    "table, by day": "?view=table&sort=-day",
+    "table, by time": "?view=table&sort=-time",
+}
+
+
+def fill(devices: int) -> Any:
+    """Returns a workspace's owner."""
+    from django.db import connection
+    from django.utils import timezone
+
+    from campaigns.last_minute import last_full_minute
+    from campaigns.models import DayMeter, HourMeter, Lane, MinuteMeter, Stream
+    from devices.models import Device
+    from tests.factories import make_campaign, make_host, make_workspace
+
+    host, now = make_host(), timezone.now()
+    owner = None
+    for first in range(0, devices, DEVICES_A_WORKSPACE):
+        workspace = make_workspace()
+        owner = owner or workspace.owner
+        made = Device.objects.bulk_create(
+            Device(
+                workspace=workspace, name=f"Number {n}", phone=f"+60{n:09d}", state=STATES[n % len(STATES)], owner=host
+            )
+            for n in range(first, min(devices, first + DEVICES_A_WORKSPACE))
+        )
+        campaign = make_campaign(workspace, state="running", launched_at=now)
+        Stream.objects.bulk_create(
+            Stream(
+                workspace=workspace, campaign=campaign, device=device, lane=Lane.CAMPAIGN, running=True, pending=500,
+                next_due=now,
+            )
+            for device in made
+        )  # fmt: skip
+        for model, start in (
+            (MinuteMeter, last_full_minute(now)),
+            (HourMeter, now.replace(minute=0, second=0, microsecond=0)),
+            (DayMeter, now.replace(hour=0, minute=0, second=0, microsecond=0)),
+        ):
+            model.objects.bulk_create(
+                model(workspace=workspace, device=device, start=start, sent=device.pk % 50, failed=device.pk % 3)
+                for device in made
+            )
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+    return owner
+
+
+def publish() -> None:
+    """As engines do it, so that pages find live meters in Redis."""
+    import json
+    import time
+
+    from accounts.redis import hints
+    from campaigns.meters import DEVICE_KEY, WORDS
+    from devices.models import Device
+
+    line = hints().pipeline(transaction=False)
+    counts = json.dumps({"minute": 20, "hour": 700, "day": 9_000})
+    for pk in Device.objects.values_list("pk", flat=True):
+        line.hset(
+            DEVICE_KEY.format(pk),
+            mapping={**dict.fromkeys(WORDS, counts), "mean_ms": 120, "p95_ms": 300, "at": time.time() + 3_600},
+        )
+    line.execute()
+
+
+def run_all(devices: int, times: int) -> None:
+    import logging
+
+    from django.test import Client
+
+    from tests.benchmarks.busy_fleet import staff
+
+    logging.disable(logging.CRITICAL)
+    owner = fill(devices)
+    publish()
+    over = []
+    say(f"{'':44}   first     p50     p95   least     CPU ms; budget {BUDGET_MS}")
+    for whose, user, path in (("staff", staff(), "/operations/workers"), ("own", owner, "/dashboard/workers")):
+        client = Client()
+        client.force_login(user)
+        for what, query in PAGES.items():
+            took = measured(partial(client.get, path + query), times)
+            numbers = " ".join(f"{number:7.0f}" for number in took[:5])
+            late = took.p95 > BUDGET_MS
+            over += [f"{whose} {what}"] if late else []
+            say(f"{f'{whose}: {what}':44} {numbers} {took.status}{'  over' if late else ''}")
+    say(f"{len(over)} over the budget: {', '.join(over) or 'none'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, default=3_000)
+    parser.add_argument("--times", type=int, default=30)
+    options = parser.parse_args()
+    with temporary_servers() as urls:
+        os.environ.update(
+            urls,
+            DJANGO_SETTINGS_MODULE="config.settings",
+            SECRET_KEY=secrets.token_urlsafe(32),
+            ENV_FILE="",
+            STATIC_MANIFEST="0",
+            ALLOWED_HOSTS="testserver",
+        )
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+        from django.db import connections
+
+        call_command("migrate", verbosity=0)
+        run_all(options.devices, options.times)
+        connections.close_all()
+
+
+if __name__ == "__main__":
+    main()
