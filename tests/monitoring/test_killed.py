@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import django_rq
 import pytest
@@ -46,9 +47,8 @@ def start(tmp_path: Path, settings: Any) -> Iterator[Start]:
     settings.HEALTH_EVERY_S = float(QUICK["HEALTH_EVERY_S"])
     settings.LEASE_TIMES = settings.LEASE_TIMES | {"renew": float(QUICK["LEASE_RENEW"])}
     django_rq.get_connection("clock").flushdb()
-    name = connection.settings_dict["NAME"]
-    database = os.environ["DATABASE_URL"].replace("/flotilla?", f"/{name}?")
-    environ = {**os.environ, **QUICK, "DATABASE_URL": database, "SESSIONS_DIR": str(tmp_path / "sessions")}
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
+    environ = {**os.environ, **QUICK, "DATABASE_URL": urlunsplit(url), "SESSIONS_DIR": str(tmp_path / "sessions")}
     with ExitStack() as stack:
 
         def started(part: str) -> subprocess.Popen[bytes]:
