@@ -15,6 +15,13 @@ from campaigns.jobs import doubts, media, meters, planning
 from devices.jobs import JOB_TTL, forget_queues
 from monitoring.jobs import alerts, health
 
+WAITS_S = 30  # so long a job is taken to wait for its worker; a worker that is killed may have lost it
+
+
+def mark_of(function: str) -> str:
+    """Stands in Redis while a job of this function waits."""
+    return f"flotilla:waits:{function}"
+
 
 class TimetableJob(CronJob):
     """Enqueues through django_rq: RQ's own cron would pickle, and its queues know no allow-list."""
@@ -24,6 +31,13 @@ class TimetableJob(CronJob):
         return django_rq.get_queue(self.queue_name).enqueue_call(
             self.func, ttl=JOB_TTL, result_ttl=60, failure_ttl=86_400
         )
+
+    def enqueue_unless_waiting(self) -> None:
+        """Where workers are slow, and where several clocks run, jobs must not pile up and keep the workers from other
+        queues."""
+        connection = django_rq.get_queue(self.queue_name).connection
+        if connection.set(mark_of(self.func_name), "", nx=True, ex=WAITS_S):
+            self.enqueue()
 
 
 def every(seconds: int, function: Callable[[], Any], queue: str = "clock") -> TimetableJob:

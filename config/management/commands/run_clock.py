@@ -47,7 +47,7 @@ def strike(job: TimetableJob, redis: RedisWatch) -> None:
     """Enqueue the job, or do it here when Redis is away; what fails is done at the next strike."""
     try:
         if redis.connected is not False:
-            job.enqueue()
+            job.enqueue_unless_waiting()
             return
     except (RedisError, OSError):
         redis.check()

@@ -16,10 +16,12 @@ from django.db import connections
 from django.utils.module_loading import import_string
 from django_rq import get_worker
 from redis.exceptions import RedisError
-from rq import Worker
+from rq import Queue, Worker
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from accounts.redis import RedisWatch
+from config.schedule import mark_of
 from config.tether import PR_SET_PDEATHSIG
 from devices.quarantine import InstallationQueue, Patient
 from monitoring.heartbeats import Program
@@ -46,6 +48,11 @@ class FlotillaWorker(Patient, Worker):
         timer = threading.Timer(PATIENCE_S, self.give_up_job)
         timer.daemon = True
         timer.start()
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """From now on the timetable may enqueue it again."""
+        self.connection.delete(mark_of(job.func_name))
+        super().execute_job(job, queue)
 
     def give_up_job(self) -> None:
         """A job is safe to lose: the reconciler makes what is missing again (DESIGN 2)."""
