@@ -8,7 +8,6 @@ import django_rq
 import pytest
 from django.conf import settings
 from django.utils import timezone
-from django_rq import get_worker
 from redis import Redis
 from rq import SimpleWorker
 
@@ -16,9 +15,8 @@ from accounts.redis import RedisWatch
 from campaigns.actions.campaigns import launch_campaign
 from campaigns.models import Campaign, CampaignState
 from config.management.commands.run_clock import strike
-from config.management.commands.work import FlotillaWorker
+from config.management.commands.work import Command, FlotillaWorker
 from config.schedule import TIMETABLE
-from devices.quarantine import InstallationQueue
 from tests.factories import make_campaign, make_contact, make_device, make_workspace
 
 
@@ -50,7 +48,7 @@ def test_jobs_of_the_timetable_do_not_pile_up_where_clocks_are_many_and_workers_
     for _ in range(50):
         strike(tell, here)
     assert clock.count == 1
-    get_worker("clock", worker_class=InThisProcess, queue_class=InstallationQueue).work(burst=True)
+    Command().worker(["clock"], InThisProcess).work(burst=True)
     strike(tell, here)
     strike(tell, here)
     assert clock.count == 1, "it was taken, so that it may wait again"

@@ -98,6 +98,6 @@ class Command(BaseCommand):
                     return
                 time.sleep(RETRY_S)  # RQ ends a worker at whatever it did not expect
 
-    def worker(self, names: list[str]) -> FlotillaWorker:
+    def worker(self, names: list[str], kind: type[FlotillaWorker] = FlotillaWorker) -> FlotillaWorker:
         connections.close_all()  # a forked job must not share its parent's connection
-        return get_worker(*names, worker_class=FlotillaWorker, queue_class=InstallationQueue, serializer=JSONSerializer)
+        return get_worker(*names, worker_class=kind, queue_class=InstallationQueue, serializer=JSONSerializer)
