@@ -32,18 +32,6 @@ def retry_failed(selection: Selection, by: User) -> int:
 
 
 @transaction.atomic
-def retry_failed_together(selections: Sequence[Selection], by: User) -> int:
-    """`retry_failed` of several campaigns at once, whose streams are all locked before any of their messages."""
-    ids = [selection.campaign.pk for selection in selections]
-    list(
-        Campaign.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk").values_list("pk", flat=True)
-    )
-    streams = Stream.objects.filter(campaign__in=ids).order_by("pk")
-    list(streams.select_for_update(no_key=True).values_list("pk", flat=True))
-    return sum(retry_failed(selection, by) for selection in selections)
-
-
-@transaction.atomic
 def give_up_failed(selection: Selection, by: User) -> int:
     """These dead messages are never tried again: they count as cancelled from now on; returns how many."""
     return settle_for_good(selection, by, give_up_dead, "campaign.failed_given_up")

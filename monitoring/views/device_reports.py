@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import WorkspaceRequest, workspace_role
 from accounts.audit import record
-from campaigns.actions.dead_letters import REOPENABLE, retry_failed_together
+from campaigns.actions.dead_letters import REOPENABLE, retry_all
 from campaigns.live import database_time
 from campaigns.models import Campaign
 from campaigns.querysets.launched import launched
@@ -199,7 +199,7 @@ def retry(request: WorkspaceRequest, device: Device) -> HttpResponse:
         campaigns = []
     if until is None or not campaigns or len(campaigns) > AT_ONCE:
         raise Http404("There are no such messages.")
-    people = retry_failed_together([Selection(campaign, until, device) for campaign in campaigns], request.user)
+    people = retry_all([Selection(campaign, until, device) for campaign in campaigns], request.user)
     if people:
         messages.success(request, f"{counted(people, 'message')} that had failed will be tried again.")
     else:
