@@ -18,7 +18,6 @@ from campaigns.querysets.meters import RolledUp, rolled_up
 from devices.models import Device
 
 WORDS = ("sent", "failed", "delivered", "replied")
-DEVICE_KEY = "broadcast:metrics:device:{}"
 KEPT_S = 60  # what is older is nobody's word any more
 COUNTED = re.compile(rb'\{"minute": ?(\d{1,9}), ?"hour": ?(\d{1,9}), ?"day": ?(\d{1,9})\}' * len(WORDS))
 # As one command: to send and to read thousands of them takes longer than to do them.

@@ -18,7 +18,7 @@ from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
 from accounts.redis import hints
-from campaigns.meters import DEVICE_KEY, KEPT_S, WORDS, mean_of, p95_of
+from campaigns.meters import KEPT_S, mean_of, p95_of
 from campaigns.models import Lane
 from campaigns.outbox.statement import rows_of
 from campaigns.querysets.meters import CAUSES_SQL, DEAD_SQL, LANES_SQL, NOTHING, STANDING_SQL, Four, four
@@ -26,7 +26,7 @@ from campaigns.querysets.meters import CAUSES_SQL, DEAD_SQL, LANES_SQL, NOTHING,
 logger = logging.getLogger(__name__)
 
 ROUND_S = 30  # within it every device is published once
-CHANGED_AT_ONCE = 300
+CHANGED_AT_ONCE = 200
 LANES_S, DEAD_S, STATUS_S = 2.0, 30.0, 5.0
 DEAD_LOOK_S = 10.0
 LANES_KEPT_S = 30
@@ -34,11 +34,28 @@ DEAD_KEPT_S = 120
 CAUSES = 50
 RESTS = 100  # counting the dead takes at most one part in so many of the time
 
-LIMIT_KEY = "broadcast:ratelimit:device:{}"
 LANE_KEY = "broadcast:queue:{}"
 DEAD_KEY = "broadcast:queue:dead"
 STATUS_KEY = "broadcast:workers:status"
 TURN_KEY = "broadcast:turn:{}"  # of several engines one publishes what is the same for all
+# For how long they last, the instant, and twelve fields of each device; what else lies under such a name makes room.
+STANDING_LUA = """
+local function put(name, ...)
+    local answer = redis.pcall('HSET', name, ...)
+    if type(answer) == 'table' and answer.err then
+        redis.call('DEL', name)
+        redis.call('HSET', name, ...)
+    end
+    redis.call('EXPIRE', name, ARGV[1])
+end
+for at = 3, #ARGV, 12 do
+    put('broadcast:metrics:device:' .. ARGV[at], 'sent', ARGV[at + 1], 'failed', ARGV[at + 2],
+        'delivered', ARGV[at + 3], 'replied', ARGV[at + 4], 'mean_ms', ARGV[at + 5], 'p95_ms', ARGV[at + 6],
+        'at', ARGV[2])
+    put('broadcast:ratelimit:device:' .. ARGV[at], 'next_send_at', ARGV[at + 7], 'hour_used', ARGV[at + 8],
+        'hour_cap', ARGV[at + 9], 'day_used', ARGV[at + 10], 'day_cap', ARGV[at + 11], 'at', ARGV[2])
+end
+"""
 LANES = {Lane.CAMPAIGN: "campaign", Lane.SEQUENCE: "sequence"}
 Latest = Mapping[int, Mapping[int, Sequence[int]]]  # minute since 1970 → device → sent, failed, delivered, replied
 
@@ -81,8 +98,9 @@ class Published:
         with redis.pipeline(transaction=False) as line:
             if devices:
                 starts = [datetime.fromtimestamp(earlier * 60, UTC).isoformat() for earlier in latest]
-                for row in rows_of(STANDING_SQL, {"devices": list(devices), "minutes": starts}):
-                    _standing(line, row, latest, minute, now)
+                rows = rows_of(STANDING_SQL, {"devices": list(devices), "minutes": starts})
+                fields = [field for row in rows for field in _standing(row, latest, minute)]
+                line.eval(STANDING_LUA, 0, KEPT_S, f"{now:.1f}", *fields)
             if status is not None:
                 line.hset(STATUS_KEY, self.host, json.dumps({**status, "at": round(now)}))
                 line.expire(STATUS_KEY, KEPT_S)
@@ -122,29 +140,29 @@ class Published:
             line.execute()
 
 
-def _standing(line: Pipeline, row: Sequence[Any], latest: Latest, now_minute: int, now: float) -> None:
+def _standing(row: Sequence[Any], latest: Latest, now_minute: int) -> tuple[Any, ...]:
+    """The arguments of `STANDING_LUA` for one device."""
     device, next_send_at, hour_used, hour_cap, day_used, day_cap, hour, day, *meters, time_ms, times, rolled = row
     known = {minute: counts for minute, *counts in rolled}
-    own = {minute: rows.get(device, NOTHING) for minute, rows in latest.items()}
+    own = {minute: counts for minute, rows in latest.items() if (counts := rows.get(device))}
     mine, there = own.get(now_minute - 1, NOTHING), known.get(now_minute - 1, NOTHING)
-    minute = [max(a, b) for a, b in zip(mine, there, strict=True)]
     this_hour = _with_latest(four(meters[:4]), own, known, hour)
     today = _with_latest(four(meters[4:]), own, known, day)
-    fields: list[Any] = []
-    for place, word in enumerate(WORDS):
-        fields += (word, f'{{"minute":{minute[place]},"hour":{this_hour[place]},"day":{today[place]}}}')
     mean_ms, p95_ms = mean_of(time_ms, times), p95_of(times)
-    fields += ("mean_ms", "" if mean_ms is None else round(mean_ms, 1))
-    fields += ("p95_ms", "" if p95_ms is None else round(p95_ms, 1), "at", round(now, 1))
-    line.execute_command("HSET", DEVICE_KEY.format(device), *fields)
-    line.expire(DEVICE_KEY.format(device), KEPT_S)
-    line.execute_command(
-        "HSET", LIMIT_KEY.format(device),
-        "next_send_at", datetime.fromtimestamp(next_send_at, UTC).isoformat(timespec="milliseconds"),
-        "hour_used", hour_used, "hour_cap", "" if hour_cap is None else hour_cap,
-        "day_used", day_used, "day_cap", "" if day_cap is None else day_cap, "at", round(now, 1),
-    )  # fmt: skip
-    line.expire(LIMIT_KEY.format(device), KEPT_S)
+    return (
+        device,
+        *(
+            f'{{"minute":{max(mine[place], there[place])},"hour":{this_hour[place]},"day":{today[place]}}}'
+            for place in range(4)
+        ),
+        "" if mean_ms is None else f"{mean_ms:.1f}",
+        "" if p95_ms is None else f"{p95_ms:.1f}",
+        datetime.fromtimestamp(next_send_at, UTC).isoformat(timespec="milliseconds"),
+        hour_used,
+        "" if hour_cap is None else hour_cap,
+        day_used,
+        "" if day_cap is None else day_cap,
+    )
 
 
 def _with_latest(

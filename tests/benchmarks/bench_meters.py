@@ -72,8 +72,8 @@ async def rounds_of(owned: list[Any], rounds: int) -> Took:
         clock[0] += 60
     time.time = real
     for _ in range(3):
-        for beginning in range(0, len(ids), 300):
-            await meters._publish(set(ids[beginning : beginning + 300]), [], dict)
+        for beginning in range(0, len(ids), 200):
+            await meters._publish(set(ids[beginning : beginning + 200]), [], dict)
         with timed(took, "all are read from Redis"):
             await sync_to_async(live_meters)(owned)
     meters.close()
