@@ -20,6 +20,7 @@ CONNECTED = "Successfully connected to Redis"
 AWAY = "Redis is not reachable; sending goes on from PostgreSQL"
 PERIOD_S = 5.0
 TIMEOUT_S = 2.0
+HINT_TIMEOUT_S = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ def hints() -> redis.Redis:
 
 @cache
 def _client(url: str) -> redis.Redis:
-    timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    timeouts = {"socket_timeout": HINT_TIMEOUT_S, "socket_connect_timeout": HINT_TIMEOUT_S}
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 BLOCK_OF_CODE = re.compile(r"```(.+?)```", re.DOTALL)
@@ -17,6 +17,7 @@ MARKED = re.compile(
     r"|(?<![^\W_])(?P<mark>[*_~])(?=\S)(?P<inside>(?:(?!(?P=mark))[^\n])+)(?<=\S)(?P=mark)(?![^\W_])"
 )
 LINE = re.compile(r"(?P<bullet>[*-]) (?=\S)|(?P<number>\d{1,3})\. (?=\S)|(?P<quote>> ?)(?=\S)")
+MAY_MEAN = re.compile(r"[*_~`>\n-]|https?://|\d\. ")  # without any of these a text is only words
 TAGS = {"*": "strong", "_": "em", "~": "s"}
 
 Line = list[str | SafeString]  # SafeString: code that has been drawn
@@ -24,7 +25,7 @@ Line = list[str | SafeString]  # SafeString: code that has been drawn
 
 def drawn(text: str) -> SafeString:
     """Safe HTML; line breaks within a block stay line breaks, for CSS to keep."""
-    return joined(blocks(lines_of(text)))
+    return joined(blocks(lines_of(text))) if MAY_MEAN.search(text) else escape(text)
 
 
 def lines_of(text: str) -> Iterator[Line]:

@@ -140,6 +140,11 @@ class Filters:
             contacts = contacts.filter(pk__in=members(self.in_segment, most).values("pk"))
         return contacts
 
+    @property
+    def searches(self) -> bool:
+        """Whether a name, a number or a field is looked for, which takes a look at each person or a special index."""
+        return "q" in self.asked or self.on_field is not None
+
     def rules(self) -> list[dict[str, Any]]:
         """As conditions of a segment. First those that `contacts` asks in its own, quicker way."""
         found = []

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.cache import cache
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from accounts.models import Workspace
 from campaigns.compose import Template
@@ -24,6 +24,7 @@ from campaigns.recipients import Recipient, recipient, with_words
 from devices.models import Device
 
 PAGE = 50
+AT_ONCE = 200  # campaigns that are looked through, the newest
 KEY = re.compile(r"(?P<place>\d{1,8})\.(?P<contact>\d{1,18}|e)\.(?P<pk>\d{1,18})", re.ASCII)
 KEPT_S = 30
 SMALL = 20_000  # failed messages: to look through so many costs so little that nothing is kept
@@ -102,10 +103,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """``until``: when it was looked, by PostgreSQL's clock. What fails after that is not meant."""
+    """``until``: when it was looked, by PostgreSQL's clock. What fails after that is not meant.
+
+    ``older``: so many failed in campaigns before ``oldest``, which come when newer ones are settled.
+    """
 
     until: datetime
     groups: dict[str, Group]
+    older: int = 0
+    oldest: Campaign | None = None
 
     @property
     def count(self) -> int:
@@ -115,25 +121,35 @@ class Found:
 def failed_in(workspace: Workspace) -> Found:
     """As it is, or as it was at most `KEPT_S` ago where many failed. In the order of `CAUSES`."""
     until = database_time()
-    streams = list(
-        Stream.objects.for_workspace(workspace).filter(dead__gt=0).only("campaign", "device", "dead", "expires_at")
+    touched = Stream.objects.for_workspace(workspace).filter(dead__gt=0)
+    newest = list(
+        touched.filter(campaign__isnull=False)
+        .order_by("-campaign_id")
+        .values_list("campaign_id", flat=True)
+        .distinct()[: AT_ONCE + 1]
     )
+    looked_at = touched.filter(Q(campaign__in=newest[:AT_ONCE]) | Q(campaign__isnull=True))
+    streams = list(looked_at.only("campaign", "device", "dead", "expires_at"))
+    older, oldest = 0, None
+    if len(newest) > AT_ONCE:
+        oldest = Campaign.objects.for_workspace(workspace).get(pk=newest[AT_ONCE - 1])
+        older = failed_count(workspace) - sum(stream.dead for stream in streams)
     counters = [[stream.pk, stream.dead] for stream in sorted(streams, key=lambda stream: stream.pk)]
     many = sum(stream.dead for stream in streams) > SMALL
     key = f"queue-failed:{workspace.pk}"
     kept: Any = cache.get(key) if many else None
     if kept and kept["counters"] == counters:
-        return Found(datetime.fromisoformat(kept["until"]), grouped(workspace, streams, kept["rows"]))
+        return Found(datetime.fromisoformat(kept["until"]), grouped(workspace, streams, kept["rows"]), older, oldest)
     campaigns = {stream.campaign_id for stream in streams if stream.campaign_id is not None}
     rows = dead_by_reason(sorted(campaigns), [stream.pk for stream in streams if stream.campaign_id is None])
     if many:
         cache.set(key, {"until": until.isoformat(), "counters": counters, "rows": rows}, KEPT_S)
-    return Found(until, grouped(workspace, streams, rows))
+    return Found(until, grouped(workspace, streams, rows), older, oldest)
 
 
 def grouped(workspace: Workspace, streams: Sequence[Stream], rows: Iterable[Sequence[Any]]) -> dict[str, Group]:
-    ids = {stream.campaign_id for stream in streams}
-    campaigns = {one.pk: one for one in Campaign.objects.for_workspace(workspace).filter(pk__in=ids - {None})}
+    ids = {stream.campaign_id for stream in streams if stream.campaign_id is not None}
+    campaigns = {one.pk: one for one in Campaign.objects.for_workspace(workspace).filter(pk__in=ids)}
     devices = Device.objects.for_workspace(workspace).in_bulk({stream.device_id for stream in streams})
     groups = {key: Group(key) for key in CAUSES}
     for letters in each_of(campaigns, devices, streams, rows):
@@ -168,13 +184,15 @@ def each_of(
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A group as somebody was shown it: at which devices, and which of these could not send (`GONE`) then."""
+    """A group as somebody was shown it: at which devices, which of these could not send (`GONE`) then, and from which
+    campaign on.
+    """
 
     group: str
     until: datetime
     devices: Collection[UUID]
     gone: Collection[UUID]
-    campaign: Campaign | None = None
+    oldest: Campaign | None = None
 
 
 def selections(workspace: Workspace, asked: Shown) -> list[Selection]:
@@ -182,8 +200,8 @@ def selections(workspace: Workspace, asked: Shown) -> list[Selection]:
     devices = Device.objects.for_workspace(workspace).filter(uuid__in=asked.devices).order_by("pk")
     gone = {device.pk: device.uuid in asked.gone for device in devices}
     streams = Stream.objects.for_workspace(workspace).filter(dead__gt=0, device__in=gone)
-    if asked.campaign is not None:
-        streams = streams.filter(campaign=asked.campaign)
+    if asked.oldest is not None:
+        streams = streams.filter(Q(campaign__gte=asked.oldest.pk) | Q(campaign__isnull=True))
     touched = list(streams.values_list("pk", "campaign"))
     ids = sorted({campaign for _, campaign in touched if campaign is not None})
     direct = [pk for pk, campaign in touched if campaign is None]

@@ -23,7 +23,7 @@ from campaigns.failover import asked_of
 from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy, Variant
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
-from campaigns.querysets.unsettled import erased_at
+from campaigns.querysets.unsettled import gone_at
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device
 from devices.shown import Shown as ShownDevice
@@ -188,7 +188,7 @@ def live_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, Any
 
 def variants_of(campaign: Campaign, streams: Sequence[Stream]) -> list[Variant]:
     """Its texts where there are several. Streams tell whether to ask, once there are any."""
-    if streams and not any(stream.variant for stream in streams):
+    if streams and not any(stream.variant for stream in streams if not stream.is_nobodys):
         return []
     return list(campaign.variants.select_related("content__media").order_by("number"))
 
@@ -213,11 +213,11 @@ def unsettled(campaign: Campaign, streams: Sequence[Stream], device: Device | No
         open_ends, closed = [], "The campaign was cancelled: nothing of it is sent any more."
     elif not open_ends:
         closed = "The time to send this campaign has passed: nothing of it is sent any more."
-    erased = erased_at(campaign) if open_ends else {}
-    gone = [erased.get(stream.pk, (0, 0)) for stream in open_ends]
+    gone_from = gone_at(campaign) if open_ends else {}
+    gone = [gone_from.get(stream.pk, (0, 0)) for stream in open_ends]
     gone_dead, gone_uncertain = sum(dead for dead, _ in gone), sum(uncertain for _, uncertain in gone)
     if gone_dead or gone_uncertain:
-        closed = "Whoever was erased gets nothing any more: nobody knows their number."
+        closed = "Whoever was deleted or erased from the contacts gets nothing any more."
     return Unsettled(
         failed=failed,
         retryable=sum(stream.dead for stream in open_ends) - gone_dead,
@@ -261,7 +261,8 @@ def device_rows(campaign: Campaign, streams: Sequence[Stream]) -> list[DeviceRow
     devices = {device.pk: device for device in found.with_shown_state()}
     of_device: dict[int, list[Stream]] = defaultdict(list)
     for stream in streams:
-        of_device[stream.device_id].append(stream)
+        if not stream.is_nobodys:
+            of_device[stream.device_id].append(stream)
     return [device_row(campaign, own, devices[pk]) for pk, own in of_device.items()]
 
 

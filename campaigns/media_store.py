@@ -72,17 +72,20 @@ def put(workspace: Workspace, by: User | None, file: CheckedFile, kept: bool = F
 
 def pieces(media: int) -> Iterator[bytes]:
     """The file of this id from its beginning; nothing where it is gone."""
+    offset = 0
+    while piece := piece_at(media, offset):
+        yield piece
+        offset += len(piece)
+
+
+def piece_at(media: int, offset: int) -> bytes:
+    """At most `PIECE` bytes of the file from there on; none at its end, or where it is gone."""
     with connection.cursor() as cursor:
-        offset = 1
-        while True:
-            cursor.execute(
-                "SELECT substring(data FROM %s FOR %s) FROM campaigns_media WHERE id = %s", [offset, PIECE, media]
-            )
-            row = cursor.fetchone()
-            if row is None or not row[0]:
-                return
-            yield bytes(row[0])
-            offset += PIECE
+        cursor.execute(
+            "SELECT substring(data FROM %s FOR %s) FROM campaigns_media WHERE id = %s", [offset + 1, PIECE, media]
+        )
+        row = cursor.fetchone()
+    return bytes(row[0]) if row else b""
 
 
 def forget_unused() -> int:

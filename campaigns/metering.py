@@ -132,8 +132,11 @@ class Metering:
         now = time.time()
         self._age(int(now) // 60 - KEPT_MINUTES)
         held = [self._bucket(minute) for minute in self._tried]
-        for bucket in await self._database.run(lambda: meter_buckets.missing(hints(), held)):
+        emptied = await self._database.run(lambda: meter_buckets.missing(hints(), held))
+        for bucket in emptied:
             self._changed.setdefault(bucket.minute, set()).update(self._minutes[bucket.minute])
+        if emptied:  # with them went what engines had written that are no more
+            self.doubt({device for rows in self._minutes.values() for device in rows})
         changed, self._changed = self._changed, {}
         changed = {minute: devices for minute, devices in changed.items() if devices}
         buckets = {
@@ -219,7 +222,8 @@ class Metering:
         if self._changed:  # counted since it was written, a moment ago: it must be in Redis, too
             await self.write()
         since = max(self._doubted_at[device] for device in doubted) + FORMER_S
-        compared = await self._database.run(_compare, self.lease.host, doubted, min(since, now - BEAT_S))
+        held = [self._bucket(minute) for minute in self._tried]
+        compared = await self._database.run(_compare, held, self.lease.host, doubted, min(since, now - BEAT_S))
         await asyncio.sleep(SETTLED_S)
         if compared is None or self._stopping:
             return
@@ -247,13 +251,19 @@ def missing_of(one: Compared) -> list[int]:
     ]
 
 
-def _compare(host: str, devices: Collection[int], since: float) -> list[Compared] | None:
-    """None while some living engine has not written what it had counted by ``since``: it may be what is missing."""
-    others = Host.objects.filter(lease_until__gt=Now()).exclude(pk=host).values_list("pk", flat=True)
-    if meter_buckets.last_written(hints(), others) < since:
+def _compare(held: Sequence[Bucket], host: str, devices: Collection[int], since: float) -> list[Compared] | None:
+    """None where Redis has lost a bucket of this engine's, or a living one has not written yet what it had counted by
+    ``since``: that may be what is missing."""
+    others = list(Host.objects.filter(lease_until__gt=Now()).exclude(pk=host).values_list("pk", flat=True))
+
+    def is_all_there() -> bool:
+        return not meter_buckets.missing(hints(), held) and meter_buckets.last_written(hints(), others) >= since
+
+    if not is_all_there():
         return None
     roll_up_or_raise(all_of_it=True)
-    return [Compared(*row) for row in rows_of(COMPARED_SQL, {"devices": list(devices)})]
+    compared = [Compared(*row) for row in rows_of(COMPARED_SQL, {"devices": list(devices)})]
+    return compared if is_all_there() else None  # it may have been emptied meanwhile
 
 
 def _note_ahead(proved: Collection[Compared]) -> None:

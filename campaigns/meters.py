@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,17 @@ from devices.models import Device
 WORDS = ("sent", "failed", "delivered", "replied")
 DEVICE_KEY = "broadcast:metrics:device:{}"
 KEPT_S = 60  # what is older is nobody's word any more
+COUNTED = re.compile(rb'\{"minute": ?(\d{1,9}), ?"hour": ?(\d{1,9}), ?"day": ?(\d{1,9})\}' * len(WORDS))
+# As one command: to send and to read thousands of them takes longer than to do them.
+READ_LUA = """
+local found = {}
+for place, device in ipairs(ARGV) do
+    local read = redis.pcall('HMGET', 'broadcast:metrics:device:' .. device,
+        'sent', 'failed', 'delivered', 'replied', 'mean_ms', 'p95_ms', 'at')
+    found[place] = read.err and false or read
+end
+return found
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +115,7 @@ def _published(devices: Sequence[int]) -> dict[int, LiveMeter]:
     if not devices:
         return {}
     try:
-        line = hints().pipeline(transaction=False)
-        for device in devices:
-            line.hmget(DEVICE_KEY.format(device), *WORDS, "mean_ms", "p95_ms", "at")
-        rows = line.execute(raise_on_error=False)
+        rows: Any = hints().eval(READ_LUA, 0, *devices)
     except (RedisError, OSError):
         return {}
     oldest = timezone.now().timestamp() - KEPT_S
@@ -123,9 +131,12 @@ def _read(row: Any) -> LiveMeter | None:
     """None where nothing lies there, or something that no engine wrote."""
     try:
         *words, mean_ms, p95_ms, at = row
-        told = [json.loads(word) for word in words]
-        minute, hour, day = (Counts(*(int(word[of]) for word in told)) for of in ("minute", "hour", "day"))
+        counted = COUNTED.fullmatch(b"".join(words))
+        if counted is None:
+            return None
+        numbers = [int(number) for number in counted.groups()]
+        minute, hour, day = Counts(*numbers[0::3]), Counts(*numbers[1::3]), Counts(*numbers[2::3])
         times = (float(mean_ms) if mean_ms else None, float(p95_ms) if p95_ms else None)
         return LiveMeter(minute, hour, day, *times, datetime.fromtimestamp(float(at), UTC))
-    except (TypeError, ValueError, KeyError, OverflowError, RecursionError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -2,68 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import QuerySet
 from django.db.models.functions import ExtractHour
+from django.utils import timezone
 
 from campaigns.audience import variables_of
 from campaigns.compose import Template, TextError, parse, render
-from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ
+from campaigns.engine.lifecycle import CLAIMABLE, DELIVERED, FIGURES, MESSAGE_STATES, READ, WAITING
 from campaigns.live import figures
-from campaigns.models import Campaign, Content, Media, Message, Reply, Stream
-from campaigns.querysets.report import REASONED, STEPS, UNKNOWN, remaining_after
+from campaigns.models import NOBODYS, Attempt, Campaign, Content, Media, Message, Reply, Stream
+from campaigns.querysets.report import STEPS, UNKNOWN, at_hour
 from campaigns.report import HOURS, NO_REASON
 from campaigns.shown import LISTS, Shown, reason_in_words, shown_message
 from devices.models import Device
 
-PAGE = 50
 REPLIES = 5  # of one person's in a list; the others stand on their own page
 FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
-ERASED = "erased-"
 REASON_LENGTH = 200
 MOST_VARIANT = 32_767
+NO_DEVICE = "none"  # in an address
 LARGE = 20_000  # messages: a smaller campaign is gone through at once
-FEW = 0.2  # of all
-RARE = 2_000
-Nearest = Callable[[int, int], list[int]]  # the ids of so many messages after a contact's, in the order of contacts
+COUNT_KEPT_S = 30
 REPLIED = {"yes": "Replied", "no": "Have not replied"}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """``text`` is what was sent; ``note`` says where it is only what would be. ``tries``: earlier ones, and why."""
+    """``text`` is what was sent; ``note`` says where it is only what would be; ``media`` went along, or will.
+
+    In a list: ``tries``, earlier ones and why they came to nothing, and ``replies``, what they answered; both in order.
+    """
 
     message: Message
     state: Shown
     text: str
     note: str
+    media: Media | None = None
+    tries: Sequence[tuple[datetime, str]] = ()
+    replies: Sequence[Reply] = ()
 
     @property
-    def media(self) -> Media | None:
-        """The file that went along, or will."""
-        return content_of(self.message).media
-
-    @property
-    def tries(self) -> list[tuple[datetime, str]]:
-        earlier = sorted(self.message.earlier_attempts.all(), key=lambda attempt: attempt.number)
-        return [(attempt.started_at, reason_in_words(attempt.outcome)) for attempt in earlier]
-
-    @property
-    def replies(self) -> list[Reply]:
-        """What they answered, in order."""
-        return sorted(self.message.replies.all(), key=lambda reply: reply.pk)[:REPLIES]
+    def moments(self) -> list[tuple[str, datetime]]:
+        """What comes after the latest try, in a word each."""
+        found = [(word, getattr(self.message, f"{word}_at")) for word in ("delivered", "read", "replied")]
+        again = [("again", self.message.due_at)] if self.message.state == WAITING else []
+        return [*again, *((word, at) for word, at in found if at is not None)]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which people: a figure (a key of `LISTS`), within it what each of the others says, and from which key on.
 
-    ``state``; ``device``: its id; ``variant``: its number; ``reason``: word for word, `NO_REASON` for none; ``hour``:
-    of the day in which the figure's step was made, or `UNKNOWN`; ``replied``: yes or no.
+    ``state``; ``device``: its id; ``variant``: its number, `NOBODYS` for those who were to get nothing; ``reason``:
+    word for word, `NO_REASON` for none; ``hour``: of the day in which the figure's step was made, or `UNKNOWN`;
+    ``replied``: yes or no.
     """
 
     figure: str = "should"
@@ -89,7 +89,8 @@ class Asked:
         return [
             stream
             for stream in streams
-            if self.device in (None, stream.device_id) and self.variant in (None, stream.variant)
+            if self.variant in (None, stream.variant)
+            and (self.device is None or (self.device == stream.device_id and not stream.is_nobodys))
         ]
 
 
@@ -99,6 +100,7 @@ def asked_list(query: Mapping[str, Any], devices: Iterable[Device]) -> Asked:
     figure = figure if figure in LISTS else "should"
     state, variant, hour = query.get("state", ""), query.get("variant", ""), query.get("hour", "")
     number = int(variant) if variant.isascii() and variant.isdecimal() and len(variant) < 6 else None
+    number = NOBODYS if query.get("device") == NO_DEVICE else number
     return Asked(
         figure=figure,
         state=state if state in states_of(figure) else "",
@@ -128,7 +130,7 @@ def messages_behind(campaign: Campaign, asked: Asked) -> QuerySet[Message]:
     if asked.state:
         found = found.filter(state=asked.state)
     if asked.device is not None:
-        found = found.filter(stream__device=asked.device)
+        found = found.filter(stream__device=asked.device, stream__variant__lt=NOBODYS)
     if asked.variant is not None:
         found = found.filter(stream__variant=asked.variant)
     if asked.reason:
@@ -139,9 +141,15 @@ def messages_behind(campaign: Campaign, asked: Asked) -> QuerySet[Message]:
         found = found.filter(**{f"{asked.figure}_at__isnull": True})
     elif asked.hour:
         # On the clock of the workspace, like the report; each hour of the day on whatever day.
-        clock = ExtractHour(f"{asked.figure}_at", tzinfo=campaign.workspace.zone)
-        found = found.annotate(hour=clock).filter(hour=int(asked.hour))
+        zone, since = campaign.workspace.zone, campaign.launched_at or campaign.created_at
+        found = found.annotate(hour=ExtractHour(f"{asked.figure}_at", tzinfo=zone))
+        found = found.filter(at_hour(asked.figure, int(asked.hour), zone, since, timezone.now()))
     return found
+
+
+def is_large(streams: Iterable[Stream]) -> bool:
+    """Whether the campaign has too many messages to go through them for one page."""
+    return figures(streams)["should"] > LARGE
 
 
 def length_of(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int:
@@ -155,9 +163,23 @@ def length_of(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> in
     return messages_behind(campaign, asked).count()
 
 
+def length_lately(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int:
+    """The same; of a large campaign as it was at most half a minute ago, where it takes more than its counters."""
+    if asked.is_counted or not is_large(streams):
+        return length_of(campaign, asked, streams)
+    question = repr((replace(asked, after=""), campaign.workspace.timezone))
+    key = f"campaign-people:{campaign.pk}:{hashlib.sha256(question.encode()).hexdigest()}"
+    kept = cache.get(key)
+    if type(kept) is int:
+        return kept
+    found = length_of(campaign, asked, streams)
+    cache.set(key, found, COUNT_KEPT_S)
+    return found
+
+
 def known_length(campaign: Campaign, asked: Asked, streams: Sequence[Stream]) -> int | None:
     """The same; None where only a pass over a large campaign tells."""
-    if counted(asked, streams) and not asked.is_counted and figures(streams)["should"] > LARGE:
+    if counted(asked, streams) and not asked.is_counted and is_large(streams):
         return None
     return length_of(campaign, asked, streams)
 
@@ -168,61 +190,28 @@ def counted(asked: Asked, streams: Sequence[Stream]) -> int:
     return counts[f"n_{asked.state}"] if asked.state else counts[asked.figure]
 
 
-def page_of(
-    messages: QuerySet[Message], after: str = "", size: int = PAGE, nearest: Nearest | None = None
-) -> tuple[list[Message], str]:
-    """The messages after a key, and the key of the next page (empty: this is the last one).
+def told(campaign: Campaign, messages: Sequence[Message], streams: Iterable[Stream]) -> list[Recipient]:
+    """These messages of the campaign, which come with their contacts, as rows of a list.
 
-    In the order of contacts, for which there is an index; people erased meanwhile come last. ``nearest`` knows a
-    shorter way to those with a contact.
+    All else that is shown of them is looked up here, for all at once: a row costs as little as it can.
     """
-    erased = after.startswith(ERASED)
-    key = after.removeprefix(ERASED)
-    last = int(key) if key.isdecimal() and len(key) < 19 else 0
-    rows: list[Message] = []
-    if not erased:
-        # First which ones, then all about them: in one statement the planner may walk through every contact beside it.
-        ids = nearest(last, size + 1) if nearest else ids_after(messages, last, size + 1)
-        rows = list(messages.filter(pk__in=ids).order_by("contact_id"))
-    if len(rows) <= size:
-        rest = messages.filter(contact_id__isnull=True, pk__gt=last if erased else 0).order_by("pk")
-        rows += rest[: size + 1 - len(rows)]
-    if len(rows) <= size:
-        return rows, ""
-    end = rows[size - 1]
-    return rows[:size], str(end.contact_id) if end.contact_id else f"{ERASED}{end.pk}"
-
-
-def ids_after(messages: QuerySet[Message], contact: int, size: int) -> list[int]:
-    bare = messages.select_related(None).prefetch_related(None)
-    return list(bare.filter(contact_id__gt=contact).order_by("contact_id").values_list("pk", flat=True)[:size])
-
-
-def short_way(campaign: Campaign, asked: Asked, streams: Sequence[Stream], total: int | None) -> Nearest | None:
-    """To the few of a large campaign that its index of contacts leads to only past all the others."""
-    if total is None or not asked.is_counted or figures(streams)["should"] <= LARGE:
-        return None
-    states = (asked.state,) if asked.state else states_of(asked.figure)
-    if set(states) <= set(FIGURES["remaining"]) and total < figures(streams)["should"] * FEW:
-        return lambda last, size: remaining_after(campaign, last, size, asked.device, asked.variant, asked.state)
-    if states and set(states) <= set(REASONED) and total <= RARE:
-        reasoned = messages_behind(campaign, asked).exclude(reason="").filter(contact_id__isnull=False)
-        found = sorted(reasoned.order_by().values_list("contact_id", "pk")[: RARE + 1])
-        # Somebody was erased, a message has no reason, or one moved between the two looks: then the long way.
-        if len(found) == total:
-            return lambda last, size: [pk for contact, pk in found if contact > last][:size]
-    return None
-
-
-def recipients(
-    campaign: Campaign, messages: QuerySet[Message], after: str = "", size: int = PAGE, nearest: Nearest | None = None
-) -> tuple[list[Recipient], str]:
-    """``messages`` are the campaign's."""
-    rows, following = page_of(with_words(messages), after, size, nearest)
+    streams_by_id = {stream.pk: stream for stream in streams}
+    contents = Content.objects.select_related("media").in_bulk({message.content_id for message in messages})
+    ids, tries, replies = [message.pk for message in messages], defaultdict(list), defaultdict(list)
+    for attempt in Attempt.objects.filter(message__in=ids).order_by("number"):
+        tries[attempt.message_id].append((attempt.started_at, reason_in_words(attempt.outcome)))
+    for reply in Reply.objects.filter(message__in=ids).order_by("pk"):
+        replies[reply.message_id].append(reply)
     parsed: dict[int, Template] = {}
-    for message in rows:
+    rows = []
+    for message in messages:
         message.campaign = campaign  # the same one, so that what belongs to it is looked up once
-    return [recipient(message, parsed) for message in rows], following
+        message.content = contents[message.content_id]
+        if message.stream_id in streams_by_id:  # else it was moved to one that is newer than these
+            message.stream = streams_by_id[message.stream_id]
+        row = recipient(message, parsed)
+        rows.append(replace(row, tries=tries[message.pk], replies=replies[message.pk][:REPLIES]))
+    return rows
 
 
 def with_words(messages: QuerySet[Message]) -> QuerySet[Message]:
@@ -249,17 +238,18 @@ def contents_of(campaign: Campaign) -> dict[int, Content]:
 
 def recipient(message: Message, parsed: dict[int, Template]) -> Recipient:
     """A text that a crash left unwritten is made again from its content, and says so."""
+    state, content = shown_message(message), content_of(message)
+    media = content.media
     if message.text is not None and message.state not in CLAIMABLE:
-        return Recipient(message, shown_message(message), message.text, "")
+        return Recipient(message, state, message.text, "", media)
     if message.contact is None:
-        return Recipient(message, shown_message(message), "", "")
+        return Recipient(message, state, "", "", media)
     try:
-        content = content_of(message)
         if content.pk not in parsed:
             parsed[content.pk] = parse(content.text)
-        variables, beside_a_file = variables_of(message.contact), content.media is not None
-        text = render(parsed[content.pk], variables, caption=beside_a_file, seed=message.pk)
+        variables = variables_of(message.contact)
+        text = render(parsed[content.pk], variables, caption=media is not None, seed=message.pk)
     except TextError as error:
-        return Recipient(message, shown_message(message), "", str(error))
+        return Recipient(message, state, "", str(error), media)
     note = "As it would read now." if message.state in CLAIMABLE else "Made again from the text; not recorded."
-    return Recipient(message, shown_message(message), text, note)
+    return Recipient(message, state, text, note, media)

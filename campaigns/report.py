@@ -21,7 +21,7 @@ from campaigns.charts import Bar, Columns, Series, columns, width_of
 from campaigns.engine.lifecycle import FIGURES
 from campaigns.engine.proportions import Share, difference
 from campaigns.live import figures
-from campaigns.models import NO_VARIANT, Campaign, CampaignState, Reply, Retarget, Stream
+from campaigns.models import Campaign, CampaignState, Reply, Retarget, Stream
 from campaigns.querysets.campaigns import COUNTERS
 from campaigns.querysets.report import HOLD_OUT, REASONED, STEPS, UNKNOWN, Aftermath, aftermath, tally
 from campaigns.shown import LISTS, MESSAGE_STATES, counted, reason_in_words
@@ -114,7 +114,7 @@ def report_context(campaign: Campaign, streams: Sequence[Stream]) -> dict[str, A
         "funnel": funnel(found, lambda step: people_url(campaign, figure=step)),
         "devices": device_figures(streams),
         "variants": variants,
-        "without_variant": without_variant(variants, streams),
+        "nobodys": figures(stream for stream in streams if stream.is_nobodys),
         "verdict": verdict(variants),
         "retargets": retargets(found),
     }
@@ -137,8 +137,8 @@ def funnel(found: dict[str, int], url_of: Callable[[str], str]) -> list[Bar]:
 
 
 def device_figures(streams: Sequence[Stream]) -> list[DeviceFigures]:
-    """By name; a device has a stream for each variant."""
-    own = grouped(streams, "device_id")
+    """By name; a device has a stream for each variant. Those who were to get nothing are at none."""
+    own = grouped((stream for stream in streams if not stream.is_nobodys), "device_id")
     devices = Device.objects.filter(pk__in=own).order_by("name", "pk")
     return [DeviceFigures(device, figures(own[device.pk])) for device in devices]
 
@@ -152,17 +152,9 @@ def variant_figures(campaign: Campaign, streams: Sequence[Stream]) -> list[Varia
     ]
 
 
-def without_variant(variants: Sequence[VariantFigures], streams: Sequence[Stream]) -> int:
-    """How many people of a campaign with variants were to get none: held out, left out, or without room anywhere."""
-    return figures(stream for stream in streams if stream.variant == NO_VARIANT)["should"] if variants else 0
-
-
-def variant_choices(campaign: Campaign, streams: Sequence[Stream]) -> list[tuple[int, str]]:
+def variant_choices(campaign: Campaign) -> list[tuple[int, str]]:
     """What a list may be narrowed to: (number, words)."""
-    found = [(number, f"Variant {letter}") for number, letter in variant_letters(campaign)]
-    if found and any(stream.variant == NO_VARIANT for stream in streams):
-        found.append((NO_VARIANT, "No variant"))
-    return found
+    return [(number, f"Variant {letter}") for number, letter in variant_letters(campaign)]
 
 
 def variant_letters(campaign: Campaign) -> list[tuple[int, str]]:
@@ -177,7 +169,7 @@ def grouped(streams: Iterable[Stream], by: str) -> dict[int, list[Stream]]:
 
 
 def verdict(variants: Sequence[VariantFigures]) -> str:
-    """Which wording gets more replies, if the numbers say so at all."""
+    """Which variant gets more replies, if the numbers say so at all."""
     tried = [one for one in variants if one.figures["sent"]]
     if len(tried) < 2:
         return ""

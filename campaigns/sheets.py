@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 
 from accounts.models import Workspace
 from accounts.tenancy import tenant_scope
 from campaigns.imports.neutral import neutral
+from campaigns.streamed import streamed
 
 MARK = "\ufeff"
 ROWS_AT_ONCE = 500  # a rejected row of an import is up to 1 MB long
@@ -27,24 +26,15 @@ def csv_answer(
     request: HttpRequest, filename: str, head: Cells, pages: Iterable[Iterable[Cells]], delimiter: str = ","
 ) -> HttpResponse:
     """A download. ``pages`` are read while it is sent, one at a time: each sees to its own transaction."""
-    parts = csv_parts(head, pages, delimiter)
-    # Django would gather what a plain iterator yields before an asynchronous server sends any of it.
-    streamed = apart(parts) if isinstance(request, ASGIRequest) else parts
-    answer = StreamingHttpResponse(streamed, content_type="text/csv; charset=utf-8")
+    answer = streamed(request, csv_parts(head, pages, delimiter), "text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="{plain(filename)}.csv"'
-    return cast(HttpResponse, answer)
+    return answer
 
 
 def csv_parts(head: Cells, pages: Iterable[Iterable[Cells]], delimiter: str = ",") -> Iterator[str]:
     yield MARK + csv_text([head], delimiter)
     for page in pages:
         yield csv_text(page, delimiter)
-
-
-async def apart(parts: Iterator[str]) -> AsyncIterator[str]:
-    """In the thread of the request's database connection, so that the server goes on with others."""
-    while (part := await sync_to_async(next)(parts, None)) is not None:  # type: ignore[call-arg]
-        yield part
 
 
 def pages_of(workspace: Workspace, rows: QuerySet[Any], key: str, *columns: str) -> Iterator[list[tuple[Any, ...]]]:

@@ -18,6 +18,7 @@ from monitoring.models import Alert, AlertChoice
 from monitoring.models.alert import TOLD
 
 SUBJECT_LENGTH = 120
+LINES = 20  # of each part; Home has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ def mail_of(workspace: Workspace, alerts: Sequence[Alert], to: Sequence[User]) -
     over = [line_of(alert) for alert in alerts if alert.ended_at is not None]
     context = {
         "workspace": workspace,
-        "new": new,
-        "still": still,
-        "over": over,
+        "new": new[:LINES],
+        "still": still[:LINES],
+        "over": over[:LINES],
+        "more": sum(max(0, len(part) - LINES) for part in (new, still, over)),
         "home": settings.SITE_URL + reverse("monitoring:home"),
         "settings": settings.SITE_URL + reverse("monitoring:alert_settings"),
     }

@@ -11,8 +11,7 @@ from django.urls import reverse
 from accounts.models import Workspace
 from campaigns.live import figures_from
 from campaigns.models import Campaign
-from campaigns.querysets.campaigns import COUNTERS
-from campaigns.querysets.launched import Counted, launched, launched_by_device
+from campaigns.querysets.launched import NOTHING, ByDevice, Counted, launched_by_device
 from campaigns.report import per_cent
 from campaigns.shown import LISTS
 from devices.models import Device
@@ -25,7 +24,6 @@ from monitoring.summary import (
     Cell,
     Change,
     Page,
-    Totals,
     address,
     campaigns_in,
     cells_of,
@@ -36,7 +34,6 @@ from monitoring.summary import (
 )
 
 PAGE = 50
-NOTHING = Counted(0, None, dict.fromkeys(COUNTERS, 0))
 SORTED_BY = {
     "name": "By name",
     **{figure: f"Most {word.lower()}" for figure, word in LISTS.items()},
@@ -75,8 +72,11 @@ class Devices(Page):
 
 def devices_of(workspace: Workspace, asked: Period, rows: Asked, state: str = "") -> Devices:
     """The totals are of all devices, whichever of them the rows show."""
-    counts = launched_by_device(workspace, asked.begin, asked.end)
-    totals = whole(workspace, asked, list(counts.values()))
+    counts = launched_by_device(workspace, asked.span, asked.before)
+    page_url = reverse("monitoring:campaign_summary")
+    totals = totals_of(
+        workspace, asked, counts.whole, counts.before, None, lambda key: address(page_url, asked.query, figure=key)
+    )
     shows_uncertain = bool(totals.figures["uncertain"])
     devices = Device.objects.for_workspace(workspace).select_related("workspace").with_shown_state().order_by("name")
     every = devices.count()
@@ -91,32 +91,21 @@ def devices_of(workspace: Workspace, asked: Period, rows: Asked, state: str = ""
     return Devices(replace(rows, page=page), totals, shown, len(lines), PAGE, state, every)
 
 
-def whole(workspace: Workspace, asked: Period, by_device: Sequence[Counted]) -> Totals:
-    """All devices together, as the sum of what each has; a campaign counts once, at however many it is."""
-    campaigns = launched(workspace, asked.begin, asked.end).whole
-    counts = {name: sum(one.counts[name] for one in by_device) for name in COUNTERS}
-    before = launched(workspace, asked.before_begin, asked.before_end).whole
-    together = Counted(campaigns.campaigns, campaigns.only, counts)
-    page = reverse("monitoring:campaign_summary")
-    return totals_of(workspace, asked, together, before, None, lambda key: address(page, asked.query, figure=key))
-
-
 def lines_of(
     workspace: Workspace,
     asked: Period,
     devices: Sequence[Device],
-    counts: Mapping[int, Counted],
+    counts: ByDevice,
     shows_uncertain: bool,
 ) -> list[DeviceLine]:
-    before = launched_by_device(workspace, asked.before_begin, asked.before_end)
     took = times_taken(workspace, asked)
-    only = campaigns_in(workspace, [one.only for one in counts.values() if one.only is not None])
+    only = campaigns_in(workspace, [one.only for one in counts.devices.values() if one.only is not None])
     return [
         line_of(
             device,
             asked,
-            counts.get(device.pk, NOTHING),
-            before.get(device.pk),
+            counts.devices.get(device.pk, NOTHING),
+            counts.devices_before.get(device.pk),
             took.get(device.pk, Took()),
             only,
             shows_uncertain,

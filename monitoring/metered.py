@@ -5,14 +5,12 @@ Meters count everything a device did in these days, whatever campaign it was for
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db.models import Sum
-from django.db.models.functions import ExtractHour
 
 from accounts.models import Workspace
 from campaigns.charts import Columns, Series, columns
@@ -97,13 +95,15 @@ def days(asked: Period) -> Iterator[date]:
 
 def by_hour(workspace: Workspace, asked: Period, device: int | None = None) -> Columns:
     """All days of the period together, as far back as hours are kept."""
-    found: dict[str, dict[int, int]] = defaultdict(dict)
-    meters = meters_of(HourMeter, workspace, asked.begin, asked.end, device)
-    hours = meters.annotate(hour=ExtractHour("start", tzinfo=asked.zone))
-    for row in hours.values("hour").annotate(**{f"n_{name}": Sum(name) for name in WORDS}).order_by():
-        for name in WORDS:
-            found[name][row["hour"]] = row[f"n_{name}"]
-    series = [Series(name, word, [found[name].get(hour, 0) for hour in range(24)]) for name, word in WORDS.items()]
+    counts = {name: [0] * 24 for name in WORDS}
+    meters = meters_of(HourMeter, workspace, asked.begin, asked.end, device).values("start").order_by()
+    sums = {f"n_{name}": Sum(name) for name in WORDS}
+    # On the workspace's clock afterwards: to do that for each of thousands of rows takes several times as long.
+    for start, *numbers in meters.annotate(**sums).values_list("start", *sums):
+        hour = start.astimezone(asked.zone).hour
+        for name, number in zip(WORDS, numbers, strict=True):
+            counts[name][hour] += number
+    series = [Series(name, word, counts[name]) for name, word in WORDS.items()]
     return columns(f"Messages by hour of the day ({asked.zone.key})", hour_words(), series)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from campaigns.querysets.launched import Span
+
 DEFAULT = "7"
 OWN = "own"
 # The word of the address → how a page calls it.
@@ -43,6 +45,14 @@ class Period:
     def before_end(self) -> datetime:
         """Of a period that still goes on, what came before is looked at up to the same hour and minute."""
         return min(self.end, self.now) - timedelta(days=self.days)
+
+    @property
+    def span(self) -> Span:
+        return Span(self.begin, self.end)
+
+    @property
+    def before(self) -> Span:
+        return Span(self.before_begin, self.before_end)
 
     @property
     def words(self) -> str:

@@ -21,6 +21,7 @@ from django.utils import timezone
 from accounts.models import Workspace
 from campaigns.live import database_time
 from campaigns.models import Campaign, CampaignState, Lane, Stream, Uncertain, UncertainPolicy
+from campaigns.querysets.campaigns import StreamQuerySet
 from campaigns.querysets.unsettled import Selection
 from campaigns.shown import duration, reason_in_words, shown_campaign
 from devices.models import Device
@@ -77,6 +78,7 @@ def queue_context(workspace: Workspace) -> dict[str, Any]:
     planned = list(scheduled.order_by(F("start_at").asc(nulls_last=True), "pk")[: SHOWN + 1])
     waits = list(waits_of(workspace))
     failed, uncertain = stuck_counts(workspace)
+    cache.set(waits_key(workspace), failed + uncertain, WAITS_FOR_S)
     return {
         "lanes": lanes(workspace),
         "failed": failed,
@@ -103,30 +105,39 @@ def stuck_counts(workspace: Workspace) -> tuple[int, int]:
 
 def waiting_for_somebody(workspace: Workspace) -> int:
     """The number in the menu; at most `WAITS_FOR_S` old."""
-    key = f"queue-waits:{workspace.pk}"
-    kept: int | None = cache.get(key)
+    kept: int | None = cache.get(waits_key(workspace))
     if kept is None:
         kept = sum(stuck_counts(workspace))
-        cache.set(key, kept, WAITS_FOR_S)
+        cache.set(waits_key(workspace), kept, WAITS_FOR_S)
     return kept
 
 
+def waits_key(workspace: Workspace) -> str:
+    return f"queue-waits:{workspace.pk}"
+
+
 def forget_waiting(workspace: Workspace) -> None:
-    cache.delete(f"queue-waits:{workspace.pk}")
+    cache.delete(waits_key(workspace))
 
 
 # ---- The lanes
 
 
+def running_streams(workspace: Workspace) -> StreamQuerySet:
+    """Those with something unsent, by devices: for what runs at these there is an index, without all that is over."""
+    devices = Device.objects.for_workspace(workspace).values_list("pk", flat=True)
+    return Stream.objects.for_workspace(workspace).filter(UNSENT, running=True, device__in=list(devices))
+
+
 def lanes(workspace: Workspace) -> list[LaneShown]:
-    running = Stream.objects.for_workspace(workspace).filter(UNSENT, running=True)
+    running = running_streams(workspace)
     sums = running.values("lane").annotate(
         depth=Sum(F("pending") + F("waiting")),
         due=Sum("pending", filter=Q(next_due__lte=Now())),
         oldest=Min("next_due", filter=Q(next_due__lte=Now())),
     )
-    found = {row["lane"]: row for row in sums}
-    nothing = {"depth": 0, "due": 0, "oldest": None}
+    found: dict[int, Any] = {row["lane"]: row for row in sums}
+    nothing: dict[str, Any] = {"depth": 0, "due": 0, "oldest": None}
     return [
         LaneShown(
             str(lane.label),
@@ -141,7 +152,7 @@ def lanes(workspace: Workspace) -> list[LaneShown]:
 
 def lanes_by_device(workspace: Workspace) -> list[DeviceLane]:
     """Of the devices that something waits at, the fullest first."""
-    running = Stream.objects.for_workspace(workspace).filter(UNSENT, running=True)
+    running = running_streams(workspace)
     depths: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     oldest: dict[int, datetime] = {}
     now = timezone.now()
@@ -172,11 +183,11 @@ def device_lane(device: Device, depths: dict[int, int], oldest: datetime | None)
 
 def waits_of(workspace: Workspace) -> Iterator[Waits]:
     """Campaigns with something that is held, paused or about to expire; what expires first comes first."""
-    streams = Stream.objects.for_workspace(workspace).filter(UNSENT, campaign__isnull=False)
+    campaigns = Campaign.objects.for_workspace(workspace).open().values_list("pk", flat=True)
+    streams = Stream.objects.for_workspace(workspace).filter(UNSENT, campaign__in=list(campaigns))
     told = streams.filter(Q(running=False) | Q(held_until__gt=Now()) | Q(expires_at__isnull=False))
     by_campaign: dict[Campaign, list[Stream]] = defaultdict(list)
-    open_ones = told.filter(campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED])
-    for stream in open_ones.select_related("campaign"):
+    for stream in told.select_related("campaign"):
         assert stream.campaign is not None
         by_campaign[stream.campaign].append(stream)
     rows = [waits(campaign, own) for campaign, own in by_campaign.items()]
@@ -237,7 +248,8 @@ def doubts_page(workspace: Workspace, doubts: QuerySet[Uncertain], after: str = 
     last = int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else 0
     related = doubts.select_related("message__contact", "message__campaign", "message__stream")
     rows = list(related.prefetch_related("message__earlier_attempts").filter(pk__gt=last).order_by("pk")[: PAGE + 1])
-    sendable = doubts.exclude(phone="").exclude(message__campaign__state=CampaignState.CANCELLED)
+    gone = Q(message__contact__isnull=True) & (Q(message__campaign__isnull=False) | Q(phone=""))
+    sendable = doubts.exclude(gone).exclude(message__campaign__state=CampaignState.CANCELLED)
     expired = Q(message__stream__expires_at__lte=Now())
     return DoubtsPage(
         list(shown_doubts(workspace, rows[:PAGE])),
@@ -289,7 +301,7 @@ def evidence_of(doubt: Uncertain, has_twin: bool) -> Iterator[str]:
     if has_twin:
         yield "There are two doubts about this person: a receipt could speak of either, so an unknown one proves none."
     elif not doubt.message.wire_id:
-        yield "No receipt of an unknown message came from this person since then."
+        yield "No receipt from this person fits it so far."
 
 
 def policy_of(doubt: Uncertain) -> tuple[str, datetime | None]:
@@ -299,12 +311,12 @@ def policy_of(doubt: Uncertain) -> tuple[str, datetime | None]:
     if campaign is None:
         return "It stays so until you decide: it belongs to no campaign.", None
     if campaign.uncertain_policy == UncertainPolicy.ASSUME_SENT:
-        return "Then it counts as sent, as its campaign is set.", at
+        return "Without a proof it counts as sent, as its campaign is set", at
     if campaign.uncertain_policy == UncertainPolicy.RESEND:
         if doubt.message.may_duplicate:
             return "It was sent again once already: a third one only if you say so.", None
         if is_sendable(doubt):
-            return "Then it is sent again, as its campaign is set.", at
+            return "Without a proof it is sent again, as its campaign is set", at
         return "It cannot be sent again.", None
     return "It stays so until you decide, as its campaign is set.", None
 

@@ -73,8 +73,7 @@ def troubled_campaigns(workspace: Workspace, asked: Period, device: int | None) 
     """Those with most people who were not reached, and how many there are."""
     told = launched(
         workspace,
-        asked.begin,
-        asked.end,
+        asked.span,
         device=device,
         figure="unreached",
         sort="unreached",

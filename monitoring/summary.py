@@ -164,11 +164,11 @@ def campaigns_of(workspace: Workspace, asked: Period, rows: Asked, device: Devic
     if rows.page > last_page(found.kept, PAGE):
         rows = replace(rows, page=last_page(found.kept, PAGE))
         found = page_of(workspace, asked, rows, device)
-    pk = device.pk if device else None
-    before = launched(workspace, asked.before_begin, asked.before_end, search=rows.search, device=pk).whole
     here = campaigns_address(device)
     query = {**asked.query, **({"q": rows.search} if rows.search else {})}
-    totals = totals_of(workspace, asked, found.whole, before, device, lambda key: address(here, query, figure=key))
+    totals = totals_of(
+        workspace, asked, found.whole, found.before, device, lambda key: address(here, query, figure=key)
+    )
     shown = bool(found.whole.counts["uncertain"])
     known = campaigns_in(workspace, [pk for pk, _ in found.rows])
     lines = [line_of(known[pk], counts, shown, device) for pk, counts in found.rows if pk in known]
@@ -182,8 +182,8 @@ def campaigns_address(device: Device | None) -> str:
 def page_of(workspace: Workspace, asked: Period, rows: Asked, device: Device | None) -> Launched:
     return launched(
         workspace,
-        asked.begin,
-        asked.end,
+        asked.span,
+        asked.before,
         search=rows.search,
         device=device.pk if device else None,
         figure=rows.figure,

@@ -14,7 +14,7 @@ from campaigns.models import HourMeter
 from monitoring.models import Kept
 
 COUNTED = ("sent", "failed", "delivered", "replied")
-FINAL_AFTER = timedelta(hours=6)  # nothing is added to an hour that began so long ago
+FINAL_AFTER = timedelta(hours=3)  # nothing is added to an hour that began so long ago
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 _highest: dict[str, int] = {}

@@ -211,7 +211,43 @@ def workers(camera: Camera) -> None:
     camera.take("wall", page.get_by_role("link", name="Open it").first.get_attribute("href") or "", whole=False)
 
 
-PARTS: list[Callable[[Camera], None]] = [running, first, people, imports, consent, content, writing, after, workers]
+def reports(camera: Camera) -> None:
+    camera.take("campaign-summary", "/dashboard/campaigns?range=30")
+    camera.take("device-report", "/dashboard/devices?range=30")
+    links = (link.get_attribute("href") or "" for link in camera.page.locator("#report-rows a.report-name").all())
+    camera.take("device-own-report", next(links))
+
+
+def queue(camera: Camera) -> None:
+    page = camera.page
+    camera.go("/queue/")
+    page.get_by_text("By device").click()
+    page.locator("#queue-devices table").wait_for()
+    camera.take("queue")
+    page.locator(".queue-count").first.click()
+    camera.take("queue-group")
+    camera.take("queue-uncertain", "/queue/uncertain/")
+    camera.take("alerts", "/settings/alerts/")
+
+
+def watching(camera: Camera) -> None:
+    camera.take("status", "/status")
+
+
+PARTS: list[Callable[[Camera], None]] = [
+    running,
+    first,
+    people,
+    imports,
+    consent,
+    content,
+    writing,
+    after,
+    workers,
+    reports,
+    queue,
+    watching,
+]
 
 
 def main(address: str, *parts: str) -> None:

@@ -76,6 +76,7 @@ def navigation(context: Context) -> list[Link]:
 @register.simple_tag(takes_context=True)
 def account_links(context: Context) -> list[Link]:
     links = [Link(label, reverse(name), icon) for label, name, icon in ACCOUNT_LINKS]
+    links.append(Link("Status", "/status", "activity"))
     if context["user"].is_staff:
         links.append(Link("Operations", "/operations/", "server"))
         links.append(Link("Administration", reverse("admin:index"), "shield"))

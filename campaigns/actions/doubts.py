@@ -64,7 +64,7 @@ def _overdue(until: datetime) -> dict[int, list[int]]:
         message__campaign__uncertain_policy=UncertainPolicy.RESEND,
         message__campaign__state__in=REOPENABLE,
         message__may_duplicate=False,
-    ) & ~Q(phone="")  # an erased person: nobody knows where to
+    ) & Q(message__contact__isnull=False)  # nothing goes to whoever was deleted or erased since
     assume = Q(message__campaign__uncertain_policy=UncertainPolicy.ASSUME_SENT)
     found = Uncertain.objects.filter(assume | (resend & not_expired), since__lte=until).order_by("since")
     campaigns: dict[int, list[int]] = defaultdict(list)

@@ -54,7 +54,7 @@ class Safety:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class VariantText:
     """One text of an A/B test; ``share``: percent of the people who are written to."""
 
     text: str
@@ -79,7 +79,7 @@ class Plan:
 
     def changes(self) -> Changes:
         return {
-            "wordings": [Wording(self.text)],
+            "variant_texts": [VariantText(self.text)],
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("text", "safety")},
             **asdict(self.safety),
         }
@@ -94,7 +94,7 @@ LINKS: dict[str, tuple[type[Model], str, dict[str, bool]]] = {
     "excluded_segments": (CampaignSegment, "segment", {"excluded": True}),
     "devices": (CampaignDevice, "device", {}),
 }
-SAID = ("wordings", "media")
+SAID = ("variant_texts", "media")
 
 
 class Edit(Enum):
@@ -115,14 +115,14 @@ def create_draft(
     workspace: Workspace, by: User | None, uuid: UUID, changes: Changes, steps_done: int = 1
 ) -> tuple[Campaign, bool]:
     """A draft with these choices, and whether it was made now: asked twice under one ``uuid``, it is made once."""
-    wordings: Sequence[Wording] = changes.get("wordings") or [Wording("")]
+    variant_texts: Sequence[VariantText] = changes.get("variant_texts") or [VariantText("")]
     media = changes.get("media")
     try:
         with transaction.atomic():
             campaign = Campaign.objects.create(
                 workspace=workspace,
                 uuid=uuid,
-                content=_content(workspace.pk, by, wordings[0].text, media),
+                content=_content(workspace.pk, by, variant_texts[0].text, media),
                 created_by=by,
                 edited_by=by,
                 edited_at=timezone.now(),
@@ -133,7 +133,7 @@ def create_draft(
         found = Campaign.objects.for_workspace(workspace).filter(uuid=uuid).first()
         # Another workspace's: only who makes such ids up by hand gets here.
         return (found, False) if found else create_draft(workspace, by, uuid4(), changes, steps_done)
-    _set_wordings(campaign, by, wordings, media)
+    _set_variant_texts(campaign, by, variant_texts, media)
     _link(campaign, changes)
     record(workspace, by, "campaign.created", campaign.target, name=campaign.name)
     return campaign, True
@@ -164,7 +164,7 @@ def edit_draft(
     columns = _columns(changes)
     for name, value in columns.items():
         setattr(found, name, value)
-    if "wordings" in changes or "media" in changes:
+    if "variant_texts" in changes or "media" in changes:
         _say(found, by, changes)
     _link(found, changes)
     found.steps_done = max(found.steps_done, steps_done)
@@ -212,26 +212,28 @@ def _link(campaign: Campaign, changes: Changes) -> None:
 def _say(campaign: Campaign, by: User | None, changes: Changes) -> None:
     """What is not named stays: another file under the same texts, or other texts under the same file."""
     media = changes.get("media", campaign.content.media)
-    _set_wordings(campaign, by, changes.get("wordings") or wordings_of(campaign), media)
+    _set_variant_texts(campaign, by, changes.get("variant_texts") or variant_texts_of(campaign), media)
 
 
-def wordings_of(campaign: Campaign) -> list[Wording]:
+def variant_texts_of(campaign: Campaign) -> list[VariantText]:
     """Its texts: one, or those of its variants in their order."""
     variants = campaign.variants.select_related("content").order_by("number")
-    return [Wording(one.content.text, one.share) for one in variants] or [Wording(campaign.content.text)]
+    return [VariantText(one.content.text, one.share) for one in variants] or [VariantText(campaign.content.text)]
 
 
-def _set_wordings(campaign: Campaign, by: User | None, wordings: Sequence[Wording], media: Media | None) -> bool:
+def _set_variant_texts(
+    campaign: Campaign, by: User | None, variant_texts: Sequence[VariantText], media: Media | None
+) -> bool:
     """The first is also the campaign's own content. A text that stays keeps its version. False: nothing changed."""
     variants = {one.number: one for one in campaign.variants.select_related("content__media")}
     versions = [campaign.content, *(one.content for one in variants.values())]
     known = {content.text: content for content in versions if content.media == media}
-    for wording in wordings:
-        if wording.text not in known:
-            known[wording.text] = _content(campaign.workspace_id, by, wording.text, media)
-    contents = [known[wording.text] for wording in wordings]
-    shares = enumerate(wordings, 1) if len(wordings) > 1 else []
-    wanted = {number: (contents[number - 1].pk, wording.share) for number, wording in shares}
+    for variant in variant_texts:
+        if variant.text not in known:
+            known[variant.text] = _content(campaign.workspace_id, by, variant.text, media)
+    contents = [known[variant.text] for variant in variant_texts]
+    shares = enumerate(variant_texts, 1) if len(variant_texts) > 1 else []
+    wanted = {number: (contents[number - 1].pk, variant.share) for number, variant in shares}
     before = {number: (one.content_id, one.share) for number, one in variants.items()}
     if campaign.content == contents[0] and before == wanted:
         return False
@@ -269,8 +271,8 @@ def change_text(
     texts = [text, *others]
     if len(texts) != len(shares):
         return False
-    wordings = [Wording(text, share) for text, share in zip(texts, shares, strict=True)]
-    if not _set_wordings(found, by, wordings, media):
+    variant_texts = [VariantText(text, share) for text, share in zip(texts, shares, strict=True)]
+    if not _set_variant_texts(found, by, variant_texts, media):
         return False
     unsent = Stream.objects.filter(campaign=found).totals()
     record(found.workspace, by, "campaign.text_changed", found.target, people=unsent["n_pending"] + unsent["n_waiting"])
@@ -347,16 +349,16 @@ def what_is_missing(campaign: Campaign) -> list[str]:
     """Why a draft cannot be started yet, each as a sentence; empty when it can."""
     missing = []
     content = campaign.content
-    for wording in wordings_of(campaign):
+    for variant in variant_texts_of(campaign):
         try:
-            parse(wording.text)
-            if problem := problem_in(wording.text):
+            parse(variant.text)
+            if problem := problem_in(variant.text):
                 missing.append(problem)
         except TextError as error:
             missing.append(f"The text cannot be used. {error}")
-        if not wording.text.strip() and content.media_id is None:
+        if not variant.text.strip() and content.media_id is None:
             missing.append("The text is empty.")
-        if problem := no_caption(wording.text, content.media):
+        if problem := no_caption(variant.text, content.media):
             missing.append(problem)
     if not reachable(audience_of(campaign)).exists():
         missing.append("Nobody is in the audience.")

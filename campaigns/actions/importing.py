@@ -39,13 +39,13 @@ from campaigns.querysets.imports import (
     foresee,
     forget_erased,
     gather,
-    learn_sizes,
     make_tags,
     next_chunk,
     reject,
     save,
     undo_next,
 )
+from campaigns.querysets.sizes import learn_sizes
 from devices.jobs import enqueue
 
 STEP_ROWS = 5_000

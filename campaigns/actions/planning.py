@@ -16,7 +16,8 @@ from campaigns.audience import Audience
 from campaigns.engine.assignment import assign, is_held_out, variant_of
 from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
-from campaigns.models import GOOD_FOR, NO_VARIANT, Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import GOOD_FOR, NO_VARIANT, NOBODYS, Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.querysets.sizes import learn_if_unknown
 
 CHUNK = 10_000
 NO_ROOM = "no_room"
@@ -224,6 +225,7 @@ def open_streams(campaign: Campaign, devices: Iterable[int], variants: Sequence[
 
 def _open_plan(campaign: Campaign) -> None:
     """Fix who may take part (nobody added later) and make a stream for each device."""
+    learn_if_unknown(campaign.workspace)
     newest = Contact.objects.for_workspace(campaign.workspace).aggregate(newest=Max("pk"))["newest"]
     campaign.plan_last = newest or 0
     open_streams(campaign, campaign.device_links.order_by("device_id").values_list("device_id", flat=True))
@@ -267,7 +269,7 @@ def _make(
     """A message for each of the people, in the order of their ids, at the device chosen; returns how many."""
     people = sorted(people)
     variants = list(campaign.variants.order_by("number"))
-    if variants and not all(chosen.get(person) for person in people):
+    if not all(chosen.get(person) for person in people):
         streams = _with_nobodys(campaign, streams)
     slots = {(stream.device_id, stream.variant): slot for slot, stream in enumerate(streams, 1)}
     contents = {variant.number: variant.content_id for variant in variants}
@@ -285,7 +287,7 @@ def _make(
         "campaign": campaign.pk,
         "cursor": people[0] - 1,
         "last": people[-1],
-        "nobodys": next((slot for (_, variant), slot in slots.items() if variant == NO_VARIANT), 1),
+        "nobodys": next((slot for (_, variant), slot in slots.items() if variant == NOBODYS), 1),
         "due": campaign.canary_passed_at or campaign.launched_at,
         "before": campaign.recipients,
         "apart": 1 if variants else 0,
@@ -309,9 +311,9 @@ def _make(
 
 
 def _with_nobodys(campaign: Campaign, streams: Sequence[Stream]) -> Sequence[Stream]:
-    """With one for those who get none of the variants: else the figures of a variant would count them."""
-    if all(stream.variant != NO_VARIANT for stream in streams):
-        open_streams(campaign, [streams[0].device_id], [NO_VARIANT])
+    """With one for those who get nothing: else the figures of a device and of a variant would count them."""
+    if not any(stream.is_nobodys for stream in streams):
+        open_streams(campaign, [streams[0].device_id], [NOBODYS])
         streams = list(Stream.objects.filter(campaign=campaign).order_by("pk"))
     return streams
 

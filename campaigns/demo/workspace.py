@@ -22,7 +22,7 @@ from accounts.actions import create_workspace
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.actions.campaigns import finish_campaigns, launch_campaign
 from campaigns.actions.direct import send_test
-from campaigns.actions.drafts import Changes, Plan, Wording, create_draft
+from campaigns.actions.drafts import Changes, Plan, VariantText, create_draft
 from campaigns.actions.importing import work_on_import
 from campaigns.actions.imports import layout_of, start_import, upload_file
 from campaigns.actions.media import keep_file
@@ -282,7 +282,7 @@ def finish_past(workspace: Workspace, owner: User, devices: Sequence[Device], rn
 
     The first with two texts, and with some people held out.
     """
-    tested = {"wordings": [Wording(AUTUMN, 50), Wording(AUTUMN_SHORT, 50)], "hold_out": 10}
+    tested = {"variant_texts": [VariantText(AUTUMN, 50), VariantText(AUTUMN_SHORT, 50)], "hold_out": 10}
     past: list[tuple[str, str, list[str], Sequence[Device], int, int, int, Changes]] = [
         ("Autumn harvest", AUTUMN, ["newsletter"], devices[:12], 20, 9, 10, tested),
         ("Reserve for Pro members", VIP, ["vip"], devices[:5], 30, 5, 14, {}),

@@ -1,4 +1,4 @@
-"""Which device writes to whom, and which wording they get: the number a person knows, else all numbers in turn."""
+"""Which device writes to whom, and which variant they get: the number a person knows, else all numbers in turn."""
 
 from __future__ import annotations
 

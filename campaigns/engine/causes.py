@@ -59,7 +59,7 @@ CAUSES: dict[str, Cause] = {
     ),
     OVER: Cause(
         "Nothing more can be sent",
-        "Their campaign was cancelled, its time to send has passed, or the person was erased.",
+        "Their campaign was cancelled, its time to send has passed, or the person was deleted or erased.",
         ("give_up",),
     ),
 }

@@ -1,4 +1,4 @@
-"""What the forms of a campaign share: its wordings, and what happens when something goes wrong."""
+"""What the forms of a campaign share: its variants, and what happens when something goes wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.forms.boundfield import BoundField
 from django.utils import timezone
 
 from accounts.models import User
-from campaigns.actions.drafts import Safety, Wording, no_caption, wordings_of
+from campaigns.actions.drafts import Safety, VariantText, no_caption, variant_texts_of
 from campaigns.compose import MAX_SOURCE
 from campaigns.forms.message import MessageForm, clean_text
 from campaigns.models import Campaign, Failover, UncertainPolicy
@@ -86,19 +86,19 @@ def share_field(letter: str) -> forms.IntegerField:
 
 
 class Line(NamedTuple):
-    """A wording as a page shows it."""
+    """A variant as a page shows it."""
 
     letter: str
     text: BoundField
     share: BoundField
 
 
-class WordingsForm(MessageForm):
-    """A message in up to four wordings, each for its share."""
+class VariantsForm(MessageForm):
+    """A message in up to four variants, each for its share."""
 
-    text_2 = text_field("Wording B")
-    text_3 = text_field("Wording C")
-    text_4 = text_field("Wording D")
+    text_2 = text_field("Variant B")
+    text_3 = text_field("Variant C")
+    text_4 = text_field("Variant D")
     share = share_field("A")
     share_2 = share_field("B")
     share_3 = share_field("C")
@@ -129,14 +129,14 @@ class WordingsForm(MessageForm):
     def _used(self) -> list[int]:
         return [place for place, name in enumerate(TEXTS) if place == 0 or self.cleaned_data[name]]
 
-    def wordings(self) -> list[Wording] | None:
+    def variant_texts(self) -> list[VariantText] | None:
         """As they are to be saved; None where something is wrong with one of them."""
         if any(name in self.errors for name in (*TEXTS, *SHARES)):
             return None
         used = self._used()
         each, over = divmod(WHOLE, len(used))
         return [
-            Wording(
+            VariantText(
                 self.cleaned_data[TEXTS[place]],
                 (self.cleaned_data[SHARES[place]] if len(used) > 1 else None) or each + (turn < over),
             )
@@ -149,14 +149,14 @@ class WordingsForm(MessageForm):
 
     @property
     def others_are_chosen(self) -> bool:
-        """There is a second wording, or something is wrong with one: show them unfolded."""
+        """There is a second variant, or something is wrong with one: show them unfolded."""
         return any(line.text.value() or line.text.errors or line.share.errors for line in self.lines[1:]) or bool(
             self["share"].errors
         )
 
 
-class RunningForm(WordingsForm, SafetyForm):
-    """What can still be changed after the start. A test keeps its number of wordings, and their shares."""
+class RunningForm(VariantsForm, SafetyForm):
+    """What can still be changed after the start. A test keeps its number of variants, and their shares."""
 
     def __init__(self, by: User, *args: Any, campaign: Campaign, **kwargs: Any) -> None:
         kwargs["initial"] = {**message_of(campaign), **self.safety_of(campaign)}
@@ -170,7 +170,7 @@ class RunningForm(WordingsForm, SafetyForm):
         super().clean()
         for name in TEXTS[1 : self.wanted]:
             if name in self.cleaned_data and not self.cleaned_data[name] and self.chosen is None:
-                self.add_error(name, "Write this wording too: who gets which is decided already.")
+                self.add_error(name, "Write this variant too: who gets which is decided already.")
 
     def _share(self) -> None:
         """They stay."""
@@ -193,10 +193,10 @@ class RunningForm(WordingsForm, SafetyForm):
 
 
 def message_of(campaign: Campaign) -> dict[str, Any]:
-    media, wordings = campaign.content.media, wordings_of(campaign)
-    shares = [wording.share for wording in wordings] if len(wordings) > 1 else []
+    media, variant_texts = campaign.content.media, variant_texts_of(campaign)
+    shares = [variant.share for variant in variant_texts] if len(variant_texts) > 1 else []
     return {
-        **dict(zip(TEXTS, [wording.text for wording in wordings], strict=False)),
+        **dict(zip(TEXTS, [variant.text for variant in variant_texts], strict=False)),
         **dict(zip(SHARES, shares, strict=False)),
         "media_uuid": str(media.uuid) if media else "",
     }

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import User, Workspace
 from campaigns.actions.drafts import Changes
 from campaigns.clocks import LOCAL, NoTime, instant, twice
-from campaigns.forms.campaigns import ExpiryForm, FailureForm, WordingsForm, differs, message_of
+from campaigns.forms.campaigns import ExpiryForm, FailureForm, VariantsForm, differs, message_of
 from campaigns.models import Assignment, Campaign, Retarget, Segment, Tag
 from campaigns.steps import AUDIENCE, DEVICES, MESSAGE, WHEN
 from devices.models import Device
@@ -145,7 +145,7 @@ class AudienceForm(forms.Form):
         return any(self[name].errors or self[name].value() for name in fields)
 
 
-class MessageStepForm(WordingsForm):
+class MessageStepForm(VariantsForm):
     """What it says. ``by`` uploads the file."""
 
     def __init__(
@@ -157,10 +157,10 @@ class MessageStepForm(WordingsForm):
 
     def changes(self) -> Changes:
         changes: Changes = {}
-        wordings = self.wordings()
-        if wordings is not None:
-            changes["wordings"] = wordings
-        if "file" not in self.errors and (wordings is not None or self.chosen is not None):
+        variant_texts = self.variant_texts()
+        if variant_texts is not None:
+            changes["variant_texts"] = variant_texts
+        if "file" not in self.errors and (variant_texts is not None or self.chosen is not None):
             changes["media"] = self.chosen
         return changes
 

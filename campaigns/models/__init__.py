@@ -40,10 +40,11 @@ from campaigns.models.meter import TIME_BOUNDS_MS, DayMeter, HourMeter, Meter, M
 from campaigns.models.number_check import GOOD_FOR, CheckRun, NumberCheck
 from campaigns.models.reply import Reply, ReplyKind
 from campaigns.models.segment import CustomField, FieldKind, Segment
-from campaigns.models.stream import NO_VARIANT, Lane, Stream
+from campaigns.models.stream import NO_VARIANT, NOBODYS, Lane, Stream
 
 __all__ = [
     "GOOD_FOR",
+    "NOBODYS",
     "NO_VARIANT",
     "TIME_BOUNDS_MS",
     "Assignment",

@@ -216,7 +216,7 @@ class CampaignSegment(TenantModel):
 
 
 class Variant(TenantModel):
-    """One wording of an A/B test. Its messages have streams of their own, so its figures are kept like all others.
+    """One text of an A/B test. Its messages have streams of their own, so its figures are kept like all others.
 
     A campaign without variants sends its own content. `Stream.variant` is ``number``, 0 where there are none; in a
     campaign with variants a stream of variant 0 holds those who were to get none of them.

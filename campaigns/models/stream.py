@@ -10,6 +10,7 @@ from campaigns.querysets.campaigns import StreamQuerySet
 from devices.models import Device
 
 NO_VARIANT = 0
+NOBODYS = 32_767  # stands in for the number of a variant
 
 
 class Lane(models.IntegerChoices):
@@ -23,6 +24,9 @@ class Lane(models.IntegerChoices):
 class Stream(TenantModel):
     """Stands between a device and its messages, so that a claim never filters messages by campaign.
 
+    Those who were to get nothing when the campaign was planned have a stream of their own, `NOBODYS`, which is no
+    device's in any figure though it names one.
+
     No claimable message of the stream comes before (``next_due``, ``next_id``) in (due_at, id) order; null means that
     there is none. Whoever makes a message claimable lowers the pair in the same transaction.
     """
@@ -35,7 +39,7 @@ class Stream(TenantModel):
     variant = models.PositiveSmallIntegerField(
         default=NO_VARIANT,
         db_default=NO_VARIANT,
-        help_text="Number of the campaign's variant; 0: the campaign's own content.",
+        help_text="Number of the campaign's variant; 0: the campaign's own content; 32767: of those who get none.",
     )
     running = models.BooleanField(default=False)
     min_delay = models.FloatField(default=0)
@@ -78,6 +82,11 @@ class Stream(TenantModel):
             # Its predicate names only what seldom changes, so that counting stays a heap-only update.
             models.Index(fields=["device", "lane"], name="running_streams", condition=models.Q(running=True)),
         ]
+
+    @property
+    def is_nobodys(self) -> bool:
+        """Whether it holds those who were to get nothing, at no device and with no variant."""
+        return self.variant == NOBODYS
 
     def __str__(self) -> str:
         return f"stream {self.pk}"

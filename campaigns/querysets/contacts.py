@@ -23,15 +23,15 @@ class ContactQuerySet(TenantQuerySet):
     def matching(self, text: str, workspace: Workspace, most: int = FEW) -> Self:
         """The one with this number, when the text is a whole one; else those whom `search_for` means.
 
-        In a large workspace an index is asked first; of up to ``most`` people it finds, nobody else is looked at.
+        In a large workspace an index is asked first; where it finds up to ``most`` people, nobody else is looked at.
         """
         country = workspace.default_country
         try:
             return self.filter(phone=to_e164(text, country))
         except BadPhone:
             search = search_for(text, country)
-        found = self.filter(search.asked)
-        return found.among(search.few(workspace.pk, most)) if most and self.of_many(workspace) else found
+        few = search.few(workspace.pk, most) if most and self.of_many(workspace) else None
+        return self.filter(search.asked) if few is None else self.among(few)
 
     def with_fields(self, fields: Mapping[str, str], workspace: Workspace, most: int = FEW) -> Self:
         """Narrowed by an index, where it finds at most so many who have these values; to be asked for them besides."""

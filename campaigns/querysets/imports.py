@@ -44,10 +44,6 @@ SOON_SQL = "SET LOCAL synchronous_commit = off"
 # all of theirs: seconds a chunk. So each is looked up by itself in a subquery, which OFFSET 0 keeps out of any join.
 PLAN_SQL = "SET LOCAL enable_seqscan = off"
 
-# Of a workspace that the statistics have not seen the planner thinks that it has one contact, and goes through all that
-# it has for each look-up and each foreign key: 14 s a chunk at 10,000 contacts, and more with every one.
-LEARN_SQL = "ANALYZE campaigns_contact (workspace_id, phone, opted_out_at)"
-
 CHUNK_SQL = """
 SELECT count(*), max(phone) FROM (
     SELECT phone FROM campaigns_importrow
@@ -306,12 +302,6 @@ def save(contact_import: ContactImport, chunk: Chunk) -> Saved:
         cursor.execute(CLEAR_SQL, values)
         kept_out = chunk.people - cursor.rowcount
     return Saved(len(created), len(updated), chunk.people - len(created) - len(updated), kept_out)
-
-
-def learn_sizes() -> None:
-    """Tell the planner how many contacts there are now; as quick for many as for 30,000."""
-    with connection.cursor() as cursor:
-        cursor.execute(LEARN_SQL)
 
 
 def foresee(contact_import: ContactImport, chunk: Chunk) -> Saved:

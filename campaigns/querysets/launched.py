@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -42,26 +42,32 @@ SORTS = {
     "failure": f"{RATE_SQL} NULLS LAST",
 }
 
+# Now and before in one pass: most of what it costs is to come by the streams.
+CHOSEN_SQL = """c.workspace_id = %(workspace)s
+      AND ((c.launched_at >= %(begin)s AND c.launched_at < %(end)s)
+           OR (c.launched_at >= %(before_begin)s AND c.launched_at < %(before_end)s))"""
 LAUNCHED_SQL = """
 WITH told AS MATERIALIZED (
-    SELECT c.id, c.launched_at, lower(c.name) AS name, {sums}
+    SELECT c.id, c.launched_at, lower(c.name) AS name, c.launched_at >= %(begin)s AS now, {sums}
     FROM campaigns_campaign c {joined} campaigns_stream s ON s.campaign_id = c.id
-    WHERE c.workspace_id = %(workspace)s AND c.launched_at >= %(begin)s AND c.launched_at < %(end)s
+    WHERE {chosen}
       AND (%(search)s = '' OR strpos(lower(c.name), lower(%(search)s)) > 0)
       AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
     GROUP BY c.id
 )
-SELECT 0 AS place, count(*) AS id, min(id) AS only, count(*) FILTER (WHERE {kept}) AS kept, {totals} FROM told
+SELECT now, 0 AS place, count(*) AS id, min(id) AS only, count(*) FILTER (WHERE {kept}) AS kept, {totals}
+FROM told GROUP BY now
 UNION ALL
-(SELECT row_number() OVER (ORDER BY {order}, id DESC) AS place, id, NULL, NULL, {counters}
- FROM told WHERE {kept} ORDER BY place LIMIT %(size)s OFFSET %(offset)s)
+(SELECT now, row_number() OVER (ORDER BY {order}, id DESC) AS place, id, NULL, NULL, {counters}
+ FROM told WHERE now AND {kept} ORDER BY place LIMIT %(size)s OFFSET %(offset)s)
 ORDER BY place
 """
 BY_DEVICE_SQL = """
-SELECT s.device_id, count(DISTINCT s.campaign_id), min(s.campaign_id), {sums}
-FROM campaigns_campaign c JOIN campaigns_stream s ON s.campaign_id = c.id
-WHERE c.workspace_id = %(workspace)s AND c.launched_at >= %(begin)s AND c.launched_at < %(end)s
-GROUP BY s.device_id
+SELECT t.now, grouping(s.device_id) = 1, s.device_id, count(DISTINCT c.id), min(c.id), {sums}
+FROM campaigns_campaign c CROSS JOIN LATERAL (SELECT c.launched_at >= %(begin)s AS now) t
+LEFT JOIN campaigns_stream s ON s.campaign_id = c.id
+WHERE {chosen}
+GROUP BY GROUPING SETS ((t.now, s.device_id), (t.now))
 """
 SUMS = ", ".join(f"coalesce(sum(s.{name}), 0)::bigint AS {name}" for name in COUNTERS)
 TOTALS = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in COUNTERS)
@@ -76,19 +82,42 @@ class Counted:
     counts: dict[str, int]
 
 
+NOTHING = Counted(0, None, dict.fromkeys(COUNTERS, 0))
+
+
+class Span(NamedTuple):
+    """Instants: from ``begin``, and before ``end``."""
+
+    begin: datetime
+    end: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """``kept`` of the campaigns have some of the figure asked for; ``rows`` are a page of these: (id, counts)."""
+    """``before``: those launched in the span to compare with. ``kept`` of the ``whole`` have some of the figure asked
+    for; ``rows`` are a page of these: (id, counts).
+    """
 
     whole: Counted
+    before: Counted
     kept: int
     rows: list[tuple[int, dict[str, int]]]
 
 
+@dataclass(frozen=True, slots=True)
+class ByDevice:
+    """``devices`` and ``devices_before``: by id; one without any campaign is missing."""
+
+    whole: Counted
+    before: Counted
+    devices: dict[int, Counted]
+    devices_before: dict[int, Counted]
+
+
 def launched(
     workspace: Workspace,
-    begin: datetime,
-    end: datetime,
+    span: Span,
+    before: Span | None = None,
     *,
     search: str = "",
     device: int | None = None,
@@ -97,12 +126,13 @@ def launched(
     size: int = 0,
     offset: int = 0,
 ) -> Launched:
-    """Campaigns launched from ``begin`` and before ``end``; ``device`` (an id): what they have at that one alone.
+    """Campaigns launched in the span; ``device`` (an id): what they have at that one alone.
 
     ``figure``: only rows of campaigns that have any of it. ``sort``: a key of `SORTS`.
     """
     statement = LAUNCHED_SQL.format(
         sums=SUMS,
+        chosen=CHOSEN_SQL,
         totals=TOTALS,
         counters=", ".join(COUNTERS),
         joined="LEFT JOIN" if device is None else "JOIN",
@@ -110,27 +140,41 @@ def launched(
         order=SORTS[sort],
     )
     values = {"search": search, "device": device, "size": size, "offset": offset}
-    (_, campaigns, only, kept, *totals), *rows = asked(statement, workspace, begin, end, **values)
-    return Launched(
-        Counted(campaigns, only if campaigns == 1 else None, counts_of(totals)),
-        kept,
-        [(pk, counts_of(counts)) for _, pk, _, _, *counts in rows],
-    )
+    totals, rows, found = {True: NOTHING, False: NOTHING}, [], 0
+    for now, place, pk, only, kept, *counts in asked(statement, workspace, span, before, **values):
+        if place:
+            rows.append((pk, counts_of(counts)))
+            continue
+        totals[now] = counted(pk, only, counts)
+        found = kept if now else found
+    return Launched(totals[True], totals[False], found, rows)
 
 
-def launched_by_device(workspace: Workspace, begin: datetime, end: datetime) -> dict[int, Counted]:
-    """By device (id): what campaigns launched in this stretch have there; a device without any is missing."""
-    rows = asked(BY_DEVICE_SQL.format(sums=SUMS), workspace, begin, end)
-    return {
-        device: Counted(campaigns, only if campaigns == 1 else None, counts_of(counts))
-        for device, campaigns, only, *counts in rows
-    }
+def launched_by_device(workspace: Workspace, span: Span, before: Span) -> ByDevice:
+    """What campaigns launched in the span, and in the one before, have at each device and at all together."""
+    totals = {True: NOTHING, False: NOTHING}
+    devices: dict[bool, dict[int, Counted]] = {True: {}, False: {}}
+    statement = BY_DEVICE_SQL.format(sums=SUMS, chosen=CHOSEN_SQL)
+    for now, whole, device, campaigns, only, *counts in asked(statement, workspace, span, before):
+        if whole:
+            totals[now] = counted(campaigns, only, counts)
+        elif device is not None:  # a campaign that is not planned yet is at none
+            devices[now][device] = counted(campaigns, only, counts)
+    return ByDevice(totals[True], totals[False], devices[True], devices[False])
 
 
-def asked(statement: str, workspace: Workspace, begin: datetime, end: datetime, **values: Any) -> list[tuple[Any, ...]]:
+def asked(
+    statement: str, workspace: Workspace, span: Span, before: Span | None, **values: Any
+) -> list[tuple[Any, ...]]:
+    before = before or Span(span.begin, span.begin)  # none
+    spans = {"begin": span.begin, "end": span.end, "before_begin": before.begin, "before_end": before.end}
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"workspace": workspace.pk, "begin": begin, "end": end, **values})
+        cursor.execute(statement, {"workspace": workspace.pk, **spans, **values})
         return cursor.fetchall()
+
+
+def counted(campaigns: int, only: int | None, numbers: Sequence[int]) -> Counted:
+    return Counted(campaigns, only if campaigns == 1 else None, counts_of(numbers))
 
 
 def counts_of(numbers: Sequence[int]) -> dict[str, int]:

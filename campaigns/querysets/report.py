@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
+from django.db.models import Q
 
 from campaigns.engine.lifecycle import DEAD, FIGURES, UNCERTAIN
 from campaigns.models import Campaign
@@ -18,7 +20,9 @@ HOLD_OUT = "hold_out"
 REASONED = (DEAD, UNCERTAIN, *FIGURES["skipped"])
 STEPS = ("sent", "delivered", "read", "replied")
 UNKNOWN = "unknown"  # the hour of a step that nobody noted the time of
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)  # every zone's hours begin with one of these
+MOST_QUARTERS = 31 * 96  # a month, each day's hour a range of its own
 
 # Once through the campaign's rows. Quarters of an hour are counted and put on the workspace's clock afterwards, since
 # to do that for each of a million rows takes several times as long.
@@ -43,24 +47,47 @@ GROUP BY 1, 2, 3
 """
 
 # What can still be claimed never comes before its stream's next; what is being sent is open on its device. So the
-# many that have left are not gone through.
-REMAINING_SQL = """
-SELECT contact_id, id FROM (
-    SELECT m.contact_id, m.id, m.state FROM campaigns_stream s
-    JOIN campaigns_message m ON m.stream_id = s.id AND (m.due_at, m.id) >= (s.next_due, s.next_id)
-    WHERE s.campaign_id = %(campaign)s AND m.state IN ('pending', 'waiting')
-      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
-      AND (%(variant)s::int IS NULL OR s.variant = %(variant)s)
+# many that have left are not gone through, and of each stream only so many as may be shown.
+TURNS_SQL = """
+SELECT due_at, id FROM (
+    SELECT m.due_at, m.id FROM (
+        SELECT id, CASE WHEN is_later THEN next_due ELSE %(due)s END AS due,
+               CASE WHEN is_later THEN next_id - 1 ELSE %(after)s END AS after
+        FROM (SELECT *, (next_due, next_id - 1) > (%(due)s, %(after)s) AS is_later FROM campaigns_stream) s
+        WHERE campaign_id = %(campaign)s AND next_due IS NOT NULL AND %(state)s <> 'sending'
+          AND (%(device)s::bigint IS NULL OR device_id = %(device)s)
+          AND (%(variant)s::int IS NULL OR variant = %(variant)s)
+    ) s
+    CROSS JOIN LATERAL (
+        SELECT m.due_at, m.id FROM campaigns_message m
+        WHERE m.stream_id = s.id AND m.state IN ('pending', 'waiting') AND (%(state)s = '' OR m.state = %(state)s)
+          AND (m.due_at, m.id) > (s.due, s.after)
+        ORDER BY m.due_at, m.id LIMIT %(size)s
+    ) m
     UNION ALL
-    SELECT m.contact_id, m.id, m.state FROM campaigns_stream s
+    SELECT m.due_at, m.id FROM campaigns_stream s
     JOIN devices_device d ON d.id = s.device_id
     JOIN campaigns_message m ON m.id = d.open_message AND m.stream_id = s.id AND m.state = 'sending'
-    WHERE s.campaign_id = %(campaign)s
+    WHERE s.campaign_id = %(campaign)s AND %(state)s IN ('', 'sending')
+      AND (m.due_at, m.id) > (%(due)s, %(after)s)
       AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
       AND (%(variant)s::int IS NULL OR s.variant = %(variant)s)
 ) m
-WHERE contact_id > %(after)s AND (%(state)s = '' OR state = %(state)s)
-ORDER BY contact_id LIMIT %(size)s
+ORDER BY due_at, id LIMIT %(size)s
+"""
+
+# From one reason to the next, and not past all the messages with each.
+DIFFERENT_REASONS_SQL = """
+WITH RECURSIVE found AS (
+    (SELECT reason FROM campaigns_message WHERE campaign_id = %(campaign)s AND reason > '' AND reason <> ''
+     ORDER BY reason LIMIT 1)
+    UNION ALL
+    SELECT (SELECT m.reason FROM campaigns_message m
+            WHERE m.campaign_id = %(campaign)s AND m.reason > found.reason AND m.reason <> ''
+            ORDER BY m.reason LIMIT 1)
+    FROM found WHERE found.reason IS NOT NULL
+)
+SELECT reason FROM found WHERE reason IS NOT NULL LIMIT %(most)s
 """
 
 # By those who wrote and those who opted out, who are few, and not by everybody.
@@ -121,21 +148,54 @@ def reasons_of(campaigns: Collection[int], streams: Collection[int] | None = Non
         return Counter({(campaign, state, reason): count for campaign, state, reason, count in cursor.fetchall()})
 
 
-def remaining_after(
-    campaign: Campaign, after: int, size: int, device: int | None, variant: int | None, state: str
-) -> list[int]:
-    """The ids of the next remaining messages in the order of contacts; ``state`` empty: any of them."""
-    values = {"campaign": campaign.pk, "after": after, "size": size}
+def next_in_turn(
+    campaign: Campaign, due: datetime, after: int, size: int, device: int | None, variant: int | None, state: str
+) -> list[tuple[datetime, int]]:
+    """The next remaining messages after (due, id), in the order in which they are due; ``state`` empty: any of them."""
+    values: dict[str, Any] = {"campaign": campaign.pk, "due": due, "after": after, "size": size}
     with connection.cursor() as cursor:
-        cursor.execute(REMAINING_SQL, {**values, "device": device, "variant": variant, "state": state})
-        return [message for _, message in cursor.fetchall()]
+        cursor.execute(TURNS_SQL, {**values, "device": device, "variant": variant, "state": state})
+        return cursor.fetchall()
+
+
+def reasons_in(campaign: Campaign, most: int) -> list[str]:
+    """The different reasons that its messages have now, in the order of letters."""
+    with connection.cursor() as cursor:
+        cursor.execute(DIFFERENT_REASONS_SQL, {"campaign": campaign.pk, "most": most})
+        return [reason for (reason,) in cursor.fetchall()]
+
+
+def at_hour(step: str, hour: int, zone: ZoneInfo, since: datetime, until: datetime) -> Q:
+    """That the step was made in this hour of the day, of messages annotated with ``hour``, the one of the step.
+
+    Between the two instants it asks for times, which `messages_by_time` finds; before and after them by the clock.
+    """
+    at = f"{step}_at"
+    end = quarter_of(until) + 1
+    begin = max(quarter_of(since), end - MOST_QUARTERS)
+    found = Q()
+    own = [quarter for quarter in range(begin, end) if hour_of(quarter, zone) == str(hour)]
+    for _, run in groupby(enumerate(own), lambda place: place[1] - place[0]):
+        quarters = [quarter for _, quarter in run]
+        found |= Q(**{f"{at}__gte": start_of(quarters[0]), f"{at}__lt": start_of(quarters[-1] + 1)})
+    # Last, since PostgreSQL asks in this order, and to put a time on a clock takes it longest.
+    return found | ((Q(**{f"{at}__lt": start_of(begin)}) | Q(**{f"{at}__gte": start_of(end)})) & Q(hour=hour))
+
+
+def quarter_of(at: datetime) -> int:
+    """Which quarter of an hour since 1970."""
+    return (at - EPOCH) // QUARTER
+
+
+def start_of(quarter: int) -> datetime:
+    return EPOCH + quarter * QUARTER
 
 
 def hour_of(quarter: int, zone: ZoneInfo) -> str:
     """Of quarters of an hour since 1970; below 0: unknown."""
     if quarter < 0:
         return UNKNOWN
-    return str((datetime(1970, 1, 1, tzinfo=UTC) + quarter * QUARTER).astimezone(zone).hour)
+    return str(start_of(quarter).astimezone(zone).hour)
 
 
 def aftermath(campaign: Campaign, sent: int, held_out: int) -> tuple[Aftermath, Aftermath]:

@@ -21,8 +21,8 @@ class Selection:
 
     Only messages that were in that state by then: what was brought back and died again since is not meant, however
     often the same request arrives. ``device``, ``reason`` and ``messages`` (ids) narrow it; ``devices`` (ids) and
-    ``reasons``, too. ``sendable``: only what could be sent again, or only what could not, as its person was erased or
-    its time has passed.
+    ``reasons``, too. ``sendable``: only what could be sent again, or only what could not, as its person was deleted
+    or erased, or its time has passed.
 
     Without a campaign it is about tests and replies of ``workspace``, which belong to none.
     """
@@ -50,9 +50,9 @@ class Selection:
         return None if self.reasons is None else list(self.reasons)
 
 
-# Of an erased person nobody knows the number any more. No other message is without: this is how they are told.
-ERASED = "m.contact_id IS NULL AND m.phone = ''"
-SENDABLE = f"NOT ({ERASED}) AND (s.expires_at IS NULL OR s.expires_at > now())"
+# Nothing of a campaign goes to whoever was deleted from the contacts. Of an erased person nobody knows the number.
+GONE = "m.contact_id IS NULL AND (m.campaign_id IS NOT NULL OR m.phone = '')"
+SENDABLE = f"NOT ({GONE}) AND (s.expires_at IS NULL OR s.expires_at > now())"
 
 OF_CAMPAIGN = "s.campaign_id = %(campaign)s AND m.campaign_id = %(campaign)s"
 OF_NONE = "s.workspace_id = %(workspace)s AND s.campaign_id IS NULL"
@@ -81,11 +81,11 @@ UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.m
 # Nobody knows whether the last attempt of a message that three gateways died with got through.
 DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
 
-ERASED_SQL = f"""
-SELECT s.id, count(*) FILTER (WHERE m.state = 'dead'), count(*) FILTER (WHERE m.state = 'uncertain')
-FROM campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id AND {ERASED}
-WHERE s.campaign_id = %s GROUP BY s.id
-"""  # noqa: S608
+GONE_SQL = """
+SELECT stream_id, count(*) FILTER (WHERE state = 'dead'), count(*) FILTER (WHERE state = 'uncertain')
+FROM campaigns_message WHERE campaign_id = %s AND contact_id IS NULL AND state IN ('dead', 'uncertain')
+GROUP BY stream_id
+"""
 
 # The claim would journal the last attempt, too, but by then the message has lost its reason.
 BRING_BACK_SQL = """
@@ -163,18 +163,18 @@ RETRY_SQL = BRING_BACK_SQL.format(
     was=DEAD,
     old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
 )
-# By the counters; those whose person was erased since are found by having none.
-COUNT_ALL_DEAD_SQL = f"""
+# By the counters; those whose person was deleted or erased since are found by having none.
+COUNT_ALL_DEAD_SQL = """
 SELECT coalesce(sum(s.dead), 0) - (
     SELECT count(*) FROM campaigns_message m JOIN campaigns_stream s ON s.id = m.stream_id
-    WHERE m.campaign_id = %(campaign)s AND {ERASED} AND m.state = 'dead'
+    WHERE m.campaign_id = %(campaign)s AND m.contact_id IS NULL AND m.state = 'dead'
       AND (s.expires_at IS NULL OR s.expires_at > now())
       AND (%(devices)s::bigint[] IS NULL OR s.device_id = ANY(%(devices)s::bigint[]))
 )
 FROM campaigns_stream s
 WHERE s.campaign_id = %(campaign)s AND (s.expires_at IS NULL OR s.expires_at > now())
   AND (%(devices)s::bigint[] IS NULL OR s.device_id = ANY(%(devices)s::bigint[]))
-"""  # noqa: S608
+"""
 COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE)
 SEND_AGAIN_SQL = BRING_BACK_SQL.format(
     deaths="m.deaths",  # the message itself may be what kills gateways
@@ -244,10 +244,10 @@ ASSUME_SQL = COUNT_AS_SENT_SQL.format(
 )
 
 
-def erased_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
-    """Stream → how many of its dead and of its uncertain messages are of erased people: never sent to anybody."""
+def gone_at(campaign: Campaign) -> dict[int, tuple[int, int]]:
+    """Stream → how many of its dead and of its uncertain messages are of people deleted or erased since: never sent."""
     with connection.cursor() as cursor:
-        cursor.execute(ERASED_SQL, [campaign.pk])
+        cursor.execute(GONE_SQL, [campaign.pk])
         return {stream: (dead, uncertain) for stream, dead, uncertain in cursor.fetchall()}
 
 
@@ -312,7 +312,7 @@ class Kind(NamedTuple):
 def dead_people(kinds: Sequence[Kind], size: int, *, named: bool) -> list[tuple[int, int, int | None]]:
     """(place of its kind, message, contact) of the next ones; ``named``: whether the kinds have reasons."""
     statement = DEAD_PEOPLE_SQL.format(named="AND m.reason <> ''" if named else "", sendable=SENDABLE)
-    values = {
+    values: dict[str, Any] = {
         "places": [kind.place for kind in kinds],
         "campaigns": [kind.campaign for kind in kinds],
         "devices": [kind.device for kind in kinds],

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.drafts import what_is_missing, wordings_of
+from campaigns.actions.drafts import variant_texts_of, what_is_missing
 from campaigns.audience import audience_of
 from campaigns.forms.campaigns import TEXTS
 from campaigns.live import live_context, streams_of, topic
@@ -41,9 +41,9 @@ def campaign_page(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 @require_GET
 @workspace_role("viewer")
 def missing_values(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    """Who lacks what the wordings ask for. By itself, for it takes a second or two where the audience is large."""
+    """Who lacks what the variants ask for. By itself, for it takes a second or two where the audience is large."""
     campaign = the_campaign(request, uuid)
-    texts = [wording.text for wording in wordings_of(campaign)]
+    texts = [variant.text for variant in variant_texts_of(campaign)]
     context = {"missing": report(texts, audience_of(campaign))}
     return render(request, "campaigns/_missing.html", context)
 
@@ -54,9 +54,9 @@ def review_context(campaign: Campaign) -> dict[str, object]:
         "state": shown_campaign(campaign),
         "plan": plan_of(campaign),
         "problems": what_is_missing(campaign),
-        "wordings": [
-            {"field": field, "letter": chr(ord("A") + place), "text": wording.text, "share": wording.share}
-            for place, (field, wording) in enumerate(zip(TEXTS, wordings_of(campaign), strict=False))
+        "variant_texts": [
+            {"field": field, "letter": chr(ord("A") + place), "text": variant.text, "share": variant.share}
+            for place, (field, variant) in enumerate(zip(TEXTS, variant_texts_of(campaign), strict=False))
         ],
         "steps": steps_of(campaign, REVIEW),
     }

@@ -14,13 +14,13 @@ from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.drafts import (
     Changes,
     Edit,
-    Wording,
+    VariantText,
     change_safety,
     change_text,
     create_draft,
     delete_draft,
     edit_draft,
-    wordings_of,
+    variant_texts_of,
 )
 from campaigns.actions.templates import NameTaken, save_template
 from campaigns.audience import field_words
@@ -74,7 +74,7 @@ def beginnings(request: WorkspaceRequest) -> Changes:
     if day := day_of(request.POST.get("day", "")):
         changes["start_at"] = morning_of(day, request.workspace)
     if template := template_asked(request, request.POST.get("template", "")):
-        changes |= {"wordings": [Wording(template.content.text)], "media": template.content.media}
+        changes |= {"variant_texts": [VariantText(template.content.text)], "media": template.content.media}
     return changes
 
 
@@ -107,7 +107,7 @@ def step(request: WorkspaceRequest, uuid: UUID, step: str) -> HttpResponse:
 
 
 def with_template(request: WorkspaceRequest) -> QueryDict:
-    """What was filled in, with a template's message in place of the first wording where somebody asked for that."""
+    """What was filled in, with a template's message in place of the first variant where somebody asked for that."""
     template = template_asked(request, request.POST.get("template", "")) if "use_template" in request.POST else None
     if template is None:
         return request.POST
@@ -209,7 +209,7 @@ def text(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         "campaign": campaign,
         "words": OWN_WORDS + field_words(request.workspace),
         "remaining": figures(streams_of([campaign])[campaign.pk])["remaining"],
-        "several": len(wordings_of(campaign)) > 1,
+        "several": len(variant_texts_of(campaign)) > 1,
     }
     return render(request, "campaigns/text.html", context, status=422 if form.errors else 200)
 

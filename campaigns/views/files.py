@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
-from typing import IO, cast
+from collections.abc import Iterator
 from uuid import UUID
 
-from django.http import FileResponse, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
-from django.utils.http import quote_etag
+from django.utils.http import content_disposition_header, quote_etag
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
 from accounts.access import WorkspaceRequest, workspace_role
+from accounts.models import Workspace
+from accounts.tenancy import tenant_scope
 from campaigns.forms.message import FileForm
-from campaigns.media_store import PIECE, pieces
+from campaigns.media_store import piece_at
 from campaigns.models import Media
+from campaigns.streamed import streamed
 
 
 @require_POST
@@ -37,13 +39,22 @@ def show(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     etag = quote_etag(media.sha256)
     answer = get_conditional_response(request, etag=etag)
     if answer is None:
-        # On disk and finished here: a response streams after the transaction that may see the row.
-        file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
-        for piece in pieces(media.pk):
-            file.write(piece)
-        file.seek(0)
-        sent = FileResponse(file, as_attachment=not media.is_image, filename=media.name, content_type=media.mime)
-        answer = cast(HttpResponse, sent)
+        answer = streamed(request, pieces_of(request.workspace, media), media.mime)
+        answer.headers["Content-Length"] = str(media.size)
+        if disposition := content_disposition_header(not media.is_image, media.name):
+            answer.headers["Content-Disposition"] = disposition
         answer.headers["ETag"] = etag
     answer.headers["Cache-Control"] = "private, no-cache"  # kept by the browser, and asked about each time
     return answer
+
+
+def pieces_of(workspace: Workspace, media: Media) -> Iterator[bytes]:
+    """Each in a transaction of its own. A file that is deleted meanwhile breaks off."""
+    offset = 0
+    while offset < media.size:
+        with tenant_scope(workspace):
+            piece = piece_at(media.pk, offset)
+        if not piece:
+            return
+        yield piece
+        offset += len(piece)

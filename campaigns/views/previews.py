@@ -75,12 +75,12 @@ def preview(request: WorkspaceRequest) -> HttpResponse:
 @workspace_role("viewer")
 def missing(request: WorkspaceRequest) -> HttpResponse:
     """What people of the audience lack of the text's variables. Apart from the preview: it looks at many people."""
-    found = report(wordings_asked(request), people_asked(request, request.POST))
+    found = report(texts_asked(request), people_asked(request, request.POST))
     return render(request, "campaigns/_missing.html", {"missing": found})
 
 
-def wordings_asked(request: WorkspaceRequest) -> list[str]:
-    """Every wording as it was typed; of a page with one field, that one."""
+def texts_asked(request: WorkspaceRequest) -> list[str]:
+    """The text of every variant as it was typed; of a page with one field, that one."""
     typed = [request.POST.get(name, "").replace("\r\n", "\n").strip() for name in TEXTS]
     return [typed[0], *(text for text in typed[1:] if text)]
 
@@ -92,7 +92,7 @@ def field_asked(request: WorkspaceRequest) -> str | None:
 
 
 def source_asked(request: WorkspaceRequest) -> str:
-    """The wording that is looked at, as it was typed."""
+    """The text that is looked at, as it was typed."""
     return request.POST.get(field_asked(request) or TEXTS[0], "").replace("\r\n", "\n")
 
 

@@ -16,18 +16,17 @@ from accounts.tenancy import tenant_scope
 from campaigns.live import figures, streams_of, unsettled
 from campaigns.models import Campaign, Message, Stream
 from campaigns.querysets.report import STEPS
+from campaigns.recipient_pages import page_of, recipients
 from campaigns.recipients import (
     HOURS,
     REPLIED,
     Asked,
     asked_list,
     known_length,
+    length_lately,
     length_of,
     messages_behind,
-    page_of,
     recipient,
-    recipients,
-    short_way,
     states_of,
     with_words,
 )
@@ -47,7 +46,12 @@ NARROWING = ("figure", "state", "device", "variant", "reason", "hour", "replied"
 
 
 def devices_of(streams: list[Stream]) -> list[Device]:
-    return list(Device.objects.filter(pk__in={stream.device_id for stream in streams}).order_by("name", "pk"))
+    """By name. Each stream knows its own from then on."""
+    devices = list(Device.objects.filter(pk__in={stream.device_id for stream in streams}).order_by("name", "pk"))
+    by_id = {device.pk: device for device in devices}
+    for stream in streams:
+        stream.device = by_id[stream.device_id]
+    return devices
 
 
 @require_GET
@@ -58,18 +62,12 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     devices = devices_of(streams)
     asked = asked_list(request.GET, devices)
     if "count" in request.GET:
-        people = length_of(campaign, asked, streams)
+        people = length_lately(campaign, asked, streams)
         return render(request, "campaigns/_people_count.html", {"total": people})
     counts = figures(asked.among(streams))
     total = known_length(campaign, asked, streams)
     # Nothing is looked for where the counters say that there is nothing: it would read every message to find none.
-    rows, following = (
-        ([], "")
-        if total == 0
-        else recipients(
-            campaign, messages_behind(campaign, asked), asked.after, nearest=short_way(campaign, asked, streams, total)
-        )
-    )
+    rows, following = ([], "") if total == 0 else recipients(campaign, asked, streams, total)
     if not asked.after and not following:
         total = len(rows)  # all of them are here: while it sends, the counters were read a moment before
     context = {
@@ -80,7 +78,8 @@ def recipient_list(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
         "lists": lists(asked, counts, total),
         "states": [(key, MESSAGE_STATES[key].word, counts[f"n_{key}"]) for key in states_of(asked.figure)],
         "devices": devices,
-        "variants": variant_choices(campaign, streams),
+        "nobodys": any(stream.is_nobodys for stream in streams),
+        "variants": variant_choices(campaign),
         "hours": list(zip(HOURS, hour_words(), strict=True)),
         "steps": STEPS,
         "replied_choices": REPLIED.items(),
@@ -163,7 +162,7 @@ def cells_of(message: Message, campaign: Campaign, letters: dict[int, str]) -> t
         message.contact.name if message.contact else "",
         shown.word,
         shown.reason,
-        message.stream.device.name,
+        "" if message.stream.is_nobodys else message.stream.device.name,
         letters.get(message.stream.variant, ""),
         message.attempts,
         *(clock(at, zone) for at in times),

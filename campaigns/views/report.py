@@ -90,9 +90,12 @@ def funnel_table(campaign: Campaign, streams: Sequence[Stream]) -> Table:
 
 
 def device_table(campaign: Campaign, streams: Sequence[Stream]) -> Table:
-    rows = report_context(campaign, streams)["devices"]
+    context = report_context(campaign, streams)
+    rows: list[Any] = [(row.device.name, row.device.phone, row.figures) for row in context["devices"]]
+    if context["nobodys"]["should"]:
+        rows.append(("No device", "", context["nobodys"]))
     head = ("Device", "Number", *(name.capitalize() for name in COUNTED))
-    return head, [(row.device.name, row.device.phone, *(row.figures[name] for name in COUNTED)) for row in rows]
+    return head, [(*names, *(found[name] for name in COUNTED)) for *names, found in rows]
 
 
 def variant_table(campaign: Campaign, streams: Sequence[Stream]) -> Table:

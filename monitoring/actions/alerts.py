@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import smtplib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import groupby
 
@@ -26,18 +26,24 @@ NOTE_LOCK = 7_301_003  # any number no other advisory lock uses
 AT_ONCE = 500
 CLAIMED_FOR = timedelta(minutes=5)  # whoever claimed an alert and died has it told again after so long
 KEPT = timedelta(days=30)
+KEPT_UNTOLD = timedelta(hours=1)  # what was over before anybody was told
 
 
 def watch() -> int:
     """Note what needs a person in every workspace, then tell; returns how many e-mails left. Safe on any number of
     clocks."""
     for workspace in watched_workspaces():
-        note_alerts(workspace, attention(workspace, named=EVERY_ONE))
-    Alert.objects.filter(ended_at__lt=timezone.now() - KEPT, due_at__isnull=True).delete()
+        try:
+            note_alerts(workspace, attention(workspace, named=EVERY_ONE))
+        except Exception:  # what is odd about one workspace must not silence all others
+            logger.exception("Workspace %d could not be looked into", workspace.pk)
+    now = timezone.now()
+    old = Q(ended_at__lt=now - KEPT) | Q(ended_at__lt=now - KEPT_UNTOLD, told_at__isnull=True)
+    Alert.objects.filter(old, due_at__isnull=True).delete()
     return tell_alerts()
 
 
-def watched_workspaces() -> Iterable[Workspace]:
+def watched_workspaces() -> list[Workspace]:
     """Those in which something is under way, was lately, or is told of."""
     lively = Q(state__in=[CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.SCHEDULED])
     lately = Q(finished_at__gte=timezone.now() - RECENT)
@@ -45,7 +51,7 @@ def watched_workspaces() -> Iterable[Workspace]:
     waiting = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), running=True).values("workspace")
     told = Alert.objects.filter(ended_at__isnull=True).values("workspace")
     found = Workspace.objects.filter(Q(pk__in=campaigns) | Q(pk__in=waiting) | Q(pk__in=told))
-    return found.order_by("pk").iterator(chunk_size=100)
+    return list(found.order_by("pk"))
 
 
 @transaction.atomic

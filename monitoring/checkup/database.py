@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from campaigns.engine.lifecycle import MESSAGE_STATES
+from campaigns.shown import counted
 from devices.models import Device, Host
 from devices.querysets import ENDED_STATES
 from monitoring.checkup.parts import BAD, OK, UNKNOWN, WARN, Finding
@@ -22,7 +23,7 @@ from monitoring.models import Heartbeat, Kept
 OLDEST_POSTGRES = 15_00_00
 CROWDED, FULL = 0.85, 0.95
 SILENT_BEATS = 3  # so many beats missed: it is gone
-SILENT_RENEWALS = 1.5  # of a lease
+SILENT_RENEWALS = 1.8  # of a lease: a busy engine may be late
 MISSED_FOR = timedelta(minutes=10)  # a killed program that nothing came after
 LONG_TURN_S = 60
 AUDIT_IS_OLD = timedelta(hours=3)
@@ -87,7 +88,7 @@ def engines() -> Finding:
     if not running:
         return Finding("engines", BAD, "No engine is running: nothing is sent.", value)
     if waiting or nobodys:
-        value += f"; {waiting + nobodys} devices wait for an engine"
+        value += f"; {counted(waiting + nobodys, 'device')} without an engine"
         return Finding("engines", BAD, "An engine is gone: devices wait for another one to take them over.", value)
     if any(not host.retiring for host in gone):
         return Finding(
@@ -99,7 +100,7 @@ def engines() -> Finding:
 def told_of(host: Any) -> str:
     left = host.left.total_seconds()
     lease = f"lease ends in {left:.0f} s" if left > 0 else "lease has run out"
-    return f"{host.id}: {host.owned} devices, heartbeat {host.silence.total_seconds():.0f} s ago, {lease}"
+    return f"{host.id}: {counted(host.owned, 'device')}, heartbeat {host.silence.total_seconds():.0f} s ago, {lease}"
 
 
 def gateways() -> Finding:
@@ -107,7 +108,8 @@ def gateways() -> Finding:
     telling = [host for host in hosts() if not is_silent(host) and "gateways" in host.meters]
     bare = [host.id for host in telling if host.owned and not host.meters["gateways"]]
     value = "; ".join(
-        f"{host.id}: {host.meters['gateways']} processes, {host.meters.get('gateway_rss_mb', 0)} MB" for host in telling
+        f"{host.id}: {host.meters['gateways']} of its gateways run, {host.meters.get('gateway_rss_mb', 0)} MB"
+        for host in telling
     )
     if bare:
         return Finding("gateways", BAD, "No process holds the connections of some devices.", value)

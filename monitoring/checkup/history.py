@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from monitoring.checkup.parts import BAD, OK, PARTS, WARN, Look
+from monitoring.checkup.parts import BAD, OK, WARN, Look
 from monitoring.models import Heartbeat, Incident, Kept
 
 SHOWN_FOR = timedelta(days=7)
@@ -73,12 +73,18 @@ def lately() -> list[Incident]:
     return list(shown.order_by("-since", "-pk")[:200])
 
 
-def since_when(incidents: Iterable[Incident]) -> dict[str, datetime]:
-    """For each part since when it is as it is, where these incidents tell."""
+def since_when(incidents: Iterable[Incident], look: Look) -> dict[str, datetime]:
+    """For each part since when it is as it was found, where these incidents, newest first, tell."""
     found: dict[str, datetime] = {}
+    newest: dict[str, Incident] = {}
     for incident in incidents:
-        if incident.part in PARTS:
-            found[incident.part] = max(incident.until or incident.since, found.get(incident.part, incident.since))
+        newest.setdefault(incident.part, incident)
+    for finding in look.findings:
+        incident_of = newest.get(finding.part)
+        if incident_of and finding.state == OK and incident_of.until:
+            found[finding.part] = incident_of.until
+        elif incident_of and finding.state == incident_of.state and not incident_of.until:
+            found[finding.part] = incident_of.since
     return found
 
 

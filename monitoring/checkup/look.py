@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 from django.db import connection, transaction
 from django.utils import timezone
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from monitoring.checkup import database, disk, redis_server
 from monitoring.checkup.parts import BAD, PARTS, UNKNOWN, Finding, Look
@@ -53,10 +54,11 @@ class Source:
             self.after()
 
     def failed(self, part: str, problem: Exception) -> Finding:
+        slow = isinstance(problem, TimeoutError | RedisTimeout)
         if part == next(iter(self.checks)):
-            return Finding(part, BAD, self.silence, type(problem).__name__, away=True)
+            return Finding(part, BAD, self.silence, type(problem).__name__, away=True, slow=slow)
         if part == "live":
-            return Finding(part, BAD, "Live updates do not go round.", type(problem).__name__)
+            return Finding(part, BAD, "Live updates do not go round.", type(problem).__name__, slow=slow)
         logger.warning("A part could not be looked at", part=part, problem=type(problem).__name__)
         return Finding(part, UNKNOWN, "It could not be looked at.", type(problem).__name__)
 
@@ -69,9 +71,9 @@ class Source:
         return [
             *found,
             *(
-                Finding(part, BAD, self.silence, f"no answer within {DEADLINE_S:.0f} s", away=True)
+                Finding(part, BAD, self.silence, f"no answer within {DEADLINE_S:.0f} s", away=True, slow=True)
                 if part == first
-                else Finding(part, UNKNOWN, cause)
+                else Finding(part, UNKNOWN, cause, slow=first not in answered)
                 for part in rest
             ),
         ]

@@ -34,12 +34,12 @@ PARTS = {
     ),
     "engines": Part(
         "Sending",
-        "Their messages wait and leave later, each once. Pages, imports and planning work.",
+        "Messages wait and leave later, each once. Pages, imports and planning work.",
         True,
     ),
     "gateways": Part(
         "Connections to WhatsApp",
-        "Their devices are offline and their messages wait. The engine keeps starting gateways.",
+        "The devices concerned are offline and their messages wait. The engine keeps starting gateways.",
         True,
     ),
     "clock": Part(
@@ -85,7 +85,8 @@ PARTS = {
 class Finding:
     """What was found of a part. ``sentence`` is for everybody and names no machine; ``value`` is for staff.
 
-    ``away``: it gave no answer at all, and whoever asks it anything waits in vain.
+    ``away``: it gave no answer at all, and whoever asks it anything waits in vain. ``slow``: its answer did not come
+    in time, which a busy machine explains as well.
     """
 
     part: str
@@ -93,6 +94,7 @@ class Finding:
     sentence: str
     value: str = ""
     away: bool = False
+    slow: bool = False
 
     @property
     def title(self) -> str:
@@ -126,6 +128,13 @@ class Look:
 
     def is_away(self, part: str) -> bool:
         return self.of(part).away
+
+    def steadied(self, before: Look | None) -> Look:
+        """What is slow once is shown as it was in the look before."""
+        if before is None:
+            return self
+        steady = (before.of(one.part) if one.slow and not before.of(one.part).slow else one for one in self.findings)
+        return Look(self.at, tuple(steady))
 
     @property
     def worst(self) -> str:

@@ -55,11 +55,12 @@ class Watch:
         self.found = self._latest = None
 
     def _watch(self) -> None:
-        starting = STARTING_LOOKS
+        starting, before = STARTING_LOOKS, None
         while True:
             time.sleep(settings.HEALTH_EVERY_S)
             try:
-                seen = look()
+                raw = look()
+                seen, before = raw.steadied(before), raw
                 self._latest = time.monotonic(), seen
                 starting = 0 if seen.worst == OK else max(0, starting - 1)
                 if not starting:

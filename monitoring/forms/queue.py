@@ -55,7 +55,7 @@ class ShownForm(forms.Form):
             self.cleaned_data["until"],
             uuids_of(self.raw.getlist("device")),
             uuids_of(self.raw.getlist("gone")),
-            campaign_of(self.workspace, self.raw.get("campaign", "")),
+            campaign_of(self.workspace, self.raw.get("oldest", "")),
         )
 
     def targets(self) -> list[Device]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.db.models import F, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -18,7 +19,12 @@ SHOWN = 50
 @require_safe
 @workspace_role("viewer")
 def alert_settings(request: WorkspaceRequest) -> HttpResponse:
-    alerts = Alert.objects.for_workspace(request.workspace).order_by("ended_at", "-since", "-pk")
+    told = Q(ended_at__isnull=True) | Q(told_at__isnull=False)
+    alerts = (
+        Alert.objects.for_workspace(request.workspace)
+        .filter(told)
+        .order_by(F("ended_at").desc(nulls_first=True), "-since", "-pk")
+    )
     context = {
         "may_choose": request.role.covers("manager"),
         "wanted": wants_alerts(request.workspace, request.user, request.role),

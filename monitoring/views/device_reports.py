@@ -138,9 +138,7 @@ def one_device_export(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     asked = PeriodForm(request.POST, workspace=request.workspace).period
     asked_for = asked_rows(request.POST)
     rows = Asked(asked_for.search, asked_for.figure, "oldest")
-    found = launched(
-        request.workspace, asked.begin, asked.end, search=rows.search, figure=rows.figure, device=device.pk
-    )
+    found = launched(request.workspace, asked.span, search=rows.search, figure=rows.figure, device=device.pk)
     record(
         request.workspace,
         request.user,
@@ -186,9 +184,7 @@ def retry_device(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 
 def failed_campaigns(device: Device, asked: Period) -> tuple[list[Campaign], int]:
     """Those of the period that have failed messages there and may be sent again, and how many more there are."""
-    told = launched(
-        device.workspace, asked.begin, asked.end, device=device.pk, figure="failed", sort="failed", size=AT_ONCE
-    )
+    told = launched(device.workspace, asked.span, device=device.pk, figure="failed", sort="failed", size=AT_ONCE)
     campaigns = Campaign.objects.for_workspace(device.workspace).select_related("workspace")
     found = campaigns.filter(pk__in=[pk for pk, _ in told.rows], state__in=REOPENABLE)
     return list(found.order_by("-launched_at", "-pk")), told.kept - len(told.rows)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.dead_letters import give_up_all, retry_all, retry_all_elsewhere
 from campaigns.actions.doubts import assume_sent, give_up_doubts, send_again, settle_all
-from campaigns.dead_letters import failed_in, people_of, selections
+from campaigns.dead_letters import Found, Group, failed_in, people_of, selections
 from campaigns.engine.causes import CAUSES
 from campaigns.shown import counted, reason_in_words
 from devices.models import Device
@@ -67,12 +67,12 @@ def queue_devices(request: WorkspaceRequest) -> HttpResponse:
 def failed_groups(request: WorkspaceRequest) -> HttpResponse:
     """By itself, for it looks through the failed messages."""
     found = failed_in(request.workspace)
-    groups = [group_context(group, found.until) for group in found.groups.values()]
+    groups = [group_context(group, found) for group in found.groups.values()]
     context = {"groups": groups, "found": found, **who_decides(request)}
     return render(request, "monitoring/_queue_failed.html", context)
 
 
-def group_context(group: Any, until: Any) -> dict[str, Any]:
+def group_context(group: Group, found: Found) -> dict[str, Any]:
     """``fields`` name the group in a form: what was shown is what is meant."""
     campaigns, reasons = group.campaigns, group.reasons
     return {
@@ -82,7 +82,8 @@ def group_context(group: Any, until: Any) -> dict[str, Any]:
         "campaigns": campaigns[:CAMPAIGNS_SHOWN],
         "more_campaigns": max(0, len(campaigns) - CAMPAIGNS_SHOWN),
         "fields": [
-            ("until", until.isoformat()),
+            ("until", found.until.isoformat()),
+            *([("oldest", str(found.oldest.uuid))] if found.oldest else []),
             *(("device", str(device.uuid)) for device in group.devices),
             *(("gone", str(device.uuid)) for device in group.gone),
         ],
@@ -105,7 +106,7 @@ def failed_list(request: WorkspaceRequest, group: str) -> HttpResponse:
     context: dict[str, Any] = {"key": group, "cause": CAUSES[group], **who_decides(request)}
     if own is not None:
         rows, following = people_of(own, request.GET.get("after", ""))
-        context |= {"one": group_context(own, found.until), "rows": rows, "following": following}
+        context |= {"one": group_context(own, found), "rows": rows, "following": following}
     return render(request, "monitoring/queue_group.html", context)
 
 

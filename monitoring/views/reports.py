@@ -63,7 +63,7 @@ def campaign_summary_export(request: WorkspaceRequest) -> HttpResponse:
     """The campaigns of the period, oldest first. A POST, since the audit notes who took it."""
     asked = PeriodForm(request.POST, workspace=request.workspace).period
     rows = replace(asked_rows(request.POST), sort="oldest")
-    found = launched(request.workspace, asked.begin, asked.end, search=rows.search, figure=rows.figure)
+    found = launched(request.workspace, asked.span, search=rows.search, figure=rows.figure)
     days = {"first": asked.first.isoformat(), "last": asked.last.isoformat()}
     record(request.workspace, request.user, "campaigns.summary_exported", campaigns=found.kept, **days)
     return csv_answer(request, f"Campaigns {asked.words}", HEAD, exported(request.workspace, asked, rows))
@@ -76,8 +76,7 @@ def exported(workspace: Workspace, asked: Period, rows: Asked, device: Device | 
         with tenant_scope(workspace):
             found = launched(
                 workspace,
-                asked.begin,
-                asked.end,
+                asked.span,
                 search=rows.search,
                 device=device.pk if device else None,
                 figure=rows.figure,

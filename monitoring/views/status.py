@@ -49,7 +49,7 @@ def for_people(request: HttpRequest, look: Look) -> HttpResponse:
     membership = current_membership(request)
     is_staff = request.user.is_staff and request.user.is_active
     incidents = history.lately()
-    since = history.since_when(incidents)
+    since = history.since_when(incidents, look)
     context = {
         **shown(look),
         "rows": [(finding, since.get(finding.part)) for finding in look.findings],

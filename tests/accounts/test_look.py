@@ -16,7 +16,9 @@ from django.utils import timezone
 
 from accounts.templatetags.flotilla import in_words, number, relative_time
 
-TEMPLATES = sorted(Path(settings.BASE_DIR, "templates").rglob("*.html"))
+# E-mails are no pages: mail programs drop style sheets and know no content policy.
+EVERY_TEMPLATE = sorted(Path(settings.BASE_DIR, "templates").rglob("*.html"))
+TEMPLATES = [path for path in EVERY_TEMPLATE if path.parent.name != "mail"]
 SCRIPTS = sorted(Path(settings.BASE_DIR, "config/static").rglob("*.js"))
 # @tabler/core 1.4.0
 TABLER = {

@@ -38,7 +38,9 @@ def people_pages(workspace: Any) -> dict[str, Page]:
         ", a name of a few": "?q=Zebulon",
         ", nobody's name": "?q=Qwertz",
         ", two letters": "?q=zq",
-        ", an end of a number": "?q=012-00777",
+        ", a beginning of a number": "?q=012-00777",
+        ", an end of a number": "?q=4777",
+        ", a word of many": "?q=a",
         ", customers": "?status=customer",
         ", prospects": "?status=prospect",
         ", a device": f"?device={Device.objects.filter(workspace=workspace)[3].uuid}",
@@ -47,6 +49,8 @@ def people_pages(workspace: Any) -> dict[str, Page]:
         ", a rare field": "?field=city&is=is&value=Labuan",
         ", a number field": "?field=spent&is=more&value=4990",
         ", a field nobody has": "?field=city&is=is&value=Nowhere",
+        ", a number nobody has": "?field=spent&is=more&value=5000",
+        ", a part of a rare field": "?field=city&is=contains&value=labu",
         ", a tag": "?tag=newsletter",
         ", a rare tag": "?tag=board",
         ", opted out": "?consent=opted-out",
@@ -199,9 +203,57 @@ def running_pages(campaign: Any) -> dict[str, Page]:
     }
 
 
+def report_pages(workspace: Any) -> dict[str, Page]:
+    """Over a month of campaigns, and over a year of them: a thousand at fifteen devices each."""
+    from datetime import timedelta
+
+    from django.urls import reverse
+    from django.utils import timezone
+
+    from devices.models import Device
+
+    today = timezone.now().astimezone(workspace.zone).date()
+    year = f"?range=own&from={today - timedelta(days=364)}&to={today}"
+    summary, devices = reverse("monitoring:campaign_summary"), reverse("monitoring:device_report")
+    device = reverse("monitoring:one_device", args=[Device.objects.filter(workspace=workspace)[3].uuid])
+    pages = {"campaign summary": summary, "device report": devices, "device's own report": device}
+    found: dict[str, Page] = {
+        f"{name}{part}{over}": (url + path + query, None)
+        for name, url in pages.items()
+        for over, query in ((", a month", "?range=30"), (", a year", year))
+        for part, path in (("", ""), (": charts", "/charts"))
+    }
+    return found | {
+        "campaign summary, a year, by failures": (f"{summary}{year}&sort=failed&page=20", None),
+        "campaign summary, a year, searched": (f"{summary}{year}&q=week+7", None),
+        "device's own report, a year, with any replies": (f"{device}{year}&figure=replied", None),
+    }
+
+
+def queue_pages() -> dict[str, Page]:
+    from django.urls import reverse
+
+    return {
+        "queue": (reverse("monitoring:queue"), None),
+        "queue: by device": (reverse("monitoring:queue_devices"), None),
+        "queue: failed, in groups": (reverse("monitoring:queue_failed"), None),
+        "queue: failed, refused for good": (reverse("monitoring:queue_group", args=["refused"]), None),
+        "queue: failed, far down": (reverse("monitoring:queue_group", args=["refused"]) + "?after=9.500000.1", None),
+        "queue: uncertain": (reverse("monitoring:queue_uncertain"), None),
+        "alerts": (reverse("monitoring:alert_settings"), None),
+    }
+
+
 def pages_of(campaign: Any) -> dict[str, Page]:
     workspace = campaign.workspace
-    return people_pages(workspace) | content_pages(workspace) | writing_pages(workspace) | running_pages(campaign)
+    return (
+        people_pages(workspace)
+        | content_pages(workspace)
+        | writing_pages(workspace)
+        | report_pages(workspace)
+        | running_pages(campaign)
+        | queue_pages()
+    )
 
 
 class Took(NamedTuple):

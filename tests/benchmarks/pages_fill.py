@@ -6,6 +6,7 @@ earlier campaigns; and another workspace, so that the wall between the two has s
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 TAGS = {
@@ -69,7 +70,9 @@ SELECT workspace_id, id, %(tag)s FROM campaigns_contact WHERE workspace_id = %(w
 MESSAGES_SQL = """
 INSERT INTO campaigns_message (workspace_id, campaign_id, stream_id, contact_id, content_id, phone, state, reason,
     due_at, attempts, attempted_at, sent_at, delivered_at, read_at, replied_at, dead_at, text)
-SELECT %(workspace)s, %(campaign)s, (%(streams)s::bigint[])[1 + n %% array_length(%(streams)s::bigint[], 1)],
+SELECT %(workspace)s, %(campaign)s,
+       CASE WHEN state = 'skipped' AND n %% 20 = 7 THEN %(nobodys)s
+            ELSE (%(streams)s::bigint[])[1 + n %% array_length(%(streams)s::bigint[], 1)] END,
        contact_id, %(content)s, phone, state,
        CASE state WHEN 'skipped' THEN CASE WHEN n %% 20 = 7 THEN 'hold_out' WHEN n %% 31 = 0 THEN 'frequency_cap'
                                            ELSE 'opted_out' END
@@ -123,6 +126,22 @@ SELECT k.workspace_id, k.id, d, 1, false, 0, 0, {values}, 5, 10, 15, 3, 2
 FROM campaigns_campaign k, unnest(%(devices)s::bigint[]) d
 WHERE k.workspace_id = %(workspace)s AND k.launched_at IS NOT NULL AND k.id <> %(campaign)s
 """
+# What devices did in each hour of three months, and in each day of two years, by the workspace's clock.
+METERS_SQL = """
+INSERT INTO {table} (workspace_id, device_id, start, sent, failed, delivered, replied, time_ms, times)
+SELECT %(workspace)s, d, at, {n}, {n} / 50, {n} * 9 / 10, {n} / 20, {n} * 700,
+       ARRAY[0, 0, {n} / 4, {n} / 4, {n} / 4, {n} / 4, 0, 0, 0, 0, 0, 0]
+FROM unnest(%(devices)s::bigint[]) d, generate_series(date_trunc('{step}', now(), %(zone)s) - interval '{back}', now(),
+     interval '1 {step}') at
+"""
+METERS = {
+    "campaigns_hourmeter": {
+        "step": "hour",
+        "back": "90 days",
+        "n": "(20 + abs(hashint8(d * 7919 + extract(hour FROM at)::int)) %% 100)",
+    },
+    "campaigns_daymeter": {"step": "day", "back": "730 days", "n": "(500 + abs(hashint8(d)) %% 2000)"},
+}
 IMPORTS_SQL = """
 INSERT INTO campaigns_contactimport (workspace_id, uuid, filename, size, state, error, encoding, delimiter, country,
     mapping, tags, consent_source, consent_proof, rows_done, bytes_done, lines_done, accepted, rejected, created,
@@ -174,6 +193,7 @@ def fill(people: int, devices: int) -> Any:
 
     from campaigns.engine.lifecycle import MESSAGE_STATES
     from campaigns.models import (
+        NOBODYS,
         CampaignSegment,
         CampaignState,
         CampaignTag,
@@ -193,7 +213,7 @@ def fill(people: int, devices: int) -> Any:
         workspace,
         devices=numbers,
         state=CampaignState.RUNNING,
-        launched_at=now,
+        launched_at=now - timedelta(days=4),
         planned_at=now,
         recipients=people,
         name="To everybody",
@@ -202,6 +222,9 @@ def fill(people: int, devices: int) -> Any:
         Stream.objects.create(workspace=workspace, campaign=campaign, device=device, lane=Lane.CAMPAIGN).pk
         for device in numbers
     ]
+    nobodys = Stream.objects.create(
+        workspace=workspace, campaign=campaign, device=numbers[0], variant=NOBODYS, lane=Lane.CAMPAIGN
+    )
     tags = {name: Tag.objects.create(workspace=workspace, name=name) for name in TAGS}
     CustomField.objects.create(workspace=workspace, name="spent", kind=FieldKind.NUMBER)
     segments = {
@@ -226,12 +249,14 @@ def fill(people: int, devices: int) -> Any:
         "campaign": campaign.pk,
         "content": campaign.content_id,
         "streams": streams,
+        "nobodys": nobodys.pk,
         "devices": [device.pk for device in numbers],
         "first": FIRST,
         "last": LAST,
         "cities": CITIES,
         "files": 5_000,
-        "earlier": 2_000,
+        "earlier": 3_000,
+        "zone": workspace.timezone,
         "imports": 200,
     }
     sums = [f"count(*) FILTER (WHERE state = '{state}') AS {state}" for state in MESSAGE_STATES]
@@ -262,5 +287,7 @@ def fill(people: int, devices: int) -> Any:
         run(COUNTS_SQL.format(counts=", ".join(counts), sums=", ".join(sums)))
         run(REPLIES_SQL)
         run(REPLIED_SQL)
+        for table, parts in METERS.items():
+            run(METERS_SQL.format(table=table, **parts))
         cursor.execute("VACUUM ANALYZE")
     return campaign

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from accounts.models import Workspace
 from campaigns.engine.lifecycle import MESSAGE_STATES
-from campaigns.models import Campaign, Content, Message, Reply, Stream, Variant
+from campaigns.models import NOBODYS, Campaign, Content, Message, Reply, Stream, Variant
 from tests.campaigns.campaign_cases import count_again, planned_campaign
 
 REASONS = {
@@ -45,6 +45,7 @@ def told_campaign(workspace: Workspace, rounds: int = 2) -> Campaign:
     Message.objects.bulk_update(messages, CHANGED)
     Reply.objects.bulk_create(replies)
     Stream.objects.filter(campaign=campaign, variant=0).exclude(pk=nobodys.pk).delete()
+    Stream.objects.filter(pk=nobodys.pk).update(variant=NOBODYS)
     count_again(campaign)
     Campaign.objects.filter(pk=campaign.pk).update(launched_at=DAY)
     campaign.refresh_from_db()

@@ -295,7 +295,7 @@ def test_the_count_says_who_is_left_out_and_why(workspace: Workspace, as_alice: 
 # ---- what it says
 
 
-def test_wordings_get_their_shares_or_equal_ones(workspace: Workspace, as_alice: Client) -> None:
+def test_variants_get_their_shares_or_equal_ones(workspace: Workspace, as_alice: Client) -> None:
     _, campaign = save(as_alice, workspace, MESSAGE, text="A", text_3="C", share="70", share_3="30")
     assert [(v.number, v.content.text, v.share) for v in campaign.variants.order_by("number")] == [
         (1, "A", 70),
@@ -333,14 +333,14 @@ def test_shares_that_make_no_whole_are_refused(
     assert ">B</textarea>" in answer.content.decode()
 
 
-def test_a_running_test_keeps_its_wordings_and_shares_and_gets_other_texts(
+def test_a_running_test_keeps_its_variants_and_shares_and_gets_other_texts(
     workspace: Workspace, as_alice: Client
 ) -> None:
     make_contact(workspace)
     campaign = write(as_alice, workspace, text="A", text_2="B", share="60", share_2="40")
     launch_campaign(campaign, workspace.owner)
     refused = as_alice.post(at("text", campaign), {**SAFE, "text": "A", "text_2": ""})
-    assert "Write this wording too" in words(refused)
+    assert "Write this variant too" in words(refused)
     as_alice.post(at("text", campaign), {**SAFE, "text": "A", "text_2": "B2", "text_3": "C", "share": "1"})
     assert [(v.content.text, v.share) for v in campaign.variants.order_by("number")] == [("A", 60), ("B2", 40)]
 

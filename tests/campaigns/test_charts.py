@@ -34,6 +34,16 @@ def test_columns_stand_on_the_ground_and_side_by_side() -> None:
     assert chart.rows == [("a", [(4, ""), (2, "")]), ("b", [(0, ""), (1, "")])]
 
 
+def test_a_line_to_compare_with_is_drawn_over_the_columns_and_stands_in_the_table() -> None:
+    chart = columns("Sent", ["a", "b"], [Series("sent", "Sent", [4, 0])], Series("before", "Before", [8, 2]))
+    assert (chart.top, chart.points) == (8, "5.0,0.0 15.0,75.0")
+    assert chart.rows == [("a", [(4, ""), (8, "")]), ("b", [(0, ""), (2, "")])]
+    html = render_to_string("components/charts/_columns.html", {"chart": chart, "row_word": "Day"})
+    assert '<polyline class="chart-before" points="5.0,0.0 15.0,75.0">' in html
+    assert html.count("Before") == 2
+    assert not columns("", ["a"], [Series("sent", "Sent", [0])], Series("before", "Before", [1])).is_empty
+
+
 def test_few_of_many_labels_are_written() -> None:
     hours = [str(hour) for hour in range(24)]
     chart = columns("", hours, [Series("sent", "Sent", [1] * 24)])

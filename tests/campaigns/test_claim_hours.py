@@ -383,7 +383,7 @@ def test_without_a_cap_nobodys_row_is_touched(workspace: Workspace, lease: Lease
 # -------------------------------------------------------------------------------------------------------- variants
 
 
-def test_each_variant_sends_its_newest_wording(workspace: Workspace, lease: Lease) -> None:
+def test_each_variant_sends_its_newest_text(workspace: Workspace, lease: Lease) -> None:
     device = owned_device(workspace, lease)
     campaign = running_campaign(workspace, [device], 1)
     content = Content.objects.create(workspace=workspace, text="B, edited")

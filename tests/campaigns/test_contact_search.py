@@ -158,7 +158,7 @@ def indexes_only() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("sql", "values", "index"),
     [
-        (WORDS_SQL, {"words": "'zeb':*"}, "contacts_by_word"),
+        (WORDS_SQL, {"words": "'zeb':*", "phone": "%"}, "contacts_by_word"),
         (FIELDS_SQL, {"fields": '{"city": "Penang"}'}, "contacts_by_field"),
     ],
 )
@@ -215,3 +215,22 @@ def test_what_people_of_a_large_workspace_lack_is_looked_up_twice_a_minute_for_a
     assert [line.people for line in report(["{{ name }} {{ city }} {{ plan }}"], people)] == [1, 1]
     Contact.objects.update(name="Ann")
     assert [line.word for line in report(["{{ name }}"], people)] == ["name"]
+
+
+def test_a_page_of_many_is_whole_wherever_its_people_stand(
+    workspace: Workspace, as_alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Lee 1", "Ann 1", "Lee 2", "Lee 3", "Ann 2", "Lee 4", "Ann 3"):
+        make_contact(workspace, name=name, fields={"city": "Ipoh" if name > "B" else "Penang"})
+    make_contact(make_workspace(), name="Lee of elsewhere")
+    monkeypatch.setattr("campaigns.querysets.contacts.MANY", 1)
+    monkeypatch.setattr("campaigns.views.contacts.PAGE", 2)
+    for looked_through in (1, 2, 3, 4, 7, 8):
+        monkeypatch.setattr("campaigns.views.contacts.LOOKED_THROUGH", looked_through)
+        for query in ({"q": "lee"}, {"field": "city", "is": "is", "value": "ipoh"}):
+            first = as_alice.get(reverse("campaigns:contacts"), query).context
+            second = as_alice.get(reverse("campaigns:contacts"), {**query, "before": first["following"]}).context
+            names = [[contact.name for contact in page["rows"]] for page in (first, second)]
+            assert names == [["Lee 4", "Lee 3"], ["Lee 2", "Lee 1"]], looked_through
+            assert second["following"] is None
+    assert as_alice.get(reverse("campaigns:contacts"), {"q": "bo"}).context["rows"] == []

@@ -153,7 +153,7 @@ def test_what_failed_or_is_uncertain_is_never_tried_again(workspace: Workspace, 
     left = unsettled(campaign, streams_of([campaign])[campaign.pk])
     assert left
     assert (left.failed, left.retryable, left.uncertain, left.sendable) == (1, 0, 1, 0)
-    assert "Whoever was erased gets nothing any more" in left.closed
+    assert "Whoever was deleted or erased from the contacts gets nothing any more" in left.closed
     assert count_dead(Selection(campaign, timezone.now())) == 0
     assert retry_failed(Selection(campaign, timezone.now()), workspace.owner) == 0
     assert settle_doubts() == 0

@@ -20,9 +20,10 @@ from PIL import Image
 from accounts.models import User, Workspace
 from campaigns import media as media_rules
 from campaigns.media import CheckedFile, UnusableFile, check_file
-from campaigns.media_store import PIECE, forget_unused, pieces
+from campaigns.media_store import PIECE, drop, forget_unused, pieces
 from campaigns.models import Campaign, Media
 from campaigns.steps import MESSAGE
+from campaigns.views.files import pieces_of
 from tests.campaigns.campaign_cases import at, planned_campaign, words
 from tests.campaigns.form_cases import filled, step_url, write
 from tests.factories import make_campaign, make_contact, make_media, make_picture, make_workspace
@@ -316,6 +317,16 @@ def test_the_file_stands_in_preview_list_and_history(workspace: Workspace, as_al
 # --- shown to members only ------------------------------------------------------------------------------------------
 
 
+def test_a_file_is_sent_a_piece_at_a_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("campaigns.media_store.PIECE", 15)
+    media = make_media(workspace, PDF, "menu.pdf")
+    found = list(pieces_of(workspace, media))
+    assert b"".join(found) == PDF
+    assert [len(piece) for piece in found] == [15, 15, 10]
+    drop([media.pk])
+    assert list(pieces_of(workspace, media)) == []
+
+
 def test_a_picture_is_shown_in_place_and_everything_else_is_an_attachment(
     workspace: Workspace, as_alice: Client, as_bob: Client, as_charlie: Client
 ) -> None:
@@ -325,6 +336,7 @@ def test_a_picture_is_shown_in_place_and_everything_else_is_an_attachment(
         answer = as_bob.get(address)
         assert hashlib.sha256(b"".join(answer.streaming_content)).hexdigest() == media.sha256  # type: ignore[attr-defined]
         assert answer.headers["Content-Type"] == media.mime
+        assert answer.headers["Content-Length"] == str(media.size)
         assert answer.headers["Content-Disposition"].startswith(manner)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "private, no-cache"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.db.models import Count, Q, Sum
 from redis import Redis
 
@@ -87,7 +88,7 @@ def done(campaigns: list[Campaign]) -> int:
     return Message.objects.filter(campaign__in=campaigns, state__in=SETTLED).count()
 
 
-async def test_the_meters_equal_the_messages_after_a_killed_engine_and_an_emptied_redis(
+async def test_the_meters_equal_the_messages_after_a_killed_engine_a_lost_answer_and_an_emptied_redis(
     world: SimulatedWorld, lease: Lease, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in {"BEAT_S": 0.1, "PROOF_S": 0.3, "FORMER_S": 0.3, "SETTLED_S": 0.2}.items():
@@ -115,6 +116,16 @@ async def test_the_meters_equal_the_messages_after_a_killed_engine_and_an_emptie
         await run_and_die()
     roll_up_or_raise(all_of_it=True)
     assert of(DayMeter) != of_messages(), "the engine that died had published it all"
+    settle, unheard = outbox.settle, [True, True]
+
+    def answer_is_lost(settlements: Sequence[outbox.Settlement]) -> outbox.Settled:
+        settled = settle(settlements)
+        if unheard and settled.moved:
+            unheard.pop()
+            raise OperationalError("server closed the connection unexpectedly")
+        return settled
+
+    monkeypatch.setattr(outbox, "settle", answer_is_lost)
     heir = leases.begin("here", ["simulator"], leases.LeaseTimes())
     leases.take(heir, ["simulator"], outbox.abandon, room=100, own=True)
     async with engine_room(world, heir) as room:

@@ -61,7 +61,7 @@ def test_it_says_how_many_and_what_they_get(workspace: Workspace, text: str, lin
     assert said(workspace, text) == lines
 
 
-def test_each_wording_of_a_message_is_looked_at_and_a_line_says_which_asks(workspace: Workspace) -> None:
+def test_each_variant_of_a_message_is_looked_at_and_a_line_says_which_asks(workspace: Workspace) -> None:
     make_contact(workspace, name="", fields={})
     make_contact(workspace, name="Ann", fields={})
     three = ("Hi {{ name }}", "Hi {{ name | default: 'you' }} {{ city }}", "{% if city %}{{ city }}{% endif %}")
@@ -75,7 +75,7 @@ def test_each_wording_of_a_message_is_looked_at_and_a_line_says_which_asks(works
     ]
 
 
-def test_both_pages_that_say_it_read_all_wordings(workspace: Workspace, as_alice: Client) -> None:
+def test_both_pages_that_say_it_read_all_variants(workspace: Workspace, as_alice: Client) -> None:
     make_contact(workspace)
     campaign = make_campaign(workspace, text="Hi")
     for number, text in enumerate(("Hi", "Hi {{ city }}"), 1):

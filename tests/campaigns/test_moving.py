@@ -18,7 +18,7 @@ from campaigns.actions.contact_moves import move_contacts
 from campaigns.actions.direct import send_test
 from campaigns.actions.moving import move_pending
 from campaigns.actions.planning import plan_chunk
-from campaigns.models import Attempt, Campaign, Contact, Message, Stream, Variant
+from campaigns.models import NOBODYS, Attempt, Campaign, Contact, Message, Stream, Variant
 from devices.models import Device, DeviceEvent
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.campaign_cases import planned_campaign, varied_campaign
@@ -249,12 +249,12 @@ def test_everybody_keeps_their_variant_and_the_cap_counts_all_of_a_device(worksp
     assert launch_campaign(campaign, None)
     while not plan_chunk(campaign.pk):
         pass
-    wordings = dict(Message.objects.filter(campaign=campaign).values_list("pk", "stream__variant"))
+    variants_of = dict(Message.objects.filter(campaign=campaign).values_list("pk", "stream__variant"))
     Campaign.objects.filter(pk=campaign.pk).update(device_cap=15)
-    assert set(wordings.values()) == {0, 1, 2}
+    assert set(variants_of.values()) == {1, 2, NOBODYS}
     assert move_pending(source, [helper], campaign, None) == 15
     assert (at(source), at(helper)) == (3, 15)
-    assert dict(Message.objects.filter(campaign=campaign).values_list("pk", "stream__variant")) == wordings
+    assert dict(Message.objects.filter(campaign=campaign).values_list("pk", "stream__variant")) == variants_of
     for stream in campaign.streams.all():
         assert stream.pending == stream.messages.filter(state="pending").count()
     assert audit()["drift"] == 0

@@ -182,7 +182,7 @@ def test_an_edited_text_is_what_unsent_people_get(workspace: Workspace, lease: L
     assert Message.objects.get(pk=second.message).content.text == "Good evening {{ name }}"
 
 
-def test_an_edited_wording_is_what_the_unsent_people_of_its_variant_get(workspace: Workspace, lease: Lease) -> None:
+def test_an_edited_text_is_what_the_unsent_people_of_its_variant_get(workspace: Workspace, lease: Lease) -> None:
     device = owned_device(workspace, lease)
     campaign = running_campaign(workspace, [device], 2)
     for number, share in ((1, 60), (2, 40)):

@@ -15,7 +15,7 @@ from accounts.models import Workspace
 from campaigns.actions.campaigns import launch_campaign
 from campaigns.actions.planning import plan_chunk
 from campaigns.engine.assignment import is_held_out, variant_of
-from campaigns.models import Campaign, CampaignTag, Contact, Content, Message, Stream, Tag, Variant
+from campaigns.models import NOBODYS, Campaign, CampaignTag, Contact, Content, Message, Stream, Tag, Variant
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.factories import make_campaign, make_contact, make_device, make_workspace
@@ -280,16 +280,20 @@ def test_the_people_held_out_have_a_row_that_says_so(workspace: Workspace, devic
         assert (message.reason == "hold_out") == is_held_out(campaign.pk, message.contact_id or 0, 30)
 
 
-def test_whoever_gets_nothing_counts_under_no_variant(workspace: Workspace, devices: tuple[Device, ...]) -> None:
+@pytest.mark.parametrize("shares", [(50, 50), ()])
+def test_whoever_gets_nothing_counts_under_no_variant_and_no_device(
+    workspace: Workspace, devices: tuple[Device, ...], shares: tuple[int, ...]
+) -> None:
     for _ in range(40):
         make_contact(workspace)
     campaign = make_campaign(workspace, devices=devices, hold_out=40, device_cap=2)
-    variants(campaign, 50, 50)
+    if shares:
+        variants(campaign, *shares)
     plan_all(campaign, size=15)
     rows = Message.objects.filter(campaign=campaign).values_list("stream__variant", "state", "reason")
-    assert {row[1:] for row in rows if row[0] == 0} == {("skipped", "hold_out"), ("skipped", "no_room")}
-    assert {row[1:] for row in rows if row[0] != 0} == {("pending", "")}
-    nobodys = campaign.streams.get(variant=0)
+    assert {row[1:] for row in rows if row[0] == NOBODYS} == {("skipped", "hold_out"), ("skipped", "no_room")}
+    assert {row[1:] for row in rows if row[0] != NOBODYS} == {("pending", "")}
+    nobodys = campaign.streams.get(variant=NOBODYS)
     assert (nobodys.skipped, nobodys.next_due) == (40 - 2 * len(devices), None)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from datetime import timedelta
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.db import connection
+from django.db.models.functions import ExtractHour
 from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -23,6 +25,7 @@ from campaigns.engine.proportions import Share
 from campaigns.live import streams_of
 from campaigns.models import Attempt, Campaign, CampaignState, Message, Reply, Stream
 from campaigns.outbox.claim import SKIPPED_BY
+from campaigns.querysets.report import at_hour
 from campaigns.recipients import asked_list, length_of, messages_behind
 from campaigns.report import compared
 from campaigns.shown import REASONS, rule_in_words
@@ -110,10 +113,11 @@ def test_the_short_way_through_a_large_campaign_finds_the_same_people(
     device = Stream.objects.filter(campaign=campaign)[0].device
     queries = [
         f"?figure={figure}{more}"
-        for figure in ("remaining", "failed", "skipped", "uncertain")
+        for figure in ("remaining", "failed", "skipped", "uncertain", "replied")
         for more in ("", f"&device={device.uuid}", "&variant=2")
     ]
-    queries += ["?figure=remaining&state=waiting", "?figure=skipped&state=expired"]
+    queries += ["?figure=remaining&state=waiting", "?figure=remaining&state=sending", "?figure=skipped&state=expired"]
+    queries += ["?figure=sent&hour=9", "?figure=read&hour=10", "?figure=read&hour=9", "?figure=sent&hour=unknown"]
     for stream in Stream.objects.filter(campaign=campaign):
         Stream.objects.filter(pk=stream.pk).update(next_due=stream.messages.order_by("due_at")[0].due_at, next_id=0)
         sending = stream.messages.filter(state="sending").order_by("pk")
@@ -135,12 +139,36 @@ def test_the_short_way_through_a_large_campaign_finds_the_same_people(
 
     long_way = {query: walked(query) for query in queries}
     monkeypatch.setattr("campaigns.recipients.LARGE", 0)
-    monkeypatch.setattr("campaigns.recipients.FEW", 1)
+    monkeypatch.setattr("campaigns.recipient_pages.PAGE", 3)
     for query in queries:
         assert walked(query) == long_way[query], query
+    assert [query for query in queries if not long_way[query]] == ["?figure=read&hour=9"]
     erased = Message.objects.filter(campaign=campaign, state="dead")[0]
     Message.objects.filter(pk=erased.pk).update(contact=None)
     assert walked("?figure=failed")[-1] == erased.pk
+
+
+def test_what_remains_of_a_large_campaign_stands_in_the_order_in_which_it_leaves(
+    workspace: Workspace, as_alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("campaigns.recipients.LARGE", 0)
+    monkeypatch.setattr("campaigns.recipient_pages.PAGE", 3)
+    campaign = planned_campaign(workspace, people=8, devices=2)
+    messages = list(campaign.messages.order_by("pk"))
+    for place, message in enumerate(messages):
+        message.due_at = DAY + timedelta(microseconds=(place * 3) % 8)  # 0 3 6 1 4 7 2 5
+    Message.objects.bulk_update(messages, ["due_at"])
+    Stream.objects.filter(campaign=campaign).update(next_due=DAY, next_id=0)
+    found, after = [], ""
+    for _ in range(3):
+        context = as_alice.get(at("recipients", campaign, f"?figure=remaining&after={after}")).context
+        found += [row.message.due_at for row in context["rows"]]
+        after = context["following"]
+    assert found == [DAY + timedelta(microseconds=place) for place in range(8)]
+    assert after == ""
+    for key in ("turn-1-", "turn-99999999999999999-999999999999999999", "turn-٣-1", "turn-123456789012345678-1", "7"):
+        page = as_alice.get(at("recipients", campaign, "?figure=remaining"), {"figure": "remaining", "after": key})
+        assert len(page.context["rows"]) == (0 if key.startswith("turn-9") else 3)
 
 
 def test_a_list_read_after_its_counter_moved_shows_what_it_holds(workspace: Workspace, as_alice: Client) -> None:
@@ -155,8 +183,9 @@ def test_the_parts_of_the_report_add_up(workspace: Workspace, as_alice: Client) 
     campaign = told_campaign(workspace)
     context = as_alice.get(at("report", campaign)).context
     for name in ("should", "sent", "failed", "remaining", "skipped", "uncertain", "delivered", "read", "replied"):
-        assert sum(row.figures[name] for row in context["devices"]) == context["figures"][name]
         nobodys = 8 if name in ("should", "skipped") else 0  # those held out
+        assert context["nobodys"][name] == nobodys
+        assert sum(row.figures[name] for row in context["devices"]) == context["figures"][name] - nobodys
         assert sum(row.figures[name] for row in context["variants"]) == context["figures"][name] - nobodys
     details = as_alice.get(at("report_details", campaign)).context
     for figure in ("failed", "skipped", "uncertain"):
@@ -167,14 +196,18 @@ def test_the_parts_of_the_report_add_up(workspace: Workspace, as_alice: Client) 
         assert hours[step] + unknown.get(step, 0) == context["figures"][step]
 
 
-def test_whoever_was_held_out_is_in_the_funnel_of_no_variant(workspace: Workspace, as_alice: Client) -> None:
+def test_whoever_was_held_out_is_at_no_variant_and_no_device(workspace: Workspace, as_alice: Client) -> None:
     campaign = told_campaign(workspace)
     page = as_alice.get(at("report", campaign))
     assert [row.figures["should"] for row in page.context["variants"]] == [48, 48]
     assert "8 people got no variant" in words(page)
-    assert length(as_alice, at("recipients", campaign, "?variant=0")) == 8
+    assert [row.figures["should"] for row in page.context["devices"]] == [48, 48]
+    nobodys = at("recipients", campaign, "?device=none")
+    assert nobodys in page.content.decode()
+    assert length(as_alice, nobodys) == 8
+    assert "them. none What happened" in words(as_alice.get(nobodys))
     assert length(as_alice, at("recipients", campaign, "?variant=1")) == 48
-    assert "No variant" in words(as_alice.get(at("recipients", campaign)))
+    assert "No device" in words(as_alice.get(at("recipients", campaign)))
     plain = planned_campaign(workspace, people=1)
     assert "variant" not in words(as_alice.get(at("report", plain)))
     assert "variant" not in words(as_alice.get(at("recipients", plain)))
@@ -184,7 +217,7 @@ def test_the_live_page_has_a_row_for_each_device_however_many_variants(workspace
     campaign = told_campaign(workspace)
     rows = as_alice.get(at("campaign", campaign)).context["device_rows"]
     assert len({row.device.pk for row in rows}) == len(rows) == 2
-    assert sum(row.figures["should"] for row in rows) == 104
+    assert sum(row.figures["should"] for row in rows) == 96  # 8 more are at none
     assert [row.figures["sent"] for row in rows] == [16, 16]
 
 
@@ -199,6 +232,32 @@ def test_hours_are_those_of_the_workspace(workspace: Workspace, as_alice: Client
     assert {place: count for place, count in enumerate(chart.series[0].counts) if count} == {6: 12}
     assert length(as_alice, at("recipients", campaign, "?figure=sent&hour=6")) == 12
     assert length(as_alice, at("recipients", campaign, "?figure=delivered&hour=7")) == 8
+
+
+@pytest.mark.parametrize(
+    ("zone", "clocks_change"),
+    [
+        ("Asia/Kathmandu", datetime(2026, 10, 25, tzinfo=UTC)),
+        ("Europe/Lisbon", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC)),
+    ],
+)
+def test_an_hour_asked_for_by_times_is_the_hour_on_the_clock(
+    workspace: Workspace, zone: str, clocks_change: datetime
+) -> None:
+    workspace.timezone = zone
+    workspace.save()
+    campaign = planned_campaign(workspace, people=48, devices=1)
+    messages = list(campaign.messages.order_by("pk"))
+    for place, message in enumerate(messages):
+        message.sent_at = clocks_change + (place - 24) * timedelta(minutes=15, microseconds=1)
+    Message.objects.bulk_update(messages, ["sent_at"])
+    clock = Counter(message.sent_at.astimezone(workspace.zone).hour for message in messages if message.sent_at)
+    asked = campaign.messages.annotate(hour=ExtractHour("sent_at", tzinfo=workspace.zone))
+    for since, until in ((-99, 99), (-2, 2)):  # by times all, and by the clock what is before and after
+        span = clocks_change + timedelta(hours=since), clocks_change + timedelta(hours=until)
+        found = {hour: asked.filter(at_hour("sent", hour, workspace.zone, *span)).count() for hour in range(24)}
+        assert found == {hour: clock[hour] for hour in range(24)}
 
 
 def test_reasons_are_plain_sentences(workspace: Workspace, as_alice: Client) -> None:
@@ -533,7 +592,7 @@ def test_each_table_is_a_file(workspace: Workspace, as_bob: Client, table: str) 
     campaign = told_campaign(workspace, rounds=1)
     head, *rows = rows_of(as_bob.get(reverse("campaigns:report_export", args=[campaign.uuid, table])))
     assert all(len(row) == len(head) for row in rows)
-    assert len(rows) == {"funnel": 9, "devices": 2, "variants": 2, "hours": 24, "reasons": 6}[table]
+    assert len(rows) == {"funnel": 9, "devices": 3, "variants": 2, "hours": 24, "reasons": 6}[table]
     assert as_bob.get(reverse("campaigns:report_export", args=[campaign.uuid, "nonsense"])).status_code == 404
 
 
@@ -549,7 +608,7 @@ def test_each_table_is_a_file(workspace: Workspace, as_bob: Client, table: str) 
         ("?figure=delivered&hour=10", 0),
         ("?figure=skipped&reason=hold_out", 4),
         ("?figure=skipped&reason=hold_out&variant=1", 0),
-        ("?figure=skipped&reason=hold_out&variant=0", 4),
+        ("?figure=skipped&reason=hold_out&device=none", 4),
         ("?figure=sent&hour=unknown", 4),
         ("?figure=should&reason=-", 24),
         ("?figure=sent&hour=99", 16),

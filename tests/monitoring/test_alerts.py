@@ -13,7 +13,6 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.db import connection
 from django.db.models import F
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
 
 from accounts.models import AuditEntry, Role, User, Workspace
 from config.schedule import TIMETABLE
@@ -75,9 +74,10 @@ def test_a_repetition_says_since_when(workspace: Workspace) -> None:
     later(hours=1)
     note_alerts(workspace, [trouble()])
     tell_alerts()
-    assert mail.outbox[1].subject == "Alice's shop: Still: Shop 1: banned"
+    (sent,) = mail.outbox
+    assert sent.subject == "Alice's shop: Still: Shop 1: banned"
     since = Alert.objects.get().since.astimezone(workspace.zone)
-    assert f"(since {since:%a %-d %b, %H:%M})" in mail.outbox[1].body
+    assert f"(since {since:%a %-d %b, %H:%M})" in sent.body
 
 
 def test_a_rule_may_wait_before_anybody_is_told(workspace: Workspace) -> None:
@@ -126,9 +126,7 @@ def test_what_happens_in_one_minute_comes_in_one_e_mail(workspace: Workspace) ->
         assert part in sent.body
 
 
-def test_the_e_mail_has_both_parts_and_links_and_no_person_in_it(
-    workspace: Workspace, settings: SettingsWrapper
-) -> None:
+def test_the_e_mail_has_both_parts_and_links_and_no_person_in_it(workspace: Workspace, settings: Any) -> None:
     settings.SITE_URL = "https://fleet.example"
     device = device_of(workspace, state="banned", name="Shop <1> & Sons")
     campaign = running(workspace, device, {"dead": 1}, name="Sale")
@@ -142,12 +140,24 @@ def test_the_e_mail_has_both_parts_and_links_and_no_person_in_it(
     assert kind == "text/html"
     assert "Shop &lt;1&gt; &amp; Sons: banned" in html
     assert f'href="{link}"' in html
+    assert "WhatsApp has stopped this number. 3 messages wait for it." in html
+    assert "This is over." not in html
     assert "https://fleet.example/settings/alerts/" in sent.body
     assert sent.extra_headers["List-Unsubscribe"] == "<https://fleet.example/settings/alerts/>"
-    for text in (sent.body, html):
+    for text in (str(sent.body), html):
         assert "<script" not in text
         assert not re.search(r"\+60\d{6}", text)
     assert campaign.name not in sent.subject
+
+
+def test_a_long_e_mail_names_the_first_and_counts_the_rest(workspace: Workspace) -> None:
+    note_alerts(workspace, [trouble(about=f"device:{number}", title=f"Shop {number}.") for number in range(30)])
+    tell_alerts()
+    (sent,) = mail.outbox
+    assert sent.subject == "Alice's shop: 30 things need you"
+    assert "Shop 19." in sent.body
+    assert "Shop 20." not in sent.body
+    assert "And 10 more." in sent.body
 
 
 @pytest.mark.parametrize("name", ["A\nBcc: all@example.com", "x" * 80, "Ünï\r\ncode"])
@@ -273,10 +283,10 @@ def test_a_member_chooses_for_themselves_and_the_ledger_says_so(
     workspace: Workspace, alice: User, sign_in: SignIn
 ) -> None:
     manager = make_member(workspace, Role.MANAGER)
+    assert "They go to alice@example.com." in sign_in(alice).get("/settings/alerts/").content.decode()
     for user, wanted in ((alice, True), (manager, False)):
         page = sign_in(user).get("/settings/alerts/").content.decode()
         assert ('name="wanted" checked' in page) is wanted
-        assert "They go to alice@example.com." in page
         data = {} if wanted else {"wanted": "on"}
         assert sign_in(user).post("/settings/alerts/save/", data)["Location"] == "/settings/alerts/"
         sign_in(user).post("/settings/alerts/save/", data)

@@ -105,5 +105,8 @@ def test_old_incidents_and_programs_are_forgotten_and_open_ones_kept() -> None:
     beat("worker", 30)
     assert tidy() == 2
     assert [one.part for one in lately()] == ["clock", "disk"]
-    assert set(since_when(lately())) == {"clock", "disk"}
+    now = timezone.now()
+    since = since_when(lately(), seen((now - START).total_seconds(), disk=WARN, redis=BAD))
+    assert since == {one.part: one.until or one.since for one in lately()}
+    assert since_when(lately(), seen(0, disk=UNKNOWN, clock=BAD)) == {}
     assert Kept.objects.count() == 0

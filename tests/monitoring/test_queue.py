@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User, Workspace
-from campaigns import outbox
+from campaigns import dead_letters, outbox
 from campaigns.dead_letters import failed_in, people_of
 from campaigns.engine.causes import CAUSES, cause_of
 from campaigns.models import Attempt, Campaign, Message, Stream, Uncertain, WireId
@@ -123,17 +123,19 @@ def test_failed_messages_stand_in_groups_with_their_counts(
 def test_every_person_of_a_group_is_listed_once(workspace: Workspace, device: Device) -> None:
     campaigns = [failed_campaign(workspace, device, [f"refused {code}"] * 3) for code in (500, 502, 503)]
     unnamed = failed_campaign(workspace, device, [""] * 4)
-    erased = Message.objects.filter(campaign=campaigns[1]).order_by("pk")[0]
-    Message.objects.filter(pk=erased.pk).update(contact=None)
+    deleted = Message.objects.filter(campaign=campaigns[1]).order_by("pk")[0]
+    Message.objects.filter(pk=deleted.pk).update(contact=None)
     direct_messages(device, "dead", [SERVER, SERVER])
-    group = failed_in(workspace).groups["retry"]
-    seen, after = [], ""
-    while True:
-        rows, after = people_of(group, after, size=2)
-        seen += [row.message.pk for row in rows]
-        if not after:
-            break
-    assert len(seen) == group.count == 15
+    groups = failed_in(workspace).groups
+    assert {key: group.count for key, group in groups.items()} == {"retry": 14, "over": 1}
+    seen: list[int] = []
+    for group in groups.values():
+        after = ""
+        while True:
+            rows, after = people_of(group, after, size=2)
+            seen += [row.message.pk for row in rows]
+            if not after:
+                break
     assert sorted(seen) == sorted(Message.objects.filter(state="dead").values_list("pk", flat=True))
     assert not Message.objects.filter(campaign=unnamed).exclude(pk__in=seen).exists()
 
@@ -260,8 +262,8 @@ def test_the_evidence_and_what_will_happen_is_told(as_alice: Client, workspace: 
     assert "Its tag was found" in page
     assert "not found, which proves nothing" in page
     assert "was not searched yet" in page
-    assert page.count("Then it is sent again") == 2
-    assert page.count("Then it counts as sent") == 1
+    assert page.count("Without a proof it is sent again, as its campaign is set: in 23 hours") == 2
+    assert page.count("Without a proof it counts as sent") == 1
     assert page.count("until you decide, as its campaign is set") == 1
     assert page.count("by Shop 1: Timed out") == 4
 
@@ -442,3 +444,16 @@ def test_posts_that_make_no_sense_change_nothing(as_alice: Client, workspace: Wo
     bad = {"until": now, "campaign": "x"}
     assert as_alice.post("/queue/uncertain/give_up/", bad).status_code == 404
     assert states(campaign) == {"dead": 1}
+
+
+def test_only_the_newest_campaigns_are_looked_through_and_decided_about(
+    as_alice: Client, workspace: Workspace, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "AT_ONCE", 2)
+    old, *newest = [failed_campaign(workspace, device, [SERVER] * people) for people in (4, 1, 1)]
+    page = groups_page(as_alice)
+    assert "4 more failed in campaigns before" in page
+    assert "2 messages will be tried again." in post(as_alice, page, "/queue/failed/retry/retry/")
+    assert states(*newest) == {"pending": 2}
+    assert states(old) == {"dead": 4}
+    assert "4 messages will be tried again." in post(as_alice, groups_page(as_alice), "/queue/failed/retry/retry/")

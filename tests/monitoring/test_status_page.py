@@ -45,7 +45,7 @@ def test_everybody_signed_in_reads_what_works_and_staff_read_machines_and_figure
     )
     watch._latest = (watch._latest[0], look)  # type: ignore[index]
     plain = text(as_bob.get("/status"))
-    assert "It is gone. Their messages wait" in plain
+    assert "It is gone. Messages wait" in plain
     assert "rack-7" not in plain
     assert "PostgreSQL 1" not in plain
     staff = text(sign_in(sam).get("/status"))
@@ -117,7 +117,7 @@ def test_pages_say_what_does_not_work_the_gravest_first(as_bob: Client) -> None:
     watch.found = found(redis=BAD, live=BAD, engines=BAD, clock=BAD)
     for path in ("/devices/", "/dashboard", "/settings/"):
         told = text(as_bob.get(path))
-        assert "engines told. Their messages wait" in told
+        assert "engines told. Messages wait" in told
         assert "And 2 more: see the status" in told  # live is away with redis
 
 

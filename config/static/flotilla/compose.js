@@ -1,7 +1,7 @@
 // Writing a message: buttons put variables in at the cursor and lead to mistakes, the preview goes from contact to contact
-// and from wording to wording.
+// and from variant to variant.
 (function () {
-  let written = null; // where variables go: the wording that was written last
+  let written = null; // where variables go: the variant that was written last
   document.addEventListener("focusin", (event) => {
     if (event.target.matches("textarea[data-text]")) written = event.target;
   });
