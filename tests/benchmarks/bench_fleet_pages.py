@@ -60,11 +60,12 @@ def fill(devices: int) -> Any:
             )
             for device in made
         )  # fmt: skip
-        for model, start in (
+        meters: tuple[tuple[Any, Any], ...] = (
             (MinuteMeter, last_full_minute(now)),
             (HourMeter, now.replace(minute=0, second=0, microsecond=0)),
             (DayMeter, now.replace(hour=0, minute=0, second=0, microsecond=0)),
-        ):
+        )
+        for model, start in meters:
             model.objects.bulk_create(
                 model(workspace=workspace, device=device, start=start, sent=device.pk % 50, failed=device.pk % 3)
                 for device in made

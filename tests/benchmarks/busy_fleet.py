@@ -38,7 +38,7 @@ class BusyFleet:
 def busy_fleet(devices: int, rate: float, seconds: float) -> Iterator[BusyFleet]:
     """``rate``: messages a second of all together, for at least so many seconds."""
     with new_installation() as installation:
-        from config.rehearsal.looking import all_planned
+        from campaigns.actions.planning import plan_chunk
         from config.rehearsal.world import Size, build
 
         gap = devices / rate
@@ -57,7 +57,9 @@ def busy_fleet(devices: int, rate: float, seconds: float) -> Iterator[BusyFleet]
         installation.start_engine(0)
         say("planning and connecting")
         plan_paused(campaigns)
-        installation.until("the plans", all_planned, READY_WITHIN_S)
+        for campaign in campaigns:  # here, and not in a worker, which forks for each
+            while not plan_chunk(campaign.pk):
+                pass
         installation.until("the devices", installation.everybody_online, READY_WITHIN_S)
         launch(campaigns)
         installation.next_message()

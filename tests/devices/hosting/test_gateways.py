@@ -40,6 +40,13 @@ async def test_no_gateway_holds_more_devices_than_it_should(world: SimulatedWorl
     async with hosted(world, lease, size=3) as host:
         await host.until(lambda: len(host.online) == len(devices), "all are online")
         assert sorted(len(slot.devices) for slot in slots(host)) == [1, 3, 3]
+        host.sessions.gateways.ask()
+        told = lambda: host.sessions.meters()["processes"]  # noqa: E731 - read again and again
+        await host.until(lambda: sum(one.get("online", 0) for one in told()) == len(devices), "each says how it is")
+        for slot, process in zip(slots(host), told(), strict=True):
+            assert slot.process is not None
+            assert (process["pid"], process["devices"]) == (slot.process.pid, len(slot.devices))
+            assert min(process["rss_mb"], process["fds"]) > 0
 
 
 async def test_one_session_that_ends_its_gateway_holds_no_other_one_down(world: SimulatedWorld, lease: Lease) -> None:

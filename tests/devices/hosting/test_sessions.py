@@ -106,9 +106,6 @@ async def test_p5_a_gateway_that_stands_still_is_killed_and_its_devices_are_open
         await host.until(lambda: host.sessions.meters()["gateway_rss_mb"] > 0, "the gateway answers heartbeats")
         await asyncio.sleep(2 * gateways.SILENCE_S)
         frozen = host.gateway.pid
-        (process,) = host.sessions.meters()["processes"]
-        assert (process["pid"], process["state"], process["devices"], process["online"]) == (frozen, "running", 1, 1)
-        assert min(process["rss_mb"], process["fds"]) > 0
         assert host.lost == []  # without work, but not silent
         os.kill(frozen, signal.SIGSTOP)
         await host.until(lambda: host.lost == [([device.pk], "gateway died")], "it is treated as lost")
