@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.cache import cache
-from django.db.models import Q, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 
 from accounts.models import Workspace
 from campaigns.compose import Template
@@ -101,6 +101,15 @@ class Group:
         return sorted(counts.items(), key=lambda pair: -(pair[0].pk if pair[0] else 0))
 
 
+class Touched(NamedTuple):
+    """A stream in which something failed."""
+
+    pk: int
+    campaign_id: int | None
+    device_id: int
+    dead: int
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """``until``: when it was looked, by PostgreSQL's clock. What fails after that is not meant.
@@ -122,19 +131,16 @@ def failed_in(workspace: Workspace) -> Found:
     """As it is, or as it was at most `KEPT_S` ago where many failed. In the order of `CAUSES`."""
     until = database_time()
     touched = Stream.objects.for_workspace(workspace).filter(dead__gt=0)
-    newest = list(
-        touched.filter(campaign__isnull=False)
-        .order_by("-campaign_id")
-        .values_list("campaign_id", flat=True)
-        .distinct()[: AT_ONCE + 1]
-    )
+    failed = touched.filter(campaign=OuterRef("pk"))
+    having = Campaign.objects.for_workspace(workspace).filter(Exists(failed)).order_by("-pk")
+    newest = list(having.values_list("pk", flat=True)[: AT_ONCE + 1])
     looked_at = touched.filter(Q(campaign__in=newest[:AT_ONCE]) | Q(campaign__isnull=True))
-    streams = list(looked_at.only("campaign", "device", "dead", "expires_at"))
+    streams = [Touched(*row) for row in looked_at.values_list("pk", "campaign_id", "device_id", "dead")]
     older, oldest = 0, None
     if len(newest) > AT_ONCE:
         oldest = Campaign.objects.for_workspace(workspace).get(pk=newest[AT_ONCE - 1])
         older = failed_count(workspace) - sum(stream.dead for stream in streams)
-    counters = [[stream.pk, stream.dead] for stream in sorted(streams, key=lambda stream: stream.pk)]
+    counters = sorted([stream.pk, stream.dead] for stream in streams)
     many = sum(stream.dead for stream in streams) > SMALL
     key = f"queue-failed:{workspace.pk}"
     kept: Any = cache.get(key) if many else None
@@ -147,7 +153,7 @@ def failed_in(workspace: Workspace) -> Found:
     return Found(until, grouped(workspace, streams, rows), older, oldest)
 
 
-def grouped(workspace: Workspace, streams: Sequence[Stream], rows: Iterable[Sequence[Any]]) -> dict[str, Group]:
+def grouped(workspace: Workspace, streams: Sequence[Touched], rows: Iterable[Sequence[Any]]) -> dict[str, Group]:
     ids = {stream.campaign_id for stream in streams if stream.campaign_id is not None}
     campaigns = {one.pk: one for one in Campaign.objects.for_workspace(workspace).filter(pk__in=ids)}
     devices = Device.objects.for_workspace(workspace).in_bulk({stream.device_id for stream in streams})
@@ -160,7 +166,7 @@ def grouped(workspace: Workspace, streams: Sequence[Stream], rows: Iterable[Sequ
 def each_of(
     campaigns: Mapping[int, Campaign],
     devices: Mapping[int, Device],
-    streams: Sequence[Stream],
+    streams: Sequence[Touched],
     rows: Iterable[Sequence[Any]],
 ) -> Iterator[Letters]:
     """Those without a reason are what the counters know beyond the rows."""
@@ -256,8 +262,13 @@ def people_of(group: Group, after: str = "", size: int = PAGE) -> tuple[list[Rec
     """The next people of a group after a key, and the key of the next page; in the order that the index has."""
     place, key = split_key(after)
     ordered = group.ordered
-    # Each kind has one person at least: no more of them are needed for a page.
-    asked = list(enumerate(ordered))[place : place + size + 1]
+    # So many kinds as fill a page by their counts; of the first some may have been on the page before.
+    asked, enough = [], 0
+    for at, letters in list(enumerate(ordered))[place:]:
+        asked.append((at, letters))
+        enough += letters.count if at > place else 0
+        if enough > size:
+            break
     found: list[tuple[int, int, int | None]] = []
     for named in (True, False):
         kinds = [
@@ -282,7 +293,8 @@ def people_of(group: Group, after: str = "", size: int = PAGE) -> tuple[list[Rec
             message.campaign = ordered[at].campaign
             rows.append(recipient(message, parsed))
     if len(found) <= size:
-        return rows, ""
+        left = place + len(asked)
+        return rows, f"{left}.0.0" if left < len(ordered) else ""  # fewer than the counts said
     at, pk, contact = found[size - 1]
     return rows, f"{at}.{contact or 'e'}.{pk}"
 

@@ -34,7 +34,7 @@ LANE_WORDS = {
 }
 UNSENT = Q(pending__gt=0) | Q(waiting__gt=0)
 SHOWN = 50
-PAGE = 50
+PAGE = 25
 WAITS_FOR_S = 30  # the number in the menu may be so old
 DIRECT = "direct"  # in an address: what belongs to no campaign
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -308,3 +309,18 @@ def test_a_viewer_sees_who_is_told_and_chooses_nothing(workspace: Workspace, bob
 def test_alerts_of_others_are_not_on_the_page(workspace: Workspace, charlie: User, sign_in: SignIn) -> None:
     note_alerts(workspace, [trouble()])
     assert "Shop 1" not in sign_in(charlie).get("/settings/alerts/").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_clocks_that_look_at_once_tell_once(workspace: Workspace) -> None:
+    device_gone(workspace)
+
+    def look(_: int) -> int:
+        try:
+            return watch()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as clocks:
+        assert sum(clocks.map(look, range(8))) == 1
+    assert subjects() == ["Alice's shop: Shop 1: unlinked"]

@@ -90,11 +90,25 @@ def test_refused_jobs_are_counted_and_lead_to_what_they_were(sam: User, sign_in:
     assert 'href="/api/system/redis-check"' in sign_in(sam).get(PATH).content.decode()
 
 
+def test_the_queues_of_the_installation_and_of_hosts_are_listed(sam: User, sign_in: SignIn) -> None:
+    redis = get_connection("clock")
+    redis.sadd("rq:queues", "rq:queue:campaign@host9")
+    redis.rpush("rq:queue:campaign@host9", "one", "two")
+    try:
+        assert "Job queues Queue Waiting Failed campaign@host9 2 0" in words(sign_in(sam)), "what waits comes first"
+        assert {"clock", "planning", "webhooks"} <= {row["name"] for row in operations()["queues"]}
+    finally:
+        redis.delete("rq:queue:campaign@host9")
+        redis.srem("rq:queues", "rq:queue:campaign@host9")
+
+
 def test_without_redis_the_page_stands_and_says_so(sam: User, sign_in: SignIn, monkeypatch: Any) -> None:
     def away(*_: Any, **__: Any) -> None:
         raise ConnectionError("Redis is away")
 
     monkeypatch.setattr("devices.quarantine.django_rq.get_connection", away)
+    monkeypatch.setattr("monitoring.operations.redis_client", away)
+    assert operations()["queues"] is None
     assert "Redis does not answer" in words(sign_in(sam))
 
 
