@@ -123,8 +123,9 @@ def listening() -> Listeners:
     except (RedisError, OSError):
         return Listeners()
     found = Listeners(fleet=f"{before}{FLEET_GROUP}".encode() in channels)
-    for channel in map(bytes, channels):
-        noun, _, rest = channel.decode().removeprefix(before).partition(".")
+    for channel in channels:
+        name = channel.decode() if isinstance(channel, bytes) else channel
+        noun, _, rest = name.removeprefix(before).partition(".")
         if noun == "workspace":
             workspace, _, topic = rest.partition(".")
             found.topics.setdefault(int(workspace), set()).add(topic)

@@ -81,14 +81,14 @@ def publish() -> None:
     import time
 
     from accounts.redis import hints
-    from campaigns.meters import DEVICE_KEY, WORDS
+    from campaigns.meters import WORDS
     from devices.models import Device
 
     line = hints().pipeline(transaction=False)
     counts = json.dumps({"minute": 20, "hour": 700, "day": 9_000})
     for pk in Device.objects.values_list("pk", flat=True):
         line.hset(
-            DEVICE_KEY.format(pk),
+            f"broadcast:metrics:device:{pk}",
             mapping={**dict.fromkeys(WORDS, counts), "mean_ms": 120, "p95_ms": 300, "at": time.time() + 3_600},
         )
     line.execute()

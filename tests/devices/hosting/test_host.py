@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,10 +141,14 @@ async def test_whoever_asks_hears_how_it_is_long_before_the_next_heartbeat(
     monkeypatch.setattr(module, "ANSWER_S", 0.01)
     beats = iter(range(1, 1000))
     rarely = replace(TIMES, ttl=60, renew=30)
+
+    def says(beat: int) -> bool:
+        return bool(HostRow.objects.get(pk="here").meters.get("beat", 0) == beat)
+
     async with running_host(tmp_path, nothing_to_abandon, lambda: {"beat": next(beats)}, rarely) as host:
         for beat in (1, 2):
             host.look([])
-            await until(lambda beat=beat: HostRow.objects.get(pk="here").meters.get("beat", 0) == beat, "it says so")
+            await until(partial(says, beat), "it says so")
 
 
 @pytest.mark.parametrize("untold", [float("nan"), object()])
