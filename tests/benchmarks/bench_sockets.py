@@ -87,6 +87,9 @@ async def watch(
         tasks.append(asyncio.create_task(fetch_again(fleet.port, path, cookie, heard, delay)))
         await asyncio.sleep(0.02)
     await asyncio.sleep(5)
+    for task in tasks:
+        if task.done():
+            task.result()  # says why a socket was refused
     heard.frames.clear()
     heard.fetched.clear()
     web, engine = await asyncio.to_thread(shares, fleet, seconds)
