@@ -30,13 +30,17 @@ from campaigns.models import (
     ContactTag,
     Content,
     CustomField,
+    DayMeter,
     Erasure,
     GlobalSuppression,
+    HourMeter,
     ImportChunk,
     ImportReject,
     ImportRow,
     Media,
     Message,
+    MeterTotal,
+    MinuteMeter,
     NumberCheck,
     Reply,
     Segment,
@@ -138,6 +142,20 @@ class ImportRowAdmin(LookOnly):
     list_display = ("pk", "contact_import", "phone", "name", "workspace")
     list_select_related = ("contact_import", "workspace")
     search_fields = ("=phone", "=contact_import__uuid")
+
+
+@admin.register(MinuteMeter, HourMeter, DayMeter)
+class MeterAdmin(LookOnly):
+    list_display = ("start", "device", "workspace", "sent", "failed", "delivered", "replied")
+    list_select_related = ("device", "workspace")
+    search_fields = ("=device__phone", "=device__uuid")
+
+
+@admin.register(MeterTotal)
+class MeterTotalAdmin(LookOnly):
+    list_display = ("device", "workspace", "sent", "failed", "delivered", "replied")
+    list_select_related = ("device", "workspace")
+    search_fields = ("=device__phone", "=device__uuid")
 
 
 @admin.register(ImportChunk)

@@ -11,7 +11,8 @@ from django.urls import reverse
 from accounts.models import Workspace
 from campaigns.live import figures_from
 from campaigns.models import Campaign
-from campaigns.querysets.launched import NOTHING, ByDevice, Counted, launched_by_device
+from campaigns.querysets.launched import NO_DEVICE, NOTHING, ByDevice, Counted, launched_by_device
+from campaigns.recipients import NO_DEVICE as NOBODY
 from campaigns.report import per_cent
 from campaigns.shown import LISTS
 from devices.models import Device
@@ -64,10 +65,12 @@ class DeviceLine:
 
 @dataclass(frozen=True, slots=True)
 class Devices(Page):
-    """``state``: only those in it. The workspace has ``every``; the totals are of all of them."""
+    """``state``: only those in it. The workspace has ``every``; the totals are of all of them, and of those ``nobody``
+    was to write to: on the last page, where nothing is searched for."""
 
     state: str
     every: int
+    nobody: Sequence[Cell]
 
 
 def devices_of(workspace: Workspace, asked: Period, rows: Asked, state: str = "") -> Devices:
@@ -75,7 +78,7 @@ def devices_of(workspace: Workspace, asked: Period, rows: Asked, state: str = ""
     counts = launched_by_device(workspace, asked.span, asked.before)
     page_url = reverse("monitoring:campaign_summary")
     totals = totals_of(
-        workspace, asked, counts.whole, counts.before, None, lambda key: address(page_url, asked.query, figure=key)
+        workspace, asked, counts.whole, counts.before, "", lambda key: address(page_url, asked.query, figure=key)
     )
     shows_uncertain = bool(totals.figures["uncertain"])
     devices = Device.objects.for_workspace(workspace).select_related("workspace").with_shown_state().order_by("name")
@@ -88,7 +91,23 @@ def devices_of(workspace: Workspace, asked: Period, rows: Asked, state: str = ""
     lines.sort(key=KEYS.get(rows.sort, by_figure(rows.sort)))
     page = min(rows.page, last_page(len(lines), PAGE))
     shown = lines[(page - 1) * PAGE : page * PAGE]
-    return Devices(replace(rows, page=page), totals, shown, len(lines), PAGE, state, every)
+    is_end = page == last_page(len(lines), PAGE) and not (rows.search or state)
+    nobody = nobodys_of(workspace, asked, counts, shows_uncertain) if is_end else []
+    return Devices(replace(rows, page=page), totals, shown, len(lines), PAGE, state, every, nobody)
+
+
+def nobodys_of(workspace: Workspace, asked: Period, counts: ByDevice, shows_uncertain: bool) -> list[Cell]:
+    """Of people who were to get nothing from any device; empty where there are none."""
+    if (found := counts.devices.get(NO_DEVICE)) is None:
+        return []
+    page = reverse("monitoring:campaign_summary")
+
+    def url_of(key: str) -> str:
+        return address(page, {**asked.query, "device": NOBODY}, figure=key)
+
+    if found.only is not None and (only := campaigns_in(workspace, [found.only]).get(found.only)):
+        return cells_of(figures_from(found.counts), people_address(only, NOBODY), shows_uncertain)
+    return cells_of(figures_from(found.counts), url_of, shows_uncertain)
 
 
 def lines_of(
@@ -140,7 +159,7 @@ def line_of(
 def rows_address(device: Device, asked: Period, only: Campaign | None) -> Callable[[str], str]:
     """The people of its only campaign, or the list of its campaigns that have any of a figure."""
     if only is not None:
-        return people_address(only, device)
+        return people_address(only, str(device.uuid))
     page = reverse("monitoring:one_device", args=[device.uuid])
     return lambda key: address(page, asked.query, figure=key)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns import report
-from campaigns.models import Campaign, Stream
+from campaigns.models import NOBODYS, Campaign, Stream
 from campaigns.querysets.launched import launched
 from campaigns.querysets.report import REASONED, reasons_of
 from devices.models import Device
@@ -97,7 +97,8 @@ def look_through(looked: Sequence[Troubled], device: int | None) -> list[list[An
     ids = [pk for pk, _ in looked]
     streams = None
     if device is not None:
-        streams = list(Stream.objects.filter(campaign__in=ids, device=device).values_list("pk", flat=True))
+        at_it = Stream.objects.filter(campaign__in=ids, device=device).exclude(variant=NOBODYS)
+        streams = list(at_it.values_list("pk", flat=True))
     found = reasons_of(ids, streams)
     explained: Counter[tuple[int, str]] = Counter()
     for (campaign, state, _), count in found.items():

@@ -16,7 +16,8 @@ from accounts.models import Workspace
 from campaigns.charts import Bar
 from campaigns.live import figures_from
 from campaigns.models import Campaign
-from campaigns.querysets.launched import Counted, Launched, launched
+from campaigns.querysets.launched import NO_DEVICE, Counted, Launched, launched
+from campaigns.recipients import NO_DEVICE as NOBODY
 from campaigns.report import funnel, per_cent
 from campaigns.shown import LISTS, Shown, counted, shown_campaign
 from devices.models import Device
@@ -96,12 +97,13 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which rows of a table, in which order: words of the address."""
+    """Which rows of a table, in which order: words of the address. ``nobody``: only those who were to get nothing."""
 
     search: str = ""
     figure: str = ""
     sort: str = ""
     page: int = 1
+    nobody: bool = False
 
 
 def asked_rows(query: Mapping[str, Any], sorts: Mapping[str, str] = SORTED_BY) -> Asked:
@@ -112,6 +114,7 @@ def asked_rows(query: Mapping[str, Any], sorts: Mapping[str, str] = SORTED_BY) -
         figure=figure if figure in LISTS else "",
         sort=sort if sort in sorts else next(iter(sorts)),
         page=max(1, int(page)) if page.isascii() and page.isdecimal() and len(page) < 7 else 1,
+        nobody=query.get("device") == NOBODY,
     )
 
 
@@ -165,13 +168,16 @@ def campaigns_of(workspace: Workspace, asked: Period, rows: Asked, device: Devic
         rows = replace(rows, page=last_page(found.kept, PAGE))
         found = page_of(workspace, asked, rows, device)
     here = campaigns_address(device)
-    query = {**asked.query, **({"q": rows.search} if rows.search else {})}
-    totals = totals_of(
-        workspace, asked, found.whole, found.before, device, lambda key: address(here, query, figure=key)
-    )
+    query = {
+        **asked.query,
+        **({"q": rows.search} if rows.search else {}),
+        **({"device": NOBODY} if rows.nobody else {}),
+    }
+    at = NOBODY if rows.nobody else str(device.uuid) if device else ""
+    totals = totals_of(workspace, asked, found.whole, found.before, at, lambda key: address(here, query, figure=key))
     shown = bool(found.whole.counts["uncertain"])
     known = campaigns_in(workspace, [pk for pk, _ in found.rows])
-    lines = [line_of(known[pk], counts, shown, device) for pk, counts in found.rows if pk in known]
+    lines = [line_of(known[pk], counts, shown, at) for pk, counts in found.rows if pk in known]
     return Page(rows, totals, lines, found.kept, PAGE)
 
 
@@ -185,7 +191,7 @@ def page_of(workspace: Workspace, asked: Period, rows: Asked, device: Device | N
         asked.span,
         asked.before,
         search=rows.search,
-        device=device.pk if device else None,
+        device=NO_DEVICE if rows.nobody else device.pk if device else None,
         figure=rows.figure,
         sort=rows.sort,
         size=PAGE,
@@ -198,15 +204,15 @@ def campaigns_in(workspace: Workspace, ids: Sequence[int]) -> dict[int, Campaign
     return {campaign.pk: campaign for campaign in found}
 
 
-def line_of(campaign: Campaign, counts: dict[str, int], shows_uncertain: bool, device: Device | None) -> Line:
-    url_of = people_address(campaign, device)
+def line_of(campaign: Campaign, counts: dict[str, int], shows_uncertain: bool, at: str) -> Line:
+    url_of = people_address(campaign, at)
     return Line(campaign, shown_campaign(campaign), cells_of(figures_from(counts), url_of, shows_uncertain))
 
 
-def people_address(campaign: Campaign, device: Device | None = None) -> Callable[[str], str]:
-    """Where the people behind each of a campaign's figures are; at one device, or at all."""
+def people_address(campaign: Campaign, at: str = "") -> Callable[[str], str]:
+    """Where the people behind each of a campaign's figures are: at a device (its UUID), at none (`NOBODY`), or all."""
     url = reverse("campaigns:recipients", args=[campaign.uuid])
-    narrowed = f"&device={device.uuid}" if device else ""
+    narrowed = f"&device={at}" if at else ""
     return lambda key: f"{url}?figure={key}{narrowed}"
 
 
@@ -232,13 +238,13 @@ def totals_of(
     asked: Period,
     whole: Counted,
     before: Counted,
-    device: Device | None,
+    at: str,
     list_of: Callable[[str], str],
 ) -> Totals:
     """Where there is only one campaign a figure leads to its people, else to the list of those that have any."""
     url_of = list_of
     if whole.only is not None and (only := campaigns_in(workspace, [whole.only]).get(whole.only)):
-        url_of = people_address(only, device)
+        url_of = people_address(only, at)
     now, then = figures_from(whole.counts), figures_from(before.counts)
     there_were = bool(before.campaigns)
     cells = [

@@ -14,6 +14,7 @@ from django.db import connection
 
 from accounts.models import Workspace
 from campaigns.engine.lifecycle import FIGURES
+from campaigns.models import NOBODYS
 from campaigns.querysets.campaigns import COUNTERS
 
 FAILED, SENT = FIGURES["failed"], FIGURES["sent"]
@@ -42,6 +43,8 @@ SORTS = {
     "failure": f"{RATE_SQL} NULLS LAST",
 }
 
+NO_DEVICE = 0  # in the place of a device's id: of those who were to get nothing, whose stream has one for its form only
+AT_SQL = f"(CASE s.variant WHEN {NOBODYS} THEN {NO_DEVICE} ELSE s.device_id END)"
 # Now and before in one pass: most of what it costs is to come by the streams.
 CHOSEN_SQL = """c.workspace_id = %(workspace)s
       AND ((c.launched_at >= %(begin)s AND c.launched_at < %(end)s)
@@ -52,7 +55,7 @@ WITH told AS MATERIALIZED (
     FROM campaigns_campaign c {joined} campaigns_stream s ON s.campaign_id = c.id
     WHERE {chosen}
       AND (%(search)s = '' OR strpos(lower(c.name), lower(%(search)s)) > 0)
-      AND (%(device)s::bigint IS NULL OR s.device_id = %(device)s)
+      AND (%(device)s::bigint IS NULL OR {at} = %(device)s)
     GROUP BY c.id
 )
 SELECT now, 0 AS place, count(*) AS id, min(id) AS only, count(*) FILTER (WHERE {kept}) AS kept, {totals}
@@ -63,11 +66,11 @@ UNION ALL
 ORDER BY place
 """
 BY_DEVICE_SQL = """
-SELECT t.now, grouping(s.device_id) = 1, s.device_id, count(DISTINCT c.id), min(c.id), {sums}
+SELECT t.now, grouping({at}) = 1, {at}, count(DISTINCT c.id), min(c.id), {sums}
 FROM campaigns_campaign c CROSS JOIN LATERAL (SELECT c.launched_at >= %(begin)s AS now) t
 LEFT JOIN campaigns_stream s ON s.campaign_id = c.id
 WHERE {chosen}
-GROUP BY GROUPING SETS ((t.now, s.device_id), (t.now))
+GROUP BY GROUPING SETS ((t.now, {at}), (t.now))
 """
 SUMS = ", ".join(f"coalesce(sum(s.{name}), 0)::bigint AS {name}" for name in COUNTERS)
 TOTALS = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in COUNTERS)
@@ -106,7 +109,7 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class ByDevice:
-    """``devices`` and ``devices_before``: by id; one without any campaign is missing."""
+    """``devices`` and ``devices_before``: by id, and `NO_DEVICE`; one without any campaign is missing."""
 
     whole: Counted
     before: Counted
@@ -126,12 +129,13 @@ def launched(
     size: int = 0,
     offset: int = 0,
 ) -> Launched:
-    """Campaigns launched in the span; ``device`` (an id): what they have at that one alone.
+    """Campaigns launched in the span; ``device`` (an id, or `NO_DEVICE`): what they have at that one alone.
 
     ``figure``: only rows of campaigns that have any of it. ``sort``: a key of `SORTS`.
     """
     statement = LAUNCHED_SQL.format(
         sums=SUMS,
+        at=AT_SQL,
         chosen=CHOSEN_SQL,
         totals=TOTALS,
         counters=", ".join(COUNTERS),
@@ -154,7 +158,7 @@ def launched_by_device(workspace: Workspace, span: Span, before: Span) -> ByDevi
     """What campaigns launched in the span, and in the one before, have at each device and at all together."""
     totals = {True: NOTHING, False: NOTHING}
     devices: dict[bool, dict[int, Counted]] = {True: {}, False: {}}
-    statement = BY_DEVICE_SQL.format(sums=SUMS, chosen=CHOSEN_SQL)
+    statement = BY_DEVICE_SQL.format(sums=SUMS, at=AT_SQL, chosen=CHOSEN_SQL)
     for now, whole, device, campaigns, only, *counts in asked(statement, workspace, span, before):
         if whole:
             totals[now] = counted(campaigns, only, counts)

@@ -81,6 +81,9 @@ def device_report_export(request: WorkspaceRequest) -> HttpResponse:
         rows = Asked(rows.search, rows.figure, rows.sort, rows.page + 1)
     days = {"first": asked.first.isoformat(), "last": asked.last.isoformat()}
     record(request.workspace, request.user, "devices.report_exported", devices=len(table), **days)
+    if found.nobody:
+        figures = dict.fromkeys(LISTS, 0) | {cell.key: cell.value for cell in found.nobody}
+        table.append(("No device", "", "", "", *numbers_of(figures), "", "", "", ""))
     return csv_answer(request, f"Devices {asked.words}", DEVICE_HEAD, [table])
 
 

@@ -18,7 +18,7 @@ from accounts.models import Workspace
 from accounts.tenancy import tenant_scope
 from campaigns.live import figures_from
 from campaigns.models import Campaign
-from campaigns.querysets.launched import launched
+from campaigns.querysets.launched import NO_DEVICE, launched
 from campaigns.report import per_cent
 from campaigns.sheets import ROWS_AT_ONCE, Cells, clock, csv_answer
 from campaigns.shown import LISTS, shown_campaign
@@ -30,7 +30,7 @@ from monitoring.reasons import reasons
 from monitoring.summary import SORTED_BY, Asked, address, asked_rows, campaigns_in, campaigns_of
 
 FIGURES = [*(word for word in LISTS.values()), "Success rate %", "Failure rate %"]
-KEPT = ("q", "figure", "sort", "state")  # what the address of a report says besides its days
+KEPT = ("q", "figure", "sort", "state", "device")  # what the address of a report says besides its days
 HEAD = ("Campaign", "State", "Started", *FIGURES)
 
 
@@ -63,7 +63,8 @@ def campaign_summary_export(request: WorkspaceRequest) -> HttpResponse:
     """The campaigns of the period, oldest first. A POST, since the audit notes who took it."""
     asked = PeriodForm(request.POST, workspace=request.workspace).period
     rows = replace(asked_rows(request.POST), sort="oldest")
-    found = launched(request.workspace, asked.span, search=rows.search, figure=rows.figure)
+    at = NO_DEVICE if rows.nobody else None
+    found = launched(request.workspace, asked.span, search=rows.search, device=at, figure=rows.figure)
     days = {"first": asked.first.isoformat(), "last": asked.last.isoformat()}
     record(request.workspace, request.user, "campaigns.summary_exported", campaigns=found.kept, **days)
     return csv_answer(request, f"Campaigns {asked.words}", HEAD, exported(request.workspace, asked, rows))
@@ -78,7 +79,7 @@ def exported(workspace: Workspace, asked: Period, rows: Asked, device: Device | 
                 workspace,
                 asked.span,
                 search=rows.search,
-                device=device.pk if device else None,
+                device=NO_DEVICE if rows.nobody else device.pk if device else None,
                 figure=rows.figure,
                 sort=rows.sort,
                 size=ROWS_AT_ONCE,

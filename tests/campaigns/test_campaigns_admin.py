@@ -23,12 +23,16 @@ from campaigns.models import (
     ContactImport,
     ContactMove,
     CustomField,
+    DayMeter,
     Erasure,
     GlobalSuppression,
+    HourMeter,
     ImportChunk,
     ImportReject,
     ImportRow,
     Message,
+    MeterTotal,
+    MinuteMeter,
     NumberCheck,
     Reply,
     Suppression,
@@ -81,6 +85,9 @@ def a_row_of_everything() -> None:
     ImportChunk.objects.create(workspace=workspace, contact_import=imported, number=0, data=b"x")
     ImportRow.objects.create(workspace=workspace, contact_import=imported, phone="+60", name="Ann", tags="")
     ImportReject.objects.create(workspace=workspace, contact_import=imported, row=1, line=2, reason="No number")
+    for meter in (MinuteMeter, HourMeter, DayMeter):
+        meter.objects.create(workspace=workspace, device=device, start=now)
+    MeterTotal.objects.create(workspace=workspace, device=device)
 
 
 @pytest.mark.parametrize("name", sorted(model.__name__ for model in apps.get_app_config("campaigns").get_models()))

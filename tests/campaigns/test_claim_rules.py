@@ -203,7 +203,7 @@ def test_p10_a_message_claimed_ahead_of_its_gaps_end_leaves_at_its_end(workspace
     assert device.next_send_at == ends + timedelta(seconds=10), "the next gap begins where this one ends"
 
 
-def test_whoever_is_no_contact_any_more_gets_nothing_of_a_campaign_even_when_it_is_tried_again(
+def test_whoever_is_no_contact_any_more_gets_nothing_of_a_campaign_and_is_not_tried_again(
     workspace: Workspace, lease: Lease
 ) -> None:
     Workspace.objects.filter(pk=workspace.pk).update(frequency_cap=5)
@@ -211,7 +211,7 @@ def test_whoever_is_no_contact_any_more_gets_nothing_of_a_campaign_even_when_it_
     campaign = running_campaign(workspace, [device], 2)
     outbox.settle([sent(claim_one(lease, device), device, state="dead", reason="x", wire_id=None)])
     Contact.objects.for_workspace(workspace).delete()
-    assert retry_failed(Selection(campaign, timezone.now()), workspace.owner) == 1
+    assert retry_failed(Selection(campaign, timezone.now()), workspace.owner) == 0
     direct = direct_message(device)
     claimed = claim_one(lease, device)
     assert (claimed.message, claimed.name) == (direct.pk, "")
@@ -219,6 +219,6 @@ def test_whoever_is_no_contact_any_more_gets_nothing_of_a_campaign_even_when_it_
     assert [hold_one(lease, device).reason for _ in range(6)][-1] == "idle"
     found = Message.objects.filter(campaign=campaign).order_by("pk")
     assert list(found.values_list("state", "reason", "attempts")) == [
-        ("skipped", "contact_deleted", 1), ("skipped", "contact_deleted", 0),
+        ("dead", "x", 1), ("skipped", "contact_deleted", 0),
     ]  # fmt: skip
     assert_counters_are_true(campaign)
