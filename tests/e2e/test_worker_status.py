@@ -43,6 +43,7 @@ def test_the_grid_is_live_and_a_ban_shows_within_two_seconds(sign_in: SignIn) ->
     page.keyboard.press("Enter")
     drawer = page.locator("#worker-drawer")
     expect(drawer.get_by_role("heading", name="Shop 1", exact=True)).to_be_visible()
+    expect(drawer).to_be_focused()  # once it has slid in
     page.keyboard.press("Escape")
     expect(drawer).to_be_hidden()
     expect(page.get_by_role("link", name=re.compile("^Shop 1:"))).to_be_focused()
