@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from accounts.redis import hints
 from campaigns import meter_buckets
 from campaigns.actions.meters import roll_up_or_raise
 from campaigns.meter_buckets import PACKED, TIME_MS, TIMES, WIDTH, Bucket
-from campaigns.models.meter import TIME_BOUNDS_MS
+from campaigns.meters import class_of
 from campaigns.outbox import Moved
 from campaigns.outbox.statement import array, rows_of
 from campaigns.published import Published
@@ -83,7 +82,7 @@ class Metering:
             row[0] += 1
             if ms is not None:
                 row[TIME_MS] += ms
-                row[TIMES + bisect_left(TIME_BOUNDS_MS, ms)] += 1
+                row[TIMES + class_of(ms)] += 1
 
     def receipted(self, moved: Iterable[tuple[int, int, int]]) -> None:
         for device, sent, delivered in moved:

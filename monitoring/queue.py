@@ -324,7 +324,8 @@ def policy_of(doubt: Uncertain) -> tuple[str, datetime | None]:
 def is_sendable(doubt: Uncertain) -> bool:
     campaign, expires = doubt.message.campaign, doubt.message.stream.expires_at
     over = expires is not None and expires <= timezone.now()
-    return bool(doubt.phone) and not over and (campaign is None or campaign.state != CampaignState.CANCELLED)
+    gone = doubt.message.contact_id is None and (campaign is not None or not doubt.phone)
+    return not (over or gone) and (campaign is None or campaign.state != CampaignState.CANCELLED)
 
 
 def doubts_by_campaign(workspace: Workspace) -> list[tuple[str, str, int]]:

@@ -32,7 +32,7 @@ BOOKS_EVERY_S = 30
 UNDONE = {
     frozenset({"clock"}): "the timetable's work is not done",
     frozenset({"planning"}): "starting campaigns are not planned",
-    frozenset({"webhooks"}): "webhooks are not sent",
+    frozenset({"webhooks"}): "alerts are not sent by e-mail",
     frozenset({"imports", "exports"}): "imports and exports wait",
 }
 
