@@ -6,8 +6,8 @@ import re
 
 PASSWORD = re.compile(r"^((?:[a-z]+://)?[^:/@]*):(?!//).*@", re.DOTALL)
 PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
-# Links that let their reader in, or speak for somebody: first account, new password, confirmed address, opt-out.
-SECRET_LINK = re.compile(r"(/setup/|/o/|/password/reset/key/|/confirm-email/)[^/\s\"']+")
+# Links that let their reader in, or speak for somebody: first account, new password, confirmed address, opt-out, wall.
+SECRET_LINK = re.compile(r"(/setup/|/o/|/wall/|/password/reset/key/|/confirm-email/)[^/\s\"']+")
 # Dates and UUIDs come first so that their digits are passed over; a phone number is 8 to 15 digits, + or not, with the
 # blanks, hyphens and brackets people write.
 LIKE_A_PHONE = re.compile(

@@ -24,6 +24,11 @@ class ReadSocket(WebSocketProtocol):
         self.transport.unregisterProducer()  # the HTTP channel's, which would only read no more
         self.transport.registerProducer(Backlog(self), True)
 
+    def onPing(self, payload: bytes) -> None:
+        """Left unanswered while the other end does not read, as RFC 6455 allows: pongs pass by what counts the rest."""
+        if self.full_since is None:
+            super().onPing(payload)
+
     def serverSend(self, content: Any, binary: bool = False) -> None:
         if self.full_since is not None:
             self.owed += len(content)

@@ -77,7 +77,8 @@ def mail_of(workspace: Workspace, alerts: Sequence[Alert], to: Sequence[User]) -
 
 def line_of(alert: Alert) -> Line:
     url = settings.SITE_URL + (alert.url or reverse("monitoring:home"))
-    return Line(alert.title, alert.text, url, alert.since, alert.told)
+    title, text = (" ".join(words.split()) for words in (alert.title, alert.text))  # a name makes no line of its own
+    return Line(title, text, url, alert.since, alert.told)
 
 
 def subject_of(workspace: Workspace, new: Sequence[Line], still: Sequence[Line], over: Sequence[Line]) -> str:

@@ -30,7 +30,7 @@ def workers_answer(workspace: Workspace | None, after: UUID | None, limit: int) 
     if workspace:
         devices = devices.for_workspace(workspace)
     if after:
-        devices = devices.filter(pk__gt=Device.objects.filter(uuid=after).values("pk")[:1])
+        devices = devices.filter(pk__gt=devices.order_by().filter(uuid=after).values("pk")[:1])
     page = list(devices[: limit + 1])
     more, page = len(page) > limit, page[:limit]
     answer: dict[str, Any] = {

@@ -24,7 +24,7 @@ def workers_status(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return refusal(401, "Sign in.")
     if request.user.is_staff and request.user.is_active:
-        if "after" not in request.GET:
+        if not request.GET.get("after"):
             record(None, request.user, "staff.workers_status")
         return answer(request, None)
     return of_workspace(request)

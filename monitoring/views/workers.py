@@ -209,6 +209,8 @@ def chosen_of(request: HttpRequest, scope: Scope) -> list[Device]:
             raise Http404 from None
         return [get_object_or_404(scope.devices().select_related("workspace"), uuid=uuid)]
     filters = WorkerFilterForm(request.POST, hosts=scope.hosts(), workspaces=scope.workspaces())
+    if not filters.is_valid():  # else everything would be meant
+        raise Http404("What was chosen is not there any more.")
     return list(chosen_devices(scope, filters.chosen()).select_related("workspace").order_by("pk"))
 
 

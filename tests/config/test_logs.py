@@ -78,7 +78,7 @@ def test_numbers_are_masked_in_every_value_of_every_logger(log: Lines) -> None:
     assert "ValueError: +601******89 is known" in lines[3]["exception"]
 
 
-@pytest.mark.parametrize("path", ["/setup/", "/accounts/password/reset/key/", "/accounts/confirm-email/"])
+@pytest.mark.parametrize("path", ["/setup/", "/accounts/password/reset/key/", "/accounts/confirm-email/", "/wall/"])
 def test_a_link_that_lets_somebody_in_is_not_in_the_log(log: Lines, path: str) -> None:
     structlog.get_logger("web").info("request_finished", request=f"GET {path}s3cret-t0ken:x/")
     logging.getLogger("django.request").warning("Not Found: %s", f"{path}s3cret-t0ken")

@@ -58,6 +58,13 @@ def test_reconnect_obeys_the_filters_of_the_page_and_returns_to_them(as_alice: C
     assert do(as_alice, "reconnect", device=str(other.uuid)) == "1 device reconnects."
 
 
+def test_filters_that_make_no_sense_any_more_choose_nobody(as_alice: Client, workspace: Workspace) -> None:
+    make_device(workspace, owner=make_host(), state="offline")
+    for posted in ({"host": "gone"}, {"state": "strange"}, {"q": "x" * 81}):
+        assert as_alice.post("/dashboard/workers/reconnect/", posted).status_code == 404
+    assert not Device.objects.filter(request="reconnect").exists()
+
+
 def test_nothing_to_reconnect_is_said(as_alice: Client, workspace: Workspace) -> None:
     assert do(as_alice, "reconnect") == "There is no device to reconnect."
     make_device(workspace, owner=make_host())
