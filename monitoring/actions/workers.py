@@ -10,7 +10,7 @@ from django.db import transaction
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.actions.campaigns import pause_campaign, resume_campaign
-from campaigns.actions.dead_letters import retry_failed
+from campaigns.actions.dead_letters import lock_all, retry_failed
 from campaigns.live import database_time
 from campaigns.models import Campaign, CampaignState, Stream
 from campaigns.querysets.unsettled import Selection
@@ -24,24 +24,19 @@ from devices.shown import is_connected
 OPEN = (CampaignState.RUNNING, CampaignState.PAUSED)
 
 
+@transaction.atomic
 def resume_failed(workspace: Workspace, devices: Sequence[Device], by: User) -> str:
     """Have the definite failures of these devices' open campaigns tried again."""
     until = database_time()
-    of_campaign: dict[int, list[Device]] = {}
-    found: dict[int, Campaign] = {}
-    for device in devices:
-        for stream in device.streams.filter(dead__gt=0, campaign__state__in=OPEN).select_related("campaign"):
-            assert stream.campaign is not None
-            found[stream.campaign.pk] = stream.campaign
-            of_campaign.setdefault(stream.campaign.pk, []).append(device)
-    lock_together(list(found))
-    people = touched = 0
-    for pk, campaign in sorted(found.items()):
-        brought = sum(
-            retry_failed(Selection(campaign, until, device=device), by) for device in dict.fromkeys(of_campaign[pk])
-        )
-        people += brought
-        touched += bool(brought)
+    failed = Stream.objects.for_workspace(workspace).filter(device__in=devices, dead__gt=0, campaign__state__in=OPEN)
+    found: dict[Campaign, set[int]] = {}
+    for stream in failed.select_related("campaign").order_by("campaign"):
+        assert stream.campaign is not None
+        found.setdefault(stream.campaign, set()).add(stream.device_id)
+    selections = [Selection(campaign, until, devices=at) for campaign, at in found.items()]
+    lock_all(selections)
+    brought = [retry_failed(selection, by) for selection in selections]
+    people, touched = sum(brought), sum(map(bool, brought))
     record(workspace, by, "workers.resume_failed", devices=len(devices), campaigns=touched, messages=people)
     if people:
         verb = "is" if people == 1 else "are"
@@ -51,6 +46,7 @@ def resume_failed(workspace: Workspace, devices: Sequence[Device], by: User) -> 
     return "Nothing has failed in the open campaigns of these devices."
 
 
+@transaction.atomic
 def pause_all(workspace: Workspace, by: User) -> str:
     running = list(Campaign.objects.for_workspace(workspace).filter(state=CampaignState.RUNNING).order_by("pk"))
     lock_together([campaign.pk for campaign in running])
@@ -61,6 +57,7 @@ def pause_all(workspace: Workspace, by: User) -> str:
     return f"{counted(len(paused), 'campaign')} paused. What was on its way is still settled."
 
 
+@transaction.atomic
 def resume_all(workspace: Workspace, by: User) -> str:
     """Those that paused themselves stay so: somebody has to look at each."""
     paused = list(Campaign.objects.for_workspace(workspace).filter(state=CampaignState.PAUSED).order_by("pk"))
@@ -79,7 +76,7 @@ def lock_together(campaigns: Sequence[int]) -> None:
     """They are moved in one transaction: every stream is locked before any message, by id as everywhere."""
     chosen = Campaign.objects.filter(pk__in=campaigns).order_by("pk").select_for_update(of=("self",))
     list(chosen.values_list("pk", flat=True))
-    streams = Stream.objects.filter(campaign__in=campaigns).order_by("pk").select_for_update(of=("self",))
+    streams = Stream.objects.filter(campaign__in=campaigns).order_by("pk").select_for_update(no_key=True)
     list(streams.values_list("pk", flat=True))
 
 
