@@ -28,6 +28,7 @@ RECEIPTS_KEPT = 50_000
 STRANGERS_KEPT = 100  # of one device
 STRANGERS_KEPT_S = 120.0  # after a doubt, or a login: the session file is searched meanwhile
 INCOMING_AT_ONCE = 500
+RECEIPTS_AT_ONCE = 300  # their streams are locked until all of them are written
 OUTAGE = (OperationalError, InterfaceError)  # PostgreSQL's state is to blame, and not what it was told
 
 
@@ -137,8 +138,8 @@ class Notes:
                     if any(one.ids.values()):
                         self._hear_strangers(one.device)
             receipts, self._ripe = self._ripe, []
-            if receipts:
-                await self._write(self._settle_receipts, receipts)
+            for start in range(0, len(receipts), RECEIPTS_AT_ONCE):
+                await self._write(self._settle_receipts, receipts[start : start + RECEIPTS_AT_ONCE])
             while self._incoming:
                 batch = list(islice(self._incoming, INCOMING_AT_ONCE))
                 await self._write(self._note_incoming, batch)
@@ -171,6 +172,7 @@ class Notes:
         """In the database's thread."""
         settled = outbox.settle_receipts(receipts)
         self._loop.call_soon_threadsafe(self._keep_strangers, settled.strangers)
+        self._loop.call_soon_threadsafe(self._ripe.extend, settled.postponed)
         self._loop.call_soon_threadsafe(self.metering.receipted, settled.moved)
         return settled.campaigns
 

@@ -22,18 +22,22 @@ told AS MATERIALIZED (
            min(at) FILTER (WHERE kind = 'read') AS read_at, min(at) AS delivered_at
     FROM heard WHERE message_id IS NOT NULL GROUP BY message_id
 ),
+found AS MATERIALIZED (
+    SELECT t.*, m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id
+),
+-- Waiting for one stream would keep all the others from being claimed from and settled.
 stream AS MATERIALIZED (
     SELECT s.id, s.device_id FROM campaigns_stream s
-    WHERE s.id IN (SELECT m.stream_id FROM told t JOIN campaigns_message m ON m.id = t.message_id)
-    ORDER BY s.id FOR NO KEY UPDATE
+    WHERE s.id IN (SELECT stream_id FROM found)
+    ORDER BY s.id FOR NO KEY UPDATE SKIP LOCKED
 ),
 old AS MATERIALIZED (
-    SELECT m.id, m.stream_id, m.state AS was, t.rank, t.read_at, t.delivered_at
-    FROM told t JOIN campaigns_message m ON m.id = t.message_id
-    WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND t.rank = 2)
+    SELECT m.id, m.stream_id, m.state AS was, f.rank, f.read_at, f.delivered_at
+    FROM found f JOIN campaigns_message m ON m.id = f.message_id
+    WHERE (m.state IN ('sent', 'uncertain', 'assumed') OR (m.state = 'delivered' AND f.rank = 2)
            OR (m.state = 'cancelled' AND m.reason = 'given_up_unsure')
            OR (m.state IN ('pending', 'waiting') AND m.may_duplicate))  -- spares them the second one
-      AND (SELECT count(*) FROM stream) > 0
+      AND f.stream_id IN (SELECT id FROM stream)
     ORDER BY m.id FOR NO KEY UPDATE OF m
 ),
 moved AS (
@@ -73,11 +77,15 @@ counted AS (
     ) n
     WHERE s.id = n.stream_id
 )
-SELECT DISTINCT campaign_id, NULL::bigint, NULL::text, NULL::int, NULL::int FROM moved WHERE campaign_id IS NOT NULL
+SELECT DISTINCT campaign_id, NULL::bigint, NULL::text, NULL::bool, NULL::int, NULL::int
+FROM moved WHERE campaign_id IS NOT NULL
 UNION ALL
-SELECT NULL, device_id, wire_id, NULL, NULL FROM heard WHERE message_id IS NULL
+SELECT NULL, device_id, wire_id, false, NULL, NULL FROM heard WHERE message_id IS NULL
 UNION ALL
-SELECT NULL, stream.device_id, NULL, count(*) FILTER (WHERE moved.was NOT IN ('sent', 'delivered')),
+SELECT NULL, device_id, wire_id, true, NULL, NULL FROM heard
+WHERE message_id IN (SELECT message_id FROM found WHERE stream_id NOT IN (SELECT id FROM stream))
+UNION ALL
+SELECT NULL, stream.device_id, NULL, NULL, count(*) FILTER (WHERE moved.was NOT IN ('sent', 'delivered')),
        count(*) FILTER (WHERE moved.was <> 'delivered')
 FROM moved JOIN stream ON stream.id = moved.stream_id GROUP BY stream.device_id
 """
@@ -152,12 +160,14 @@ class ReceiptRow(NamedTuple):
 
 class Receipted(NamedTuple):
     """``campaigns``: the ids of those touched. ``strangers``: receipts for ids that belong to no known message.
+    ``postponed``: to be settled again, because somebody has locked their stream for a moment.
 
     ``moved``: of each device, how many messages are known as sent only now, and how many as delivered.
     """
 
     campaigns: set[int]
     strangers: list[ReceiptRow]
+    postponed: list[ReceiptRow]
     moved: list[tuple[int, int, int]]
 
 
@@ -169,7 +179,7 @@ class Doubt(NamedTuple):
 
 
 def settle_receipts(receipts: Sequence[ReceiptRow]) -> Receipted:
-    """Move messages forward by their receipts, never back."""
+    """Move messages forward by their receipts, never back; waits for nobody who is at work on their streams."""
     values: dict[str, Any] = {
         "devices": [receipt.device for receipt in receipts],
         "wire_ids": [receipt.wire_id for receipt in receipts],
@@ -182,11 +192,16 @@ def settle_receipts(receipts: Sequence[ReceiptRow]) -> Receipted:
             cursor.execute(ADOPT_SQL, values)
             _name(cursor)
     rows = rows_of(RECEIPT_SQL, values)
-    unknown = {(device, wire_id) for _, device, wire_id, _, _ in rows if wire_id is not None}
+    told = {(device, wire_id): locked for _, device, wire_id, locked, _, _ in rows if wire_id is not None}
+
+    def told_to_be(locked: bool) -> list[ReceiptRow]:
+        return [receipt for receipt in receipts if told.get((receipt.device, receipt.wire_id)) is locked]
+
     return Receipted(
         campaigns={campaign for campaign, *_ in rows if campaign is not None},
-        strangers=[receipt for receipt in receipts if (receipt.device, receipt.wire_id) in unknown],
-        moved=[(device, sent, delivered) for _, device, _, sent, delivered in rows if sent is not None],
+        strangers=told_to_be(False),
+        postponed=told_to_be(True),
+        moved=[(device, sent, delivered) for _, device, _, _, sent, delivered in rows if sent is not None],
     )
 
 
