@@ -95,8 +95,6 @@ WITH device AS MATERIALIZED (
            CASE WHEN d.held_until > now() - interval '1 day' THEN d.holds ELSE 0 END AS holds,
            CASE WHEN d.hour_start = cal.hour THEN d.hour_used ELSE 0 END AS hour_used,
            CASE WHEN d.day_start = cal.day THEN d.day_used ELSE 0 END AS day_used,
-           (cal.hour + interval '1 hour') AS next_hour,
-           ((cal.day AT TIME ZONE w.timezone + interval '1 day') AT TIME ZONE w.timezone) AS next_day,
            w.timezone AS zone, w.quiet_from, w.quiet_to, w.frequency_cap, w.frequency_days,
            -- Outside its sending hours: when they begin again.
            CASE WHEN ((cal.local::time >= d.sending_from) = (cal.local::time >= d.sending_to))
@@ -114,6 +112,7 @@ WITH device AS MATERIALIZED (
         SELECT now() AT TIME ZONE w.timezone AS local,
                date_trunc('hour', now() AT TIME ZONE w.timezone) AT TIME ZONE w.timezone AS hour,
                date_trunc('day', now() AT TIME ZONE w.timezone) AT TIME ZONE w.timezone AS day
+        OFFSET 0  -- else each use reckons anew, and a time zone's name takes a while to look up
     ) cal
     WHERE EXISTS (SELECT FROM devices_host h WHERE h.id = %(host)s AND h.incarnation = %(incarnation)s
                   AND h.lease_until > now())
@@ -132,8 +131,8 @@ judged AS MATERIALIZED (
            CASE WHEN open_message IS NOT NULL OR state <> 'online' THEN NULL
                 WHEN held_until > now() THEN held_until
                 WHEN next_send_at > soon THEN next_send_at
-                WHEN day_used >= daily_cap THEN next_day
-                WHEN hour_used >= hourly_cap THEN next_hour
+                WHEN day_used >= daily_cap THEN (day AT TIME ZONE zone + interval '1 day') AT TIME ZONE zone
+                WHEN hour_used >= hourly_cap THEN hour + interval '1 hour'
            END AS until
     FROM device
 ),
