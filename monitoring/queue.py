@@ -32,7 +32,6 @@ LANE_WORDS = {
     Lane.CAMPAIGN: ("Campaigns", "One message to many people."),
     Lane.SEQUENCE: ("Sequences", "When nothing else is due."),
 }
-UNSENT = Q(pending__gt=0) | Q(waiting__gt=0)
 SHOWN = 50
 PAGE = 25
 WAITS_FOR_S = 30  # the number in the menu may be so old
@@ -126,7 +125,7 @@ def forget_waiting(workspace: Workspace) -> None:
 def running_streams(workspace: Workspace) -> StreamQuerySet:
     """Those with something unsent, by devices: for what runs at these there is an index, without all that is over."""
     devices = Device.objects.for_workspace(workspace).values_list("pk", flat=True)
-    return Stream.objects.for_workspace(workspace).filter(UNSENT, running=True, device__in=list(devices))
+    return Stream.objects.for_workspace(workspace).unsent().filter(running=True, device__in=list(devices))
 
 
 def lanes(workspace: Workspace) -> list[LaneShown]:
@@ -184,7 +183,7 @@ def device_lane(device: Device, depths: dict[int, int], oldest: datetime | None)
 def waits_of(workspace: Workspace) -> Iterator[Waits]:
     """Campaigns with something that is held, paused or about to expire; what expires first comes first."""
     campaigns = Campaign.objects.for_workspace(workspace).open().values_list("pk", flat=True)
-    streams = Stream.objects.for_workspace(workspace).filter(UNSENT, campaign__in=list(campaigns))
+    streams = Stream.objects.for_workspace(workspace).unsent().filter(campaign__in=list(campaigns))
     told = streams.filter(Q(running=False) | Q(held_until__gt=Now()) | Q(expires_at__isnull=False))
     by_campaign: dict[Campaign, list[Stream]] = defaultdict(list)
     for stream in told.select_related("campaign"):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 
 from accounts.models import User
 from campaigns.actions.dead_letters import lock_with_streams
@@ -47,6 +46,6 @@ def keep_waiting(campaign: Campaign, by: User) -> bool:
 
 
 def _with_unsent(policy: str) -> Sequence[Campaign]:
-    unsent = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), campaign__isnull=False)
+    unsent = Stream.objects.unsent().filter(campaign__isnull=False)
     found = Campaign.objects.filter(state=CampaignState.RUNNING, failover=policy, pk__in=unsent.values("campaign"))
     return list(found.select_related("workspace").order_by("pk"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import connection, transaction
-from django.db.models import Q
 
 from accounts.audit import record
 from accounts.models import User
@@ -113,7 +112,7 @@ def deal_to(source: Device, target: Device, campaigns: Sequence[Campaign], peopl
 
 def lock_campaigns(source: Device, campaign: Campaign | None = None) -> list[Campaign]:
     """Those with something to move, by id: the first of all locks, which planners queue up for, too."""
-    unsent = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), device=source).exclude(lane=Lane.DIRECT)
+    unsent = Stream.objects.unsent().filter(device=source).exclude(lane=Lane.DIRECT)
     found = Campaign.objects.filter(workspace=source.workspace_id, pk__in=unsent.values("campaign"))
     found = found.filter(state__in=[CampaignState.RUNNING, CampaignState.PAUSED])
     if campaign is not None:

@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 
 from campaigns.engine.lifecycle import CLAIMABLE
 from campaigns.models import Campaign, CampaignState, Message, Stream
@@ -60,8 +59,7 @@ class MoveForm(forms.Form):
 
 def unsent_by_campaign(device: Device) -> dict[Campaign, int]:
     """What the device has not begun to send, in campaigns that may still send it; the largest first."""
-    streams = Stream.objects.filter(
-        Q(pending__gt=0) | Q(waiting__gt=0),
+    streams = Stream.objects.unsent().filter(
         workspace=device.workspace,
         device=device,
         campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.tenancy import TenantQuerySet
@@ -19,6 +19,10 @@ class CampaignQuerySet(TenantQuerySet):
 
 
 class StreamQuerySet(TenantQuerySet):
+    def unsent(self) -> Self:
+        """Those with messages that have not begun to leave."""
+        return self.filter(Q(pending__gt=0) | Q(waiting__gt=0))
+
     def totals(self) -> dict[str, int]:
         """Every counter and every figure, summed: ``{"pending": 3, …, "n_sent": …}``; see `figures_of`."""
         sums = self.aggregate(**{f"n_{name}": Coalesce(Sum(name), 0) for name in COUNTERS})
