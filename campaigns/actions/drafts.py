@@ -295,7 +295,7 @@ def change_safety(campaign: Campaign, safety: Safety, by: User | None) -> bool:
         setattr(found, name, value)
     found.save(update_fields=list(wanted))
     streams = Stream.objects.filter(campaign=found)
-    list(streams.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    streams.lock()
     streams.update(expires_at=expiry_of(found))
     record(found.workspace, by, "campaign.safety_changed", found.target, **wanted)
     rouse_campaign(found)

@@ -172,8 +172,7 @@ def _lock(contact: Contact) -> bool:
     list(suppressed.select_for_update().values_list("pk"))
     if not Contact.objects.filter(pk=contact.pk).select_for_update().values_list("pk"):
         return False
-    streams = Stream.objects.filter(pk__in=messages.values("stream")).order_by("pk")
-    list(streams.select_for_update(no_key=True).values_list("pk"))
+    Stream.objects.filter(pk__in=messages.values("stream")).lock()
     return True
 
 

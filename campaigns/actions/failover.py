@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import User
-from campaigns.actions.dead_letters import lock_with_streams
 from campaigns.actions.drafts import Safety, change_safety
+from campaigns.actions.locking import lock_with_streams
 from campaigns.actions.moving import move_pending
 from campaigns.failover import able_devices, failover_questions, stuck_at
 from campaigns.live import push_campaigns
@@ -31,7 +31,7 @@ def fail_over() -> int:
 @transaction.atomic
 def send_from_others(campaign: Campaign, devices: Collection[UUID], by: User) -> int:
     """The answer to what the campaign asks about these devices: its other devices send. Returns how many messages."""
-    lock_with_streams(campaign)  # all of them at once and in order: the devices come in another one
+    lock_with_streams([campaign])  # all of them at once and in order: the devices come in another one
     asked = [question for question in failover_questions(campaign) if question.device.uuid in devices]
     return sum(
         move_pending(question.device, able_devices(campaign, question.device), campaign, by, why=question.reason)

@@ -304,7 +304,7 @@ def _make(
         cursor.execute(PLAN_SQL, values)
         made = cursor.fetchall()
         # Only now, so that these devices go on sending while the rows are made.
-        list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update(no_key=True).values_list("pk"))
+        Stream.objects.filter(campaign=campaign).lock()
         stream_ids, pending, skipped, due = ([row[column] for row in made] for column in range(4))
         cursor.execute(COUNT_SQL, {"streams": stream_ids, "pending": pending, "skipped": skipped, "due": due})
     return sum(pending) + sum(skipped)
