@@ -141,7 +141,7 @@ def message_meters() -> Iterator[Metric]:
 
 def host_meters() -> Iterator[Metric]:
     """Of engines that live, or had devices to the end."""
-    shown: list[Any] = [host for host in database.hosts() if host.owned or host.left.total_seconds() > 0]
+    shown: list[Any] = [host for host in database.hosts() if host.owned or host.lives]
     yield gauge(
         "flotilla_host_lease_age_seconds",
         "Since when the lease of each engine was not renewed.",
@@ -149,7 +149,7 @@ def host_meters() -> Iterator[Metric]:
         {host.id: host.silence.total_seconds() for host in shown},
     )
     yield gauge("flotilla_host_devices", "Linked devices by engine.", "host", {h.id: h.owned for h in shown})
-    telling = [host for host in shown if not database.is_silent(host)]
+    telling = [host for host in shown if host.lives]
     for name, key, told in (
         ("flotilla_host_in_flight", "in_flight", "Messages under way in each engine."),
         ("flotilla_host_limit", "limit", "How many each engine may have under way now."),
