@@ -27,7 +27,7 @@ from campaigns.querysets.unsettled import gone_at
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device
 from devices.shown import Shown as ShownDevice
-from devices.shown import is_connected, may_send_at
+from devices.shown import held, is_connected, may_send_at
 from devices.shown import shown as shown_device
 
 WINDOW = 300  # seconds a rate looks back
@@ -275,13 +275,13 @@ def device_row(campaign: Campaign, streams: Sequence[Stream], device: Device) ->
         (max(stream.next_due, stream.held_until or stream.next_due) for stream in streams if stream.next_due),
         default=None,
     )
-    sends = open_ends and online and next_due is not None
+    may_send = may_send_at(device, held(device)) or device.next_send_at
     at = seconds_of_day(timezone.now().astimezone(device.workspace.zone).time())
     return DeviceRow(
         device=device,
         figures=own,
         state=shown_device(device),
-        next_send=max(may_send_at(device), next_due or device.next_send_at) if sends else None,
+        next_send=max(may_send, next_due) if open_ends and online and next_due else None,
         lasts=seconds_for(own["remaining"], pace_of(device, campaign).slowed(streams[0].min_delay), at),
         waits=open_ends and not online,
     )

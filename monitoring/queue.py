@@ -166,14 +166,13 @@ def lanes_by_device(workspace: Workspace) -> list[DeviceLane]:
 
 def device_lane(device: Device, depths: dict[int, int], oldest: datetime | None) -> DeviceLane:
     hold = held(device, at_any_hour=set(depths) == {Lane.DIRECT})
-    known = hold is None or hold.until is not None
     return DeviceLane(
         device,
         [(LANE_WORDS[lane][0], depths.get(lane, 0)) for lane in Lane],
         sum(depths.values()),
         oldest,
         hold,
-        may_send_at(device) if known else None,
+        may_send_at(device, hold),
     )
 
 

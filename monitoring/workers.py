@@ -28,7 +28,7 @@ from campaigns.querysets.meters import RolledUp, rolled_up
 from devices.history import line_of
 from devices.models import Device, DeviceEvent, Host
 from devices.querysets import DeviceQuerySet
-from devices.shown import SHOWN_STATES, Held, Shown, held, is_connected, shown
+from devices.shown import SHOWN_STATES, Held, Shown, held, is_connected, may_send_at, shown
 from devices.worker_frames import Changes
 
 ROWS_A_PAGE = 50
@@ -253,9 +253,8 @@ def rows_of(scope: Scope, ids: Sequence[int]) -> list[Row]:
 
 def row_of(device: Device, sends: Sending | None, queue: Queue, meter: LiveMeter) -> Row:
     hold = held(device)
-    may = hold.until if hold else timezone.now()
-    instants = [instant for instant in (may, queue.due) if instant is not None]
-    next_at = max(instants) if queue.depth and (hold is None or hold.until) and instants else None
+    may_send = may_send_at(device, hold)
+    next_at = max(may_send, queue.due or may_send) if queue.depth and may_send else None
     done = [instant for instant in (device.last_sent_at, device.open_at, device.state_at) if instant is not None]
     return Row(device, shown(device), sends, queue, meter, hold, next_at, max(done, default=None))
 
