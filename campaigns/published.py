@@ -21,7 +21,8 @@ from accounts.redis import hints
 from campaigns.meters import KEPT_S, mean_of, p95_of
 from campaigns.models import Lane
 from campaigns.outbox.statement import rows_of
-from campaigns.querysets.meters import CAUSES_SQL, DEAD_SQL, LANES_SQL, NOTHING, STANDING_SQL, Four, four
+from campaigns.querysets.lanes import LANES_SQL
+from campaigns.querysets.meters import CAUSES_SQL, DEAD_SQL, NOTHING, STANDING_SQL, Four, four
 
 logger = logging.getLogger(__name__)
 
@@ -191,8 +192,7 @@ def _has_turn(redis: Redis, what: str, seconds: float) -> bool:
 
 
 def _publish_lanes(redis: Redis, now: float) -> None:
-    """``depth``: what running streams have still to send; ``due``: what lies in those that may send something now;
-    ``oldest_due_s``: for how long the first of it has been due."""
+    """As `campaigns.querysets.lanes` has it; ``oldest_due_s``: for how long the first of it has been due."""
     found = {lane: tuple(numbers) for lane, *numbers in rows_of(LANES_SQL, {})}
     with redis.pipeline(transaction=False) as line:
         for lane, name in LANES.items():

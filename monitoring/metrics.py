@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from campaigns.engine.lifecycle import MESSAGE_STATES
 from campaigns.models import Lane
+from campaigns.querysets.lanes import DEPTH, OLDEST_DUE_S
 from devices.jobs import LANES
 from devices.models import Device, Host
 from devices.quarantine import quarantined
@@ -47,11 +48,9 @@ TOTALS = {
 logger = structlog.get_logger(__name__)
 
 SUMS = ", ".join(f'sum("{state}")' for state in MESSAGE_STATES)
-# All counters of all streams, by lane; the oldest due only of what runs and whose time has come.
+# All counters of all streams, by lane.
 STREAMS_SQL = f"""
-SELECT lane, {SUMS}, coalesce(sum(pending + waiting) FILTER (WHERE running), 0),
-       coalesce(extract(epoch FROM now() - min(next_due) FILTER (WHERE running AND next_due <= now())), 0)
-FROM campaigns_stream GROUP BY lane
+SELECT s.lane, {SUMS}, {DEPTH}, {OLDEST_DUE_S} FROM campaigns_stream s GROUP BY s.lane
 """  # noqa: S608
 
 
