@@ -18,7 +18,7 @@ from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
 from accounts.redis import hints
-from campaigns.meters import KEPT_S, mean_of, p95_of
+from campaigns.meters import DEVICE_KEY, KEPT_S, mean_of, p95_of
 from campaigns.models import Lane
 from campaigns.outbox.statement import rows_of
 from campaigns.querysets.lanes import LANES_SQL
@@ -50,13 +50,13 @@ local function put(name, ...)
     redis.call('EXPIRE', name, ARGV[1])
 end
 for at = 3, #ARGV, 12 do
-    put('broadcast:metrics:device:' .. ARGV[at], 'sent', ARGV[at + 1], 'failed', ARGV[at + 2],
+    put('DEVICE_KEY' .. ARGV[at], 'sent', ARGV[at + 1], 'failed', ARGV[at + 2],
         'delivered', ARGV[at + 3], 'replied', ARGV[at + 4], 'mean_ms', ARGV[at + 5], 'p95_ms', ARGV[at + 6],
         'at', ARGV[2])
     put('broadcast:ratelimit:device:' .. ARGV[at], 'next_send_at', ARGV[at + 7], 'hour_used', ARGV[at + 8],
         'hour_cap', ARGV[at + 9], 'day_used', ARGV[at + 10], 'day_cap', ARGV[at + 11], 'at', ARGV[2])
 end
-"""
+""".replace("DEVICE_KEY", DEVICE_KEY)
 LANES = {Lane.CAMPAIGN: "campaign", Lane.SEQUENCE: "sequence"}
 Latest = Mapping[int, Mapping[int, Sequence[int]]]  # minute since 1970 → device → sent, failed, delivered, replied
 

@@ -33,7 +33,7 @@ from monitoring.checkup.parts import BAD, OK, WARN, Look
 from monitoring.checkup.watch import watch
 from monitoring.health import redis_client
 from monitoring.models import Heartbeat, Kept
-from monitoring.totals import COUNTED, totals
+from monitoring.totals import totals
 
 KEPT_S = 2.0
 STATEMENT_MS = 2_000
@@ -134,8 +134,8 @@ def message_meters() -> Iterator[Metric]:
         oldest,
     )
     since_ever = totals()
-    for word in COUNTED:
-        yield CounterMetricFamily(f"flotilla_messages_{word}", TOTALS[word], since_ever[word])
+    for word, told in TOTALS.items():
+        yield CounterMetricFamily(f"flotilla_messages_{word}", told, since_ever[word])
 
 
 def host_meters() -> Iterator[Metric]:

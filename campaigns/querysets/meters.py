@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from django.db import connection
 
+WORDS = ("sent", "failed", "delivered", "replied")
 NOTHING = (0, 0, 0, 0)
-Four = tuple[int, int, int, int]  # sent, failed, delivered, replied
+Four = tuple[int, int, int, int]  # of these words
 
 # A minute is rolled up within half a minute after its end. The hour is cut where the zone's clock cuts it, twice in a
 # night that has an hour twice.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from accounts.models import Workspace
+from campaigns.engine import outcome
 from campaigns.engine.lifecycle import DEAD, GIVEN_UP, GIVEN_UP_UNSURE, UNCERTAIN
 from campaigns.models import Campaign
 from devices.models import Device
@@ -78,8 +79,8 @@ DEAD_ROWS = "campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id A
 # By the table of doubts, which is short, and not by all the messages.
 UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.message_id
          JOIN campaigns_stream s ON s.id = m.stream_id"""
-# Nobody knows whether the last attempt of a message that three gateways died with got through.
-DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
+# Nobody knows whether the last attempt of a message that so many gateways died with got through.
+DIED_WITH_GATEWAYS = f"m.deaths >= {outcome.DEATHS} AND m.reason LIKE '{outcome.GATEWAY_DIED}%%'"
 
 GONE_SQL = """
 SELECT stream_id, count(*) FILTER (WHERE state = 'dead'), count(*) FILTER (WHERE state = 'uncertain')
