@@ -33,6 +33,7 @@ from monitoring.checkup.parts import BAD, OK, WARN, Look
 from monitoring.checkup.watch import watch
 from monitoring.health import redis_client
 from monitoring.models import Heartbeat, Kept
+from monitoring.redis_check import queues
 from monitoring.totals import totals
 
 KEPT_S = 2.0
@@ -206,22 +207,15 @@ def ledger_meters() -> Iterator[Metric]:
 
 def redis_meters() -> Iterator[Metric]:
     with redis_client() as client:
-        names: Any = client.smembers("rq:queues")
-        queues = sorted({*settings.RQ_QUEUES, *(key.removeprefix("rq:queue:") for key in names)})
-        line = client.pipeline(transaction=False)
-        for name in queues:
-            line.llen(f"rq:queue:{name}")
-            line.zcard(f"rq:failed:{name}")
-        numbers = iter(line.execute(raise_on_error=False))
+        found = queues(client)
         refused = quarantined(client)
     waiting: Tally[str] = Tally()
     failed: Tally[str] = Tally()
-    for name in queues:
+    for name, jobs in found.items():
         lane, host, _ = name.partition("@")
-        kept, dead = next(numbers), next(numbers)
         if name in settings.RQ_QUEUES or (host and lane in LANES):  # of hosts: all of a lane together
-            waiting[lane] += kept if isinstance(kept, int) else 0
-            failed[lane] += dead if isinstance(dead, int) else 0
+            waiting[lane] += jobs["waiting"]
+            failed[lane] += jobs["failed"]
     yield gauge("flotilla_jobs_waiting", "Jobs in each queue of RQ; hosts' own by lane.", "queue", dict(waiting))
     yield gauge("flotilla_jobs_failed", "Jobs that failed within a day.", "queue", dict(failed))
     yield CounterMetricFamily("flotilla_jobs_refused", "Jobs that were put away and never run.", refused)

@@ -106,14 +106,18 @@ def contents(client: redis.Redis) -> dict[str, Any]:
 
 
 def queues(client: redis.Redis) -> dict[str, dict[str, int]]:
-    """Waiting and failed jobs by queue: the installation's, and those of the hosts, which exist while they run."""
+    """Waiting and failed jobs by queue: the installation's, and those of the hosts, which exist while they run.
+
+    What lies there and is no queue counts as an empty one.
+    """
     listed: Any = client.smembers("rq:queues")
     names = sorted({*settings.RQ_QUEUES, *(key.removeprefix("rq:queue:") for key in listed)})
     line = client.pipeline(transaction=False)
     for name in names:
         line.llen(f"rq:queue:{name}")
         line.zcard(f"rq:failed:{name}")
-    numbers = iter(line.execute())
+    counts: Any = line.execute(raise_on_error=False)
+    numbers = iter([count if isinstance(count, int) else 0 for count in counts])
     return {name: {"waiting": next(numbers), "failed": next(numbers)} for name in names}
 
 
