@@ -20,7 +20,7 @@ from accounts.live import Update, push_many
 from accounts.models import AuditEntry
 from campaigns.engine.forecast import seconds_for
 from campaigns.failover import asked_of
-from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy, Variant
+from campaigns.models import OPEN, Campaign, CampaignState, Stream, UncertainPolicy, Variant
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.querysets.unsettled import gone_at
@@ -249,7 +249,7 @@ def uncertain_policy(campaign: Campaign) -> str:
 
 def planning(campaign: Campaign) -> dict[str, int] | None:
     """How far the plan has come while it is being made: contacts looked at (their ids are dense enough for a bar)."""
-    if campaign.planned_at or campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
+    if campaign.planned_at or campaign.state not in OPEN:
         return None
     if campaign.awaits_word:
         return None

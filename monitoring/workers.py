@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString, mark_safe
 from accounts.models import Workspace
 from campaigns.last_minute import sent_last_minute
 from campaigns.meters import LiveMeter, live_meters, mean_of
-from campaigns.models import Campaign, CampaignState, Message, Stream
+from campaigns.models import OPEN, Campaign, Message, Stream
 from campaigns.querysets.lanes import AtDevice, lanes_by_device
 from campaigns.querysets.meters import RolledUp, rolled_up
 from devices.history import line_of
@@ -314,7 +314,7 @@ def worker(scope: Scope, device: Device) -> dict[str, Any]:
 
 
 def open_campaigns(device: Device) -> list[OpenCampaign]:
-    streams = Stream.objects.filter(device=device, campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED])
+    streams = Stream.objects.filter(device=device, campaign__state__in=OPEN)
     found: dict[int, OpenCampaign] = {}
     for stream in streams.select_related("campaign").order_by("-campaign_id"):
         assert stream.campaign is not None

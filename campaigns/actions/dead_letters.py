@@ -13,13 +13,13 @@ from campaigns.actions.campaigns import rouse_campaign
 from campaigns.actions.locking import lock_with_streams
 from campaigns.actions.moving import move_people
 from campaigns.live import push_campaigns
-from campaigns.models import CampaignState, Lane, Stream
+from campaigns.models import OPEN, CampaignState, Lane, Stream
 from campaigns.querysets.unsettled import Selection, give_up_dead, people_of_dead, retry_dead
 from devices.jobs import rouse
 from devices.models import Device
 
 # A cancelled campaign sends nothing any more, whoever asks.
-REOPENABLE = (CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.COMPLETED)
+REOPENABLE = (*OPEN, CampaignState.COMPLETED)
 
 
 @transaction.atomic

@@ -16,7 +16,18 @@ from campaigns.audience import Audience
 from campaigns.engine.assignment import assign, is_held_out, variant_of
 from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
-from campaigns.models import GOOD_FOR, NO_VARIANT, NOBODYS, Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import (
+    GOOD_FOR,
+    NO_VARIANT,
+    NOBODYS,
+    OPEN,
+    Assignment,
+    Campaign,
+    CampaignState,
+    Contact,
+    Lane,
+    Stream,
+)
 from campaigns.querysets.sizes import learn_if_unknown
 
 CHUNK = 10_000
@@ -131,7 +142,7 @@ def plan_chunk(campaign_id: int, size: int = CHUNK) -> bool:
     """
     with transaction.atomic():
         campaign = Campaign.objects.select_for_update().get(pk=campaign_id)
-        if campaign.planned_at or campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
+        if campaign.planned_at or campaign.state not in OPEN:
             return True
         if campaign.plan_last is None:
             _open_plan(campaign)

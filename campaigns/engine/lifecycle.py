@@ -45,3 +45,5 @@ CAMPAIGN_MOVES: dict[str, frozenset[str]] = {
     "completed": frozenset({"running"}),
     "cancelled": frozenset(),
 }
+OPEN = ("running", "paused")
+UNFINISHED = ("draft", "scheduled", *OPEN)

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 
 from campaigns.engine.lifecycle import CLAIMABLE
-from campaigns.models import Campaign, CampaignState, Message, Stream
+from campaigns.models import OPEN, Campaign, Message, Stream
 from devices.models import Device
 
 
@@ -62,7 +62,7 @@ def unsent_by_campaign(device: Device) -> dict[Campaign, int]:
     streams = Stream.objects.unsent().filter(
         workspace=device.workspace,
         device=device,
-        campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
+        campaign__state__in=OPEN,
     )
     found: Counter[Campaign] = Counter()
     for stream in streams.select_related("campaign"):
@@ -77,7 +77,7 @@ def unsent_to_people_of(device: Device) -> int:
         stream__device=device,
         state__in=CLAIMABLE,
         contact__device=device,
-        campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
+        campaign__state__in=OPEN,
     )
     return waiting.count()
 

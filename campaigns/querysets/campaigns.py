@@ -8,14 +8,14 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.tenancy import TenantQuerySet
-from campaigns.engine.lifecycle import FIGURES, MESSAGE_STATES
+from campaigns.engine.lifecycle import FIGURES, MESSAGE_STATES, OPEN
 
 COUNTERS = (*MESSAGE_STATES, "replied")
 
 
 class CampaignQuerySet(TenantQuerySet):
     def open(self) -> Self:
-        return self.filter(state__in=["running", "paused"])
+        return self.filter(state__in=OPEN)
 
 
 class StreamQuerySet(TenantQuerySet):

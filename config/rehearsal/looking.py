@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django_rq import get_connection
 from redis.exceptions import RedisError
 
-from campaigns.models import Campaign, Stream, Uncertain
+from campaigns.models import OPEN, Campaign, Stream, Uncertain
 from devices.models import Device, Host
 
 
@@ -76,7 +76,7 @@ def remaining() -> int:
 
 
 def all_planned() -> bool:
-    return not Campaign.objects.filter(planned_at__isnull=True, state__in=["running", "paused"]).exists()
+    return not Campaign.objects.filter(planned_at__isnull=True, state__in=OPEN).exists()
 
 
 def all_ended() -> bool:

@@ -13,7 +13,7 @@ from campaigns.actions.campaigns import pause_campaign, resume_campaign
 from campaigns.actions.dead_letters import retry_failed
 from campaigns.actions.locking import lock_with_streams
 from campaigns.live import database_time
-from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.models import OPEN, Campaign, CampaignState, Stream
 from campaigns.querysets.unsettled import Selection
 from campaigns.shown import counted
 from devices.actions import reconnect_device
@@ -21,8 +21,6 @@ from devices.hosting.retiring import retire
 from devices.jobs import hurry
 from devices.models import Device, Host
 from devices.shown import is_connected
-
-OPEN = (CampaignState.RUNNING, CampaignState.PAUSED)
 
 
 @transaction.atomic
