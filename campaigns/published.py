@@ -1,6 +1,6 @@
 """What an engine publishes in Redis for whoever looks in: how its devices, the lanes, the dead and the hosts stand.
 
-Only pages and people read it; no decision does (DESIGN 2). Deleted, it is back within half a minute.
+Only pages and people read it; no decision does. Deleted, it is back within 30 s, what the dead died of within 40 s.
 """
 
 from __future__ import annotations

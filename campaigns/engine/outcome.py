@@ -1,4 +1,4 @@
-"""What a gateway's word means for the message: the one table (DESIGN 4)."""
+"""What a gateway's word means for the message: the one table (docs/engine.md)."""
 
 from __future__ import annotations
 
