@@ -1,7 +1,7 @@
 """Tenancy: the scoped models, the restricted database role, and the migration operation that walls a table in.
 
 Two walls stand between workspaces. Every lookup starts at ``for_workspace``; and web requests run as the role
-``flotilla_tenant``, for which row-level security shows one workspace only (DESIGN 9).
+``flotilla_tenant``, for which row-level security shows one workspace only (docs/operations.md).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Min, OuterRef, Q, Subquery
+from django.db.models import Min, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -109,9 +109,8 @@ def _away_since(devices: Sequence[Device]) -> dict[int, datetime]:
 
 def stuck_at(streams: StreamQuerySet) -> list[Question]:
     """The devices of these streams that have something to send and cannot."""
-    unsent = streams.filter(Q(pending__gt=0) | Q(waiting__gt=0))
     waiting: Counter[int] = Counter()
-    for stream in unsent:
+    for stream in streams.unsent():
         waiting[stream.device_id] += stream.pending + stream.waiting
     devices = Device.objects.filter(pk__in=waiting).select_related("workspace", "owner").with_shown_state()
     return [

@@ -20,14 +20,14 @@ from accounts.live import Update, push_many
 from accounts.models import AuditEntry
 from campaigns.engine.forecast import seconds_for
 from campaigns.failover import asked_of
-from campaigns.models import Campaign, CampaignState, Stream, UncertainPolicy, Variant
+from campaigns.models import OPEN, Campaign, CampaignState, Stream, UncertainPolicy, Variant
 from campaigns.plans import pace_of, plan_of, seconds_of_day
 from campaigns.querysets.campaigns import COUNTERS, figures_of
 from campaigns.querysets.unsettled import gone_at
 from campaigns.shown import Shown, duration, shown_campaign, shown_deed
 from devices.models import Device
 from devices.shown import Shown as ShownDevice
-from devices.shown import is_connected, may_send_at
+from devices.shown import held, is_connected, may_send_at
 from devices.shown import shown as shown_device
 
 WINDOW = 300  # seconds a rate looks back
@@ -249,7 +249,7 @@ def uncertain_policy(campaign: Campaign) -> str:
 
 def planning(campaign: Campaign) -> dict[str, int] | None:
     """How far the plan has come while it is being made: contacts looked at (their ids are dense enough for a bar)."""
-    if campaign.planned_at or campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
+    if campaign.planned_at or campaign.state not in OPEN:
         return None
     if campaign.awaits_word:
         return None
@@ -275,13 +275,13 @@ def device_row(campaign: Campaign, streams: Sequence[Stream], device: Device) ->
         (max(stream.next_due, stream.held_until or stream.next_due) for stream in streams if stream.next_due),
         default=None,
     )
-    sends = open_ends and online and next_due is not None
+    may_send = may_send_at(device, held(device)) or device.next_send_at
     at = seconds_of_day(timezone.now().astimezone(device.workspace.zone).time())
     return DeviceRow(
         device=device,
         figures=own,
         state=shown_device(device),
-        next_send=max(may_send_at(device), next_due or device.next_send_at) if sends else None,
+        next_send=max(may_send, next_due) if open_ends and online and next_due else None,
         lasts=seconds_for(own["remaining"], pace_of(device, campaign).slowed(streams[0].min_delay), at),
         waits=open_ends and not online,
     )

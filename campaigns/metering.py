@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
 from accounts.redis import hints
@@ -253,7 +252,7 @@ def missing_of(one: Compared) -> list[int]:
 def _compare(held: Sequence[Bucket], host: str, devices: Collection[int], since: float) -> list[Compared] | None:
     """None where Redis has lost a bucket of this engine's, or a living one has not written yet what it had counted by
     ``since``: that may be what is missing."""
-    others = list(Host.objects.filter(lease_until__gt=Now()).exclude(pk=host).values_list("pk", flat=True))
+    others = list(Host.objects.alive().exclude(pk=host).values_list("pk", flat=True))
 
     def is_all_there() -> bool:
         return not meter_buckets.missing(hints(), held) and meter_buckets.last_written(hints(), others) >= since

@@ -14,22 +14,21 @@ from redis.exceptions import RedisError
 
 from accounts.redis import hints
 from campaigns.models.meter import TIME_BOUNDS_MS
-from campaigns.querysets.meters import RolledUp, rolled_up
+from campaigns.querysets.meters import WORDS, RolledUp, rolled_up
 from devices.models import Device
 
-WORDS = ("sent", "failed", "delivered", "replied")
+DEVICE_KEY = "broadcast:metrics:device:"  # and its id: what `campaigns.published` says of it
 KEPT_S = 60  # what is older is nobody's word any more
 COUNTED = re.compile(rb'\{"minute": ?(\d{1,9}), ?"hour": ?(\d{1,9}), ?"day": ?(\d{1,9})\}' * len(WORDS))
 # As one command: to send and to read thousands of them takes longer than to do them.
 READ_LUA = """
 local found = {}
 for place, device in ipairs(ARGV) do
-    local read = redis.pcall('HMGET', 'broadcast:metrics:device:' .. device,
-        'sent', 'failed', 'delivered', 'replied', 'mean_ms', 'p95_ms', 'at')
+    local read = redis.pcall('HMGET', 'DEVICE_KEY' .. device, WORDS, 'mean_ms', 'p95_ms', 'at')
     found[place] = read.err and false or read
 end
 return found
-"""
+""".replace("DEVICE_KEY", DEVICE_KEY).replace("WORDS", ", ".join(map(repr, WORDS)))
 
 
 @dataclass(frozen=True, slots=True)

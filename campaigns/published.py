@@ -1,6 +1,6 @@
 """What an engine publishes in Redis for whoever looks in: how its devices, the lanes, the dead and the hosts stand.
 
-Only pages and people read it; no decision does (DESIGN 2). Deleted, it is back within half a minute.
+Only pages and people read it; no decision does. Deleted, it is back within 30 s, what the dead died of within 40 s.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
 from accounts.redis import hints
-from campaigns.meters import KEPT_S, mean_of, p95_of
+from campaigns.meters import DEVICE_KEY, KEPT_S, mean_of, p95_of
 from campaigns.models import Lane
 from campaigns.outbox.statement import rows_of
-from campaigns.querysets.meters import CAUSES_SQL, DEAD_SQL, LANES_SQL, NOTHING, STANDING_SQL, Four, four
+from campaigns.querysets.lanes import LANES_SQL
+from campaigns.querysets.meters import CAUSES_SQL, DEAD_SQL, NOTHING, STANDING_SQL, Four, four
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +50,13 @@ local function put(name, ...)
     redis.call('EXPIRE', name, ARGV[1])
 end
 for at = 3, #ARGV, 12 do
-    put('broadcast:metrics:device:' .. ARGV[at], 'sent', ARGV[at + 1], 'failed', ARGV[at + 2],
+    put('DEVICE_KEY' .. ARGV[at], 'sent', ARGV[at + 1], 'failed', ARGV[at + 2],
         'delivered', ARGV[at + 3], 'replied', ARGV[at + 4], 'mean_ms', ARGV[at + 5], 'p95_ms', ARGV[at + 6],
         'at', ARGV[2])
     put('broadcast:ratelimit:device:' .. ARGV[at], 'next_send_at', ARGV[at + 7], 'hour_used', ARGV[at + 8],
         'hour_cap', ARGV[at + 9], 'day_used', ARGV[at + 10], 'day_cap', ARGV[at + 11], 'at', ARGV[2])
 end
-"""
+""".replace("DEVICE_KEY", DEVICE_KEY)
 LANES = {Lane.CAMPAIGN: "campaign", Lane.SEQUENCE: "sequence"}
 Latest = Mapping[int, Mapping[int, Sequence[int]]]  # minute since 1970 → device → sent, failed, delivered, replied
 
@@ -191,8 +192,7 @@ def _has_turn(redis: Redis, what: str, seconds: float) -> bool:
 
 
 def _publish_lanes(redis: Redis, now: float) -> None:
-    """``depth``: what running streams have still to send; ``due``: what lies in those that may send something now;
-    ``oldest_due_s``: for how long the first of it has been due."""
+    """As `campaigns.querysets.lanes` has it; ``oldest_due_s``: for how long the first of it has been due."""
     found = {lane: tuple(numbers) for lane, *numbers in rows_of(LANES_SQL, {})}
     with redis.pipeline(transaction=False) as line:
         for lane, name in LANES.items():

@@ -1,6 +1,6 @@
 """The schedule: a heap of device workers by the instant at which each may send, fair between workspaces.
 
-A device worker is a small object in a heap, not a task: ten thousand cost tens of megabytes (DESIGN 6).
+A device worker is a small object in a heap, not a task: ten thousand cost tens of megabytes (docs/performance.md).
 """
 
 from __future__ import annotations

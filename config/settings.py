@@ -110,7 +110,8 @@ CRISPY_TEMPLATE_PACK = "bootstrap5"
 # ---- PostgreSQL: the truth
 
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
-# A process that forks must not pool (DESIGN 9): asgi.py and the engine ask for a pool, others keep one connection.
+# A process that forks must not pool, since its children would share the connections: asgi.py and the engine ask for
+# a pool, others keep one connection.
 DATABASE_POOL = env.flag("DATABASE_POOL")
 DATABASES["default"] |= {"CONN_MAX_AGE": 0 if DATABASE_POOL else 60, "CONN_HEALTH_CHECKS": not DATABASE_POOL}
 DATABASES["default"].setdefault("OPTIONS", {})

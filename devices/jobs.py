@@ -1,6 +1,6 @@
 """RQ as Flotilla uses it: what enqueues, the queues of each host, and the bell that wakes an engine.
 
-A job carries ids and is safe to lose, repeat or run late: the rows in Postgres decide (DESIGN 3).
+A job carries ids and is safe to lose, repeat or run late: the rows in Postgres decide.
 """
 
 from __future__ import annotations

@@ -217,7 +217,6 @@ def _on_day(local: datetime, days: int, at: time) -> datetime:
     return datetime.combine(local.date() + timedelta(days=days), at, local.tzinfo)
 
 
-def may_send_at(device: Device) -> datetime:
-    """When it may send at the earliest, as far as anybody knows."""
-    hold = held(device)
-    return hold.until if hold and hold.until else device.next_send_at
+def may_send_at(device: Device, hold: Held | None) -> datetime | None:
+    """When it may send at the earliest by ``hold``, as `held` told it; None: nobody knows."""
+    return hold.until if hold else device.next_send_at

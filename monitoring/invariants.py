@@ -1,4 +1,4 @@
-"""The audit of the ledger: counts every campaign anew from its rows and looks for what must never be (DESIGN 4, 5)."""
+"""The audit of the ledger: counts every campaign anew from its rows and looks for what docs/engine.md rules out."""
 
 from __future__ import annotations
 

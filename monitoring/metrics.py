@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from campaigns.engine.lifecycle import MESSAGE_STATES
 from campaigns.models import Lane
+from campaigns.querysets.lanes import DEPTH, OLDEST_DUE_S
 from devices.jobs import LANES
 from devices.models import Device, Host
 from devices.quarantine import quarantined
@@ -32,7 +33,8 @@ from monitoring.checkup.parts import BAD, OK, WARN, Look
 from monitoring.checkup.watch import watch
 from monitoring.health import redis_client
 from monitoring.models import Heartbeat, Kept
-from monitoring.totals import COUNTED, totals
+from monitoring.redis_check import queues
+from monitoring.totals import totals
 
 KEPT_S = 2.0
 STATEMENT_MS = 2_000
@@ -47,11 +49,9 @@ TOTALS = {
 logger = structlog.get_logger(__name__)
 
 SUMS = ", ".join(f'sum("{state}")' for state in MESSAGE_STATES)
-# All counters of all streams, by lane; the oldest due only of what runs and whose time has come.
+# All counters of all streams, by lane.
 STREAMS_SQL = f"""
-SELECT lane, {SUMS}, coalesce(sum(pending + waiting) FILTER (WHERE running), 0),
-       coalesce(extract(epoch FROM now() - min(next_due) FILTER (WHERE running AND next_due <= now())), 0)
-FROM campaigns_stream GROUP BY lane
+SELECT s.lane, {SUMS}, {DEPTH}, {OLDEST_DUE_S} FROM campaigns_stream s GROUP BY s.lane
 """  # noqa: S608
 
 
@@ -135,13 +135,13 @@ def message_meters() -> Iterator[Metric]:
         oldest,
     )
     since_ever = totals()
-    for word in COUNTED:
-        yield CounterMetricFamily(f"flotilla_messages_{word}", TOTALS[word], since_ever[word])
+    for word, told in TOTALS.items():
+        yield CounterMetricFamily(f"flotilla_messages_{word}", told, since_ever[word])
 
 
 def host_meters() -> Iterator[Metric]:
     """Of engines that live, or had devices to the end."""
-    shown: list[Any] = [host for host in database.hosts() if host.owned or host.left.total_seconds() > 0]
+    shown: list[Any] = [host for host in database.hosts() if host.owned or host.lives]
     yield gauge(
         "flotilla_host_lease_age_seconds",
         "Since when the lease of each engine was not renewed.",
@@ -149,7 +149,7 @@ def host_meters() -> Iterator[Metric]:
         {host.id: host.silence.total_seconds() for host in shown},
     )
     yield gauge("flotilla_host_devices", "Linked devices by engine.", "host", {h.id: h.owned for h in shown})
-    telling = [host for host in shown if not database.is_silent(host)]
+    telling = [host for host in shown if host.lives]
     for name, key, told in (
         ("flotilla_host_in_flight", "in_flight", "Messages under way in each engine."),
         ("flotilla_host_limit", "limit", "How many each engine may have under way now."),
@@ -207,22 +207,15 @@ def ledger_meters() -> Iterator[Metric]:
 
 def redis_meters() -> Iterator[Metric]:
     with redis_client() as client:
-        names: Any = client.smembers("rq:queues")
-        queues = sorted({*settings.RQ_QUEUES, *(key.removeprefix("rq:queue:") for key in names)})
-        line = client.pipeline(transaction=False)
-        for name in queues:
-            line.llen(f"rq:queue:{name}")
-            line.zcard(f"rq:failed:{name}")
-        numbers = iter(line.execute(raise_on_error=False))
+        found = queues(client)
         refused = quarantined(client)
     waiting: Tally[str] = Tally()
     failed: Tally[str] = Tally()
-    for name in queues:
+    for name, jobs in found.items():
         lane, host, _ = name.partition("@")
-        kept, dead = next(numbers), next(numbers)
         if name in settings.RQ_QUEUES or (host and lane in LANES):  # of hosts: all of a lane together
-            waiting[lane] += kept if isinstance(kept, int) else 0
-            failed[lane] += dead if isinstance(dead, int) else 0
+            waiting[lane] += jobs["waiting"]
+            failed[lane] += jobs["failed"]
     yield gauge("flotilla_jobs_waiting", "Jobs in each queue of RQ; hosts' own by lane.", "queue", dict(waiting))
     yield gauge("flotilla_jobs_failed", "Jobs that failed within a day.", "queue", dict(failed))
     yield CounterMetricFamily("flotilla_jobs_refused", "Jobs that were put away and never run.", refused)

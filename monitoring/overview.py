@@ -17,11 +17,11 @@ from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns.live import Row, figures, row_of, streams_of
-from campaigns.models import Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import OPEN, Campaign, CampaignState, Contact, Lane, Stream
 from campaigns.shown import counted
 from devices.models import Device
 from devices.shown import SHOWN_STATES, used_today
-from monitoring.attention import OPEN, attention
+from monitoring.attention import attention
 
 CAMPAIGNS_SHOWN = 8
 

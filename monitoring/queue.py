@@ -14,14 +14,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Count, F, Min, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns.live import database_time
 from campaigns.models import Campaign, CampaignState, Lane, Stream, Uncertain, UncertainPolicy
-from campaigns.querysets.campaigns import StreamQuerySet
+from campaigns.querysets.lanes import AtDevice, InLane, lanes_by_device, lanes_of
 from campaigns.querysets.unsettled import Selection
 from campaigns.shown import duration, reason_in_words, shown_campaign
 from devices.models import Device
@@ -32,7 +32,6 @@ LANE_WORDS = {
     Lane.CAMPAIGN: ("Campaigns", "One message to many people."),
     Lane.SEQUENCE: ("Sequences", "When nothing else is due."),
 }
-UNSENT = Q(pending__gt=0) | Q(waiting__gt=0)
 SHOWN = 50
 PAGE = 25
 WAITS_FOR_S = 30  # the number in the menu may be so old
@@ -41,14 +40,10 @@ DIRECT = "direct"  # in an address: what belongs to no campaign
 
 @dataclass(frozen=True, slots=True)
 class LaneShown:
-    """``due``: of the streams whose next message is due, all that were not tried yet. ``oldest``: due since then."""
-
     key: str
     word: str
     text: str
-    depth: int
-    due: int
-    oldest: datetime | None
+    waits: InLane
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,58 +118,34 @@ def forget_waiting(workspace: Workspace) -> None:
 # ---- The lanes
 
 
-def running_streams(workspace: Workspace) -> StreamQuerySet:
-    """Those with something unsent, by devices: for what runs at these there is an index, without all that is over."""
-    devices = Device.objects.for_workspace(workspace).values_list("pk", flat=True)
-    return Stream.objects.for_workspace(workspace).filter(UNSENT, running=True, device__in=list(devices))
+def devices_of(workspace: Workspace) -> list[int]:
+    """For what runs at these there is an index, without all that is over."""
+    return list(Device.objects.for_workspace(workspace).values_list("pk", flat=True))
 
 
 def lanes(workspace: Workspace) -> list[LaneShown]:
-    running = running_streams(workspace)
-    sums = running.values("lane").annotate(
-        depth=Sum(F("pending") + F("waiting")),
-        due=Sum("pending", filter=Q(next_due__lte=Now())),
-        oldest=Min("next_due", filter=Q(next_due__lte=Now())),
-    )
-    found: dict[int, Any] = {row["lane"]: row for row in sums}
-    nothing: dict[str, Any] = {"depth": 0, "due": 0, "oldest": None}
-    return [
-        LaneShown(
-            str(lane.label),
-            *LANE_WORDS[lane],
-            found.get(lane, nothing)["depth"],
-            found.get(lane, nothing)["due"] or 0,
-            found.get(lane, nothing)["oldest"],
-        )
-        for lane in Lane
-    ]
+    found = lanes_of(devices_of(workspace))
+    return [LaneShown(str(lane.label), *LANE_WORDS[lane], found.get(lane, InLane())) for lane in Lane]
 
 
-def lanes_by_device(workspace: Workspace) -> list[DeviceLane]:
+def device_lanes(workspace: Workspace) -> list[DeviceLane]:
     """Of the devices that something waits at, the fullest first."""
-    running = running_streams(workspace)
-    depths: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    oldest: dict[int, datetime] = {}
-    now = timezone.now()
-    for stream in running.only("device", "lane", "pending", "waiting", "next_due"):
-        depths[stream.device_id][stream.lane] += stream.pending + stream.waiting
-        if stream.next_due and stream.next_due <= now:
-            oldest[stream.device_id] = min(stream.next_due, oldest.get(stream.device_id, stream.next_due))
-    devices = Device.objects.for_workspace(workspace).filter(pk__in=depths).select_related("workspace")
-    rows = [device_lane(device, depths[device.pk], oldest.get(device.pk)) for device in devices.with_shown_state()]
+    waiting = lanes_by_device(devices_of(workspace))
+    devices = Device.objects.for_workspace(workspace).filter(pk__in=waiting).select_related("workspace")
+    rows = [device_lane(device, waiting[device.pk]) for device in devices.with_shown_state()]
     return sorted(rows, key=lambda row: (-row.depth, row.device.name))
 
 
-def device_lane(device: Device, depths: dict[int, int], oldest: datetime | None) -> DeviceLane:
+def device_lane(device: Device, waiting: Sequence[AtDevice]) -> DeviceLane:
+    depths = {waits.lane: waits.depth for waits in waiting}
     hold = held(device, at_any_hour=set(depths) == {Lane.DIRECT})
-    known = hold is None or hold.until is not None
     return DeviceLane(
         device,
         [(LANE_WORDS[lane][0], depths.get(lane, 0)) for lane in Lane],
         sum(depths.values()),
-        oldest,
+        min((waits.oldest for waits in waiting if waits.oldest), default=None),
         hold,
-        may_send_at(device) if known else None,
+        may_send_at(device, hold),
     )
 
 
@@ -184,7 +155,7 @@ def device_lane(device: Device, depths: dict[int, int], oldest: datetime | None)
 def waits_of(workspace: Workspace) -> Iterator[Waits]:
     """Campaigns with something that is held, paused or about to expire; what expires first comes first."""
     campaigns = Campaign.objects.for_workspace(workspace).open().values_list("pk", flat=True)
-    streams = Stream.objects.for_workspace(workspace).filter(UNSENT, campaign__in=list(campaigns))
+    streams = Stream.objects.for_workspace(workspace).unsent().filter(campaign__in=list(campaigns))
     told = streams.filter(Q(running=False) | Q(held_until__gt=Now()) | Q(expires_at__isnull=False))
     by_campaign: dict[Campaign, list[Stream]] = defaultdict(list)
     for stream in told.select_related("campaign"):

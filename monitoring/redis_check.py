@@ -15,13 +15,13 @@ from redis.exceptions import RedisError
 
 from accounts.masking import mask_url
 from accounts.redis import AWAY, CONNECTED
+from campaigns.published import DEAD_KEY, LANE_KEY, LANES, STATUS_KEY
 from devices.quarantine import quarantine, quarantined
 from monitoring.health import redis_client
 
 SCHEMES = ("redis", "rediss", "unix")
 PLACEHOLDERS = ("${", "{{", "}}", "$(", "%(")
 LOCAL_HOSTS = ("localhost", "::1", "0.0.0.0")  # noqa: S104 - compared with, never bound to
-LANES = ("campaign", "sequence")
 POISON_SHOWN = 20
 
 
@@ -86,8 +86,8 @@ def latency_ms(client: redis.Redis) -> float:
 
 def contents(client: redis.Redis) -> dict[str, Any]:
     info: Any = client.info("server")
-    dead: Any = client.hgetall("broadcast:queue:dead")
-    engines: Any = client.hgetall("broadcast:workers:status")
+    dead: Any = client.hgetall(DEAD_KEY)
+    engines: Any = client.hgetall(STATUS_KEY)
     return {
         "server": {
             "name": info.get("server_name", "redis"),
@@ -98,7 +98,7 @@ def contents(client: redis.Redis) -> dict[str, Any]:
             "count": quarantined(client),
             "latest": [asdict(poison) for poison in quarantine(client)[:POISON_SHOWN]],
         },
-        "lanes": {lane: client.hgetall(f"broadcast:queue:{lane}") for lane in LANES},
+        "lanes": {lane: client.hgetall(LANE_KEY.format(lane)) for lane in LANES.values()},
         "dead": {cause: int(count) for cause, count in dead.items()},
         "workers": workers(client),
         "engines": {host: json.loads(status) for host, status in engines.items()},
@@ -106,14 +106,18 @@ def contents(client: redis.Redis) -> dict[str, Any]:
 
 
 def queues(client: redis.Redis) -> dict[str, dict[str, int]]:
-    """Waiting and failed jobs by queue: the installation's, and those of the hosts, which exist while they run."""
+    """Waiting and failed jobs by queue: the installation's, and those of the hosts, which exist while they run.
+
+    What lies there and is no queue counts as an empty one.
+    """
     listed: Any = client.smembers("rq:queues")
     names = sorted({*settings.RQ_QUEUES, *(key.removeprefix("rq:queue:") for key in listed)})
     line = client.pipeline(transaction=False)
     for name in names:
         line.llen(f"rq:queue:{name}")
         line.zcard(f"rq:failed:{name}")
-    numbers = iter(line.execute())
+    counts: Any = line.execute(raise_on_error=False)
+    numbers = iter([count if isinstance(count, int) else 0 for count in counts])
     return {name: {"waiting": next(numbers), "failed": next(numbers)} for name in names}
 
 

@@ -11,9 +11,9 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from campaigns.models import HourMeter
+from campaigns.querysets.meters import WORDS
 from monitoring.models import Kept
 
-COUNTED = ("sent", "failed", "delivered", "replied")
 FINAL_AFTER = timedelta(hours=3)  # nothing is added to an hour that began so long ago
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def totals() -> dict[str, int]:
-    """By word of `COUNTED`; as new as the roll-up of meters, a minute or two.
+    """Of each of the four `WORDS`; as new as the roll-up of meters, a minute or two.
 
     Never less than this process said before: a device that is removed takes its last hours along, and a counter that
     goes back would be read as one that began anew.
@@ -31,7 +31,7 @@ def totals() -> dict[str, int]:
     before, until = kept_values(kept)
     recent = summed(HourMeter.objects.filter(start__gte=until))
     with _lock:
-        for word in COUNTED:
+        for word in WORDS:
             _highest[word] = max(_highest.get(word, 0), before[word] + recent[word])
         return dict(_highest)
 
@@ -50,16 +50,16 @@ def fold() -> None:
     if until <= since:
         return
     added = summed(HourMeter.objects.filter(start__gte=since, start__lt=until))
-    kept.value = {word: before[word] + added[word] for word in COUNTED}
+    kept.value = {word: before[word] + added[word] for word in WORDS}
     kept.at = until
     kept.save(update_fields=["value", "at"])
 
 
 def kept_values(kept: Kept | None) -> tuple[dict[str, int], datetime]:
     value = kept.value if kept else {}
-    return {word: value.get(word, 0) for word in COUNTED}, kept.at if kept else BEGINNING
+    return {word: value.get(word, 0) for word in WORDS}, kept.at if kept else BEGINNING
 
 
 def summed(meters: Any) -> dict[str, int]:
-    found = meters.aggregate(**{word: Sum(word) for word in COUNTED})
-    return {word: found[word] or 0 for word in COUNTED}
+    found = meters.aggregate(**{word: Sum(word) for word in WORDS})
+    return {word: found[word] or 0 for word in WORDS}

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, Min, Sum
+from django.db.models import Count, F
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
@@ -23,12 +23,13 @@ from django.utils.safestring import SafeString, mark_safe
 from accounts.models import Workspace
 from campaigns.last_minute import sent_last_minute
 from campaigns.meters import LiveMeter, live_meters, mean_of
-from campaigns.models import Campaign, CampaignState, Lane, Message, Stream
+from campaigns.models import OPEN, Campaign, Message, Stream
+from campaigns.querysets.lanes import AtDevice, lanes_by_device
 from campaigns.querysets.meters import RolledUp, rolled_up
 from devices.history import line_of
 from devices.models import Device, DeviceEvent, Host
 from devices.querysets import DeviceQuerySet
-from devices.shown import SHOWN_STATES, Held, Shown, held, is_connected, shown
+from devices.shown import SHOWN_STATES, Held, Shown, held, is_connected, may_send_at, shown
 from devices.worker_frames import Changes
 
 ROWS_A_PAGE = 50
@@ -102,10 +103,10 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Planned and not begun, in what is running; ``due``: when the first of it may leave, its device aside."""
+    """Planned and not begun, in what is running; ``leaves_at``: when the first of it may leave, its device aside."""
 
     lanes: tuple[tuple[str, int], ...] = ()
-    due: datetime | None = None
+    leaves_at: datetime | None = None
 
     @property
     def depth(self) -> int:
@@ -253,30 +254,20 @@ def rows_of(scope: Scope, ids: Sequence[int]) -> list[Row]:
 
 def row_of(device: Device, sends: Sending | None, queue: Queue, meter: LiveMeter) -> Row:
     hold = held(device)
-    may = hold.until if hold else timezone.now()
-    instants = [instant for instant in (may, queue.due) if instant is not None]
-    next_at = max(instants) if queue.depth and (hold is None or hold.until) and instants else None
+    may_send = may_send_at(device, hold)
+    next_at = max(may_send, queue.leaves_at or may_send) if queue.depth and may_send else None
     done = [instant for instant in (device.last_sent_at, device.open_at, device.state_at) if instant is not None]
     return Row(device, shown(device), sends, queue, meter, hold, next_at, max(done, default=None))
 
 
 def queues(ids: Iterable[int]) -> dict[int, Queue]:
     """By device, what its running streams still have to send, by lane."""
-    found: dict[int, Queue] = {}
-    lanes = (
-        Stream.objects.filter(device__in=list(ids), running=True)
-        .values("device_id", "lane")
-        .annotate(depth=Sum("pending") + Sum("waiting"), due=Min("next_due"))
-        .order_by("device_id", "lane")
-    )
-    for lane in lanes:
-        if not lane["depth"]:
-            continue
-        so_far = found.get(lane["device_id"], Queue())
-        due = min((at for at in (so_far.due, lane["due"]) if at is not None), default=None)
-        named = (str(Lane(lane["lane"]).label), lane["depth"])
-        found[lane["device_id"]] = Queue((*so_far.lanes, named), due)
-    return found
+    return {device: queue_of(lanes) for device, lanes in lanes_by_device(list(ids)).items()}
+
+
+def queue_of(lanes: Sequence[AtDevice]) -> Queue:
+    leaves = min((lane.leaves_at for lane in lanes if lane.leaves_at), default=None)
+    return Queue(tuple((str(lane.lane.label), lane.depth) for lane in lanes), leaves)
 
 
 def sendings(devices: Iterable[Device]) -> dict[int, Sending]:
@@ -323,7 +314,7 @@ def worker(scope: Scope, device: Device) -> dict[str, Any]:
 
 
 def open_campaigns(device: Device) -> list[OpenCampaign]:
-    streams = Stream.objects.filter(device=device, campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED])
+    streams = Stream.objects.filter(device=device, campaign__state__in=OPEN)
     found: dict[int, OpenCampaign] = {}
     for stream in streams.select_related("campaign").order_by("-campaign_id"):
         assert stream.campaign is not None

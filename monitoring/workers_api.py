@@ -15,7 +15,7 @@ from accounts.models import Workspace
 from campaigns.meters import LiveMeter, live_meters
 from campaigns.models import Lane, Stream
 from devices.models import Device
-from devices.shown import held, shown
+from devices.shown import held, may_send_at, shown
 from monitoring.checkup import database
 
 A_PAGE = 1_000
@@ -63,7 +63,7 @@ def told(device: Device, meter: LiveMeter, queue: dict[str, int], with_host: boo
         "mean_ms": meter.mean_ms,
         "p95_ms": meter.p95_ms,
         "held_by": hold.verdict if hold else None,
-        "next_send_at": moment(hold.until if hold else device.next_send_at),
+        "next_send_at": moment(may_send_at(device, hold)),
         "last_sent_at": moment(device.last_sent_at),
         "last_error": (state.reason or None) if state.colour in ("red", "amber") else None,
     }
@@ -91,7 +91,7 @@ def hosts_told() -> list[dict[str, Any]]:
     return [
         {
             "id": host.id,
-            "alive": not database.is_silent(host),
+            "alive": host.lives,
             "devices": host.owned,
             "lease_age_s": round(host.silence.total_seconds(), 1),
             "retiring": host.retiring,

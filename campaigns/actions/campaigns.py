@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import User
+from campaigns.actions.locking import lock_with_streams
 from campaigns.engine.watching import Tally
 from campaigns.live import push_campaigns
 from campaigns.models import Campaign, CampaignState, Stream
@@ -110,9 +111,8 @@ def _moved(
 
 
 def _set_running(campaign: Campaign, running: bool) -> None:
-    """Locks in id order, like every statement that touches several streams."""
     streams = Stream.objects.filter(campaign=campaign)
-    list(streams.order_by("pk").select_for_update().values_list("pk", flat=True))
+    streams.lock()
     streams.update(running=running)
 
 
@@ -155,10 +155,8 @@ def finish_campaigns(ids: Iterable[int] | None = None) -> int:
     finished = 0
     for campaign in idle.exclude(pk__in=busy.filter(campaign__isnull=False)).select_related("workspace"):
         with transaction.atomic():
-            # Locked, the campaign first as everywhere, so that no message comes back between the look and the move.
-            Campaign.objects.select_for_update().get(pk=campaign.pk)
-            streams = list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update())
-            if any(stream.pending or stream.waiting or stream.sending for stream in streams):
+            lock_with_streams([campaign])  # so that no message comes back between the look and the move
+            if busy.filter(campaign=campaign).exists():
                 continue
             if not _moved(campaign, None, CampaignState.COMPLETED, "campaign.completed", finished_at=Now()):
                 continue

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -13,18 +11,15 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from campaigns.actions import in_steps
 from campaigns.contact_filters import Filters, NotThere
 from campaigns.live import push_campaigns
 from campaigns.models import Contact, ContactChange, ContactTag, Deed, Tag
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.segments import BadConditions
-from devices.jobs import enqueue
 from devices.models import Device
 
 CHANGE_JOB = "campaigns.jobs.contacts.change_contacts"
-STEP = 2_000  # people; whoever waits for one of them waits for one step at most
-TURN_S = 30.0  # then another job of the queue may come first
-STALLED_AFTER = timedelta(seconds=60)
 
 TAG_SQL = """
 INSERT INTO campaigns_contacttag (workspace_id, contact_id, tag_id)
@@ -103,11 +98,7 @@ def start_change(
         created_by=by,
     )
     record(workspace, by, f"contacts.{deed}", change.target, people=change.expected, **_told(change))
-    if change.expected > STEP:
-        enqueue("planning", CHANGE_JOB, change.pk)
-    else:
-        while not change_step(change.pk):
-            pass
+    in_steps.start(change_step, change.pk, CHANGE_JOB, change.expected)
     change.refresh_from_db()
     return change
 
@@ -120,26 +111,16 @@ def _told(change: ContactChange) -> dict[str, str]:
     return told
 
 
-def work_on_change(change_id: int, turn: float = TURN_S) -> None:
-    """The next steps of a change. Safe to lose, to repeat and to run late: steps queue up at the change's row."""
-    until = time.monotonic() + turn
-    while not change_step(change_id):
-        if time.monotonic() > until:
-            enqueue("planning", CHANGE_JOB, change_id)
-            return
+def work_on_change(change_id: int) -> None:
+    in_steps.go_on(change_step, change_id, CHANGE_JOB)
 
 
 def resume_stalled_changes() -> int:
-    """Enqueue again every change whose job was lost; for the clock."""
-    stalled = ContactChange.objects.filter(finished_at__isnull=True, heartbeat_at__lt=Now() - STALLED_AFTER)
-    lost = list(stalled.values_list("pk", flat=True))
-    for change_id in lost:
-        enqueue("planning", CHANGE_JOB, change_id)
-    return len(lost)
+    return in_steps.resume_stalled(ContactChange.objects.all(), CHANGE_JOB)
 
 
 @transaction.atomic
-def change_step(change_id: int, size: int = STEP) -> bool:
+def change_step(change_id: int, size: int = in_steps.STEP) -> bool:
     """Change the next ``size`` people, by number; true when nobody is left."""
     found = ContactChange.objects.select_for_update(of=("self",)).filter(pk=change_id, finished_at__isnull=True)
     change = found.select_related("workspace", "created_by").first()

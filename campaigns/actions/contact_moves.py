@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
-
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User
-from campaigns.actions import moving
+from campaigns.actions import in_steps, moving
 from campaigns.live import push_campaigns
 from campaigns.models import Campaign, Contact, ContactMove
 from devices.actions import target as named
-from devices.jobs import enqueue, rouse
+from devices.jobs import rouse
 from devices.live import push_devices
 from devices.models import Device, DeviceEvent
 
 MOVE_JOB = "campaigns.jobs.moving.move_people"
-STEP = 2_000  # people; an import or a plan of the same ones waits for one step at most
-TURN_S = 30.0  # then another job of the queue may come first
-STALLED_AFTER = timedelta(seconds=60)
 
 # By number, as an import and a plan lock people: none waits for the other crosswise. Read on from the last one, since
 # there is no index on people's devices.
@@ -54,35 +48,21 @@ def move_contacts(source: Device, to: Device, by: User | None) -> ContactMove | 
     except IntegrityError:
         return None
     record(source.workspace, by, "device.people_moved", named(source), people=expected, to=named(to))
-    if expected > STEP:
-        enqueue("planning", MOVE_JOB, move.pk)
-    else:
-        while not move_step(move.pk):
-            pass
+    in_steps.start(move_step, move.pk, MOVE_JOB, expected)
     move.refresh_from_db()
     return move
 
 
-def work_on_move(move_id: int, turn: float = TURN_S) -> None:
-    """The next steps of a move. Safe to lose, to repeat and to run late: steps queue up at the move's row."""
-    until = time.monotonic() + turn
-    while not move_step(move_id):
-        if time.monotonic() > until:
-            enqueue("planning", MOVE_JOB, move_id)
-            return
+def work_on_move(move_id: int) -> None:
+    in_steps.go_on(move_step, move_id, MOVE_JOB)
 
 
 def resume_stalled_moves() -> int:
-    """Enqueue again every move whose job was lost; for the clock."""
-    stalled = ContactMove.objects.filter(finished_at__isnull=True, heartbeat_at__lt=Now() - STALLED_AFTER)
-    lost = list(stalled.values_list("pk", flat=True))
-    for move_id in lost:
-        enqueue("planning", MOVE_JOB, move_id)
-    return len(lost)
+    return in_steps.resume_stalled(ContactMove.objects.all(), MOVE_JOB)
 
 
 @transaction.atomic
-def move_step(move_id: int, size: int = STEP) -> bool:
+def move_step(move_id: int, size: int = in_steps.STEP) -> bool:
     """Move the next ``size`` people and what waits for them; true when nobody is left."""
     found = ContactMove.objects.select_for_update(of=("self",)).filter(pk=move_id, finished_at__isnull=True)
     move = found.select_related("workspace", "source", "target__workspace", "created_by").first()

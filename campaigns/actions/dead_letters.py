@@ -10,15 +10,16 @@ from django.db import transaction
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.actions.campaigns import rouse_campaign
+from campaigns.actions.locking import lock_with_streams
 from campaigns.actions.moving import move_people
 from campaigns.live import push_campaigns
-from campaigns.models import Campaign, CampaignState, Lane, Stream
+from campaigns.models import OPEN, CampaignState, Lane, Stream
 from campaigns.querysets.unsettled import Selection, give_up_dead, people_of_dead, retry_dead
 from devices.jobs import rouse
 from devices.models import Device
 
 # A cancelled campaign sends nothing any more, whoever asks.
-REOPENABLE = (CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.COMPLETED)
+REOPENABLE = (*OPEN, CampaignState.COMPLETED)
 
 
 @transaction.atomic
@@ -44,7 +45,7 @@ def retry_elsewhere(selection: Selection, targets: Sequence[Device], by: User) -
     Where the campaign lets the others take no more people, the rest waits at its own device.
     """
     assert selection.campaign is not None, "a test or a reply is its device's own"
-    lock_with_streams(selection.campaign)
+    lock_with_streams([selection.campaign])
     people: dict[int, list[int]] = defaultdict(list)
     for device, contact, _ in people_of_dead(selection):
         if contact is not None:
@@ -63,7 +64,7 @@ def bring_back(
     """Make the selected messages claimable by ``statement``, in the caller's transaction, and see them on their way."""
     if selection.campaign is None:
         return _bring_back_direct(selection, by, statement, deed)
-    campaign = lock_with_streams(selection.campaign)
+    (campaign,) = lock_with_streams([selection.campaign])
     if campaign.state not in REOPENABLE:
         return 0
     people = statement(selection)
@@ -86,7 +87,7 @@ def settle_for_good(
         if people := statement(selection):
             record(workspace, by, deed.replace("campaign.", "direct."), f"workspace:{workspace.uuid}", people=people)
         return people
-    campaign = lock_with_streams(selection.campaign)
+    (campaign,) = lock_with_streams([selection.campaign])
     people = statement(selection)
     if people:
         record(campaign.workspace, by, deed, campaign.target, people=people, **detail)
@@ -106,34 +107,16 @@ def _bring_back_direct(selection: Selection, by: User | None, statement: Callabl
 
 def _lock_direct(selection: Selection) -> Workspace:
     assert selection.workspace is not None, "a selection without a campaign names its workspace"
-    streams = Stream.objects.for_workspace(selection.workspace).filter(campaign__isnull=True).order_by("pk")
-    list(streams.select_for_update(no_key=True).values_list("pk", flat=True))
+    lock_with_streams([], [selection.workspace])
     return selection.workspace
 
 
-def lock_with_streams(campaign: Campaign) -> Campaign:
-    """The campaign as it is, locked, and after it all its streams in id order, like everywhere."""
-    locked = Campaign.objects.select_for_update(of=("self",)).select_related("workspace").get(pk=campaign.pk)
-    streams = Stream.objects.filter(campaign=locked).order_by("pk")
-    list(streams.select_for_update(no_key=True).values_list("pk", flat=True))
-    return locked
+# ---- of several campaigns at once
 
 
 def lock_all(selections: Sequence[Selection]) -> None:
-    """Before several selections are settled in one transaction: all their campaigns, then all their streams.
-
-    One by one, the streams of the second would be locked after the messages of the first.
-    """
-    campaigns = [selection.campaign.pk for selection in selections if selection.campaign]
-    list(Campaign.objects.filter(pk__in=campaigns).order_by("pk").select_for_update().values_list("pk", flat=True))
-    streams = Stream.objects.filter(campaign__in=campaigns)
-    for selection in selections:
-        if selection.workspace is not None:
-            streams |= Stream.objects.filter(workspace=selection.workspace, campaign__isnull=True)
-    list(streams.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
-
-
-# ---- of several campaigns at once
+    campaigns = [selection.campaign for selection in selections if selection.campaign]
+    lock_with_streams(campaigns, [selection.workspace for selection in selections if selection.workspace])
 
 
 @transaction.atomic

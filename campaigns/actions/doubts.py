@@ -1,4 +1,4 @@
-"""Doubts: what becomes of messages of which nobody knows whether they left, when no evidence turns up (DESIGN 4)."""
+"""Doubts: what becomes of messages of which nobody knows whether they left, when no evidence turns up."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from campaigns.audience import audience_of, reachable
 from campaigns.compose import MAX_CAPTION, TextError, parse
 from campaigns.live import push_campaigns
 from campaigns.models import (
+    UNFINISHED,
     Assignment,
     Campaign,
     CampaignDevice,
@@ -41,7 +42,6 @@ from campaigns.steps import STEPS
 from devices.models import Device
 
 # The states in which a text can still reach somebody.
-OPEN_STATES = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def change_text(
     ``others``: those of the variants after the first; how many there are stays. False: nobody can be written to any
     more, or nothing is different.
     """
-    found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=OPEN_STATES).first()
+    found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=UNFINISHED).first()
     if found is None:
         return False
     shares = list(found.variants.order_by("number").values_list("share", flat=True)) or [100]
@@ -287,7 +287,7 @@ def change_safety(campaign: Campaign, safety: Safety, by: User | None) -> bool:
 
     False: it is over, or nothing is different. What has expired stays expired.
     """
-    found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=OPEN_STATES).first()
+    found = Campaign.objects.select_for_update().filter(pk=campaign.pk, state__in=UNFINISHED).first()
     wanted = asdict(safety)
     if found is None or all(getattr(found, name) == value for name, value in wanted.items()):
         return False
@@ -295,7 +295,7 @@ def change_safety(campaign: Campaign, safety: Safety, by: User | None) -> bool:
         setattr(found, name, value)
     found.save(update_fields=list(wanted))
     streams = Stream.objects.filter(campaign=found)
-    list(streams.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    streams.lock()
     streams.update(expires_at=expiry_of(found))
     record(found.workspace, by, "campaign.safety_changed", found.target, **wanted)
     rouse_campaign(found)

@@ -15,8 +15,8 @@ from campaigns.engine.lifecycle import CLAIMABLE
 from campaigns.erasures import begin_erasing, digest, digests
 from campaigns.live import push_campaigns
 from campaigns.models import (
+    OPEN,
     Campaign,
-    CampaignState,
     CheckRun,
     ConsentEntry,
     Contact,
@@ -166,14 +166,13 @@ def _lock(contact: Contact) -> bool:
     theirs = Q(contact=contact) | Q(contact=None, phone=contact.phone)
     messages = Message.objects.for_workspace(contact.workspace).filter(theirs)
     planned = messages.filter(state__in=CLAIMABLE).values("campaign")
-    campaigns = Campaign.objects.filter(pk__in=planned, state__in=(CampaignState.RUNNING, CampaignState.PAUSED))
+    campaigns = Campaign.objects.filter(pk__in=planned, state__in=OPEN)
     list(campaigns.order_by("pk").select_for_update().values_list("pk"))
     suppressed = Suppression.objects.for_workspace(contact.workspace).filter(phone=contact.phone)
     list(suppressed.select_for_update().values_list("pk"))
     if not Contact.objects.filter(pk=contact.pk).select_for_update().values_list("pk"):
         return False
-    streams = Stream.objects.filter(pk__in=messages.values("stream")).order_by("pk")
-    list(streams.select_for_update(no_key=True).values_list("pk"))
+    Stream.objects.filter(pk__in=messages.values("stream")).lock()
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import connection, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from campaigns.live import push_campaigns
@@ -40,7 +39,7 @@ def expire_overdue() -> int:
 
 
 def _overdue() -> StreamQuerySet:
-    return Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), expires_at__lte=Now())
+    return Stream.objects.unsent().filter(expires_at__lte=Now())
 
 
 def _expire(stream: int) -> int:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 
 from accounts.models import User
-from campaigns.actions.dead_letters import lock_with_streams
 from campaigns.actions.drafts import Safety, change_safety
+from campaigns.actions.locking import lock_with_streams
 from campaigns.actions.moving import move_pending
 from campaigns.failover import able_devices, failover_questions, stuck_at
 from campaigns.live import push_campaigns
@@ -32,7 +31,7 @@ def fail_over() -> int:
 @transaction.atomic
 def send_from_others(campaign: Campaign, devices: Collection[UUID], by: User) -> int:
     """The answer to what the campaign asks about these devices: its other devices send. Returns how many messages."""
-    lock_with_streams(campaign)  # all of them at once and in order: the devices come in another one
+    lock_with_streams([campaign])  # all of them at once and in order: the devices come in another one
     asked = [question for question in failover_questions(campaign) if question.device.uuid in devices]
     return sum(
         move_pending(question.device, able_devices(campaign, question.device), campaign, by, why=question.reason)
@@ -47,6 +46,6 @@ def keep_waiting(campaign: Campaign, by: User) -> bool:
 
 
 def _with_unsent(policy: str) -> Sequence[Campaign]:
-    unsent = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), campaign__isnull=False)
+    unsent = Stream.objects.unsent().filter(campaign__isnull=False)
     found = Campaign.objects.filter(state=CampaignState.RUNNING, failover=policy, pk__in=unsent.values("campaign"))
     return list(found.select_related("workspace").order_by("pk"))

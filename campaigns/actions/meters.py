@@ -16,6 +16,7 @@ from campaigns.meter_buckets import TIME_MS, TIMES
 from campaigns.models import DayMeter, HourMeter, MinuteMeter
 from campaigns.models.meter import TIME_BOUNDS_MS, Meter
 from campaigns.outbox.statement import array, rows_of
+from campaigns.querysets.meters import WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ KEPT: dict[type[Meter], timedelta] = {
 PRUNED_AT_ONCE = 10_000
 PRUNED_AT_MOST = 50  # batches of each kind in one run
 
-COUNTS = ("sent", "failed", "delivered", "replied", "time_ms")
+COUNTS = (*WORDS, "time_ms")
 
 
 def _each(pattern: str) -> str:

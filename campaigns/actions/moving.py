@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import connection, transaction
-from django.db.models import Q
 
 from accounts.audit import record
 from accounts.models import User
@@ -13,7 +12,7 @@ from campaigns.actions.planning import open_streams, rooms_of
 from campaigns.engine.assignment import assign
 from campaigns.engine.lifecycle import CLAIMABLE
 from campaigns.live import push_campaigns
-from campaigns.models import Campaign, CampaignDevice, CampaignState, Lane, Message, Stream
+from campaigns.models import OPEN, Campaign, CampaignDevice, Lane, Message, Stream
 from devices.actions import target
 from devices.jobs import rouse
 from devices.live import push_devices
@@ -113,9 +112,9 @@ def deal_to(source: Device, target: Device, campaigns: Sequence[Campaign], peopl
 
 def lock_campaigns(source: Device, campaign: Campaign | None = None) -> list[Campaign]:
     """Those with something to move, by id: the first of all locks, which planners queue up for, too."""
-    unsent = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), device=source).exclude(lane=Lane.DIRECT)
+    unsent = Stream.objects.unsent().filter(device=source).exclude(lane=Lane.DIRECT)
     found = Campaign.objects.filter(workspace=source.workspace_id, pk__in=unsent.values("campaign"))
-    found = found.filter(state__in=[CampaignState.RUNNING, CampaignState.PAUSED])
+    found = found.filter(state__in=OPEN)
     if campaign is not None:
         found = found.filter(pk=campaign.pk)
     return list(found.order_by("pk").select_for_update())

@@ -16,7 +16,18 @@ from campaigns.audience import Audience
 from campaigns.engine.assignment import assign, is_held_out, variant_of
 from campaigns.engine.lifecycle import MESSAGE_STATES, SKIPPED
 from campaigns.live import push_campaigns
-from campaigns.models import GOOD_FOR, NO_VARIANT, NOBODYS, Assignment, Campaign, CampaignState, Contact, Lane, Stream
+from campaigns.models import (
+    GOOD_FOR,
+    NO_VARIANT,
+    NOBODYS,
+    OPEN,
+    Assignment,
+    Campaign,
+    CampaignState,
+    Contact,
+    Lane,
+    Stream,
+)
 from campaigns.querysets.sizes import learn_if_unknown
 
 CHUNK = 10_000
@@ -131,7 +142,7 @@ def plan_chunk(campaign_id: int, size: int = CHUNK) -> bool:
     """
     with transaction.atomic():
         campaign = Campaign.objects.select_for_update().get(pk=campaign_id)
-        if campaign.planned_at or campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
+        if campaign.planned_at or campaign.state not in OPEN:
             return True
         if campaign.plan_last is None:
             _open_plan(campaign)
@@ -238,11 +249,12 @@ def _plan_next(campaign: Campaign, streams: Sequence[Stream], size: int, first: 
         return Planned(0, 0, campaign.plan_last or 0)
     people = _chosen(campaign, audience, found)
     absent = _absent(campaign, people)
-    held_out = {person for person in people if is_held_out(campaign.pk, person, audience.hold_out)}
+    held_out = [person for person in people if is_held_out(campaign.pk, person, audience.hold_out)]
+    left_out = {**dict.fromkeys(absent, ABSENT), **dict.fromkeys(held_out, HELD_OUT)}
     rooms = rooms_of(campaign, streams)
     last, cut = found[-1], False
     if first is not None and any(room != 0 for room in rooms.values()):
-        reached = [person for person in people if person not in absent and person not in held_out]
+        reached = [person for person in people if person not in left_out]
         if len(reached) > first:
             last, cut = reached[first - 1], True
             people = [person for person in people if person <= last]
@@ -251,11 +263,9 @@ def _plan_next(campaign: Campaign, streams: Sequence[Stream], size: int, first: 
     known = _known(campaign, people)
     if not known:
         return Planned(len(found), 0, last, cut)
-    reached_by = {person: device for person, device in known.items() if person not in absent and person not in held_out}
+    reached_by = {person: device for person, device in known.items() if person not in left_out}
     chosen = dict(zip(reached_by, assign(list(reached_by.values()), rooms, campaign.recipients), strict=True))
-    made = _make(
-        campaign, streams, known, chosen, {**dict.fromkeys(absent, ABSENT), **dict.fromkeys(held_out, HELD_OUT)}
-    )
+    made = _make(campaign, streams, known, chosen, left_out)
     return Planned(len(found), made, last, cut)
 
 
@@ -268,9 +278,27 @@ def _make(
 ) -> int:
     """A message for each of the people, in the order of their ids, at the device chosen; returns how many."""
     people = sorted(people)
-    variants = list(campaign.variants.order_by("number"))
     if not all(chosen.get(person) for person in people):
         streams = _with_nobodys(campaign, streams)
+    with connection.cursor() as cursor:
+        cursor.execute(PLAN_SQL, _plan_values(campaign, streams, people, chosen, reasons))
+        made = cursor.fetchall()
+        # Only now, so that these devices go on sending while the rows are made.
+        Stream.objects.filter(campaign=campaign).lock()
+        stream_ids, pending, skipped, due = ([row[column] for row in made] for column in range(4))
+        cursor.execute(COUNT_SQL, {"streams": stream_ids, "pending": pending, "skipped": skipped, "due": due})
+    return sum(pending) + sum(skipped)
+
+
+def _plan_values(
+    campaign: Campaign,
+    streams: Sequence[Stream],
+    people: Sequence[int],
+    chosen: Mapping[int, int | None],
+    reasons: Mapping[int, str],
+) -> dict[str, Any]:
+    """For `PLAN_SQL`: a person's slot counts from 1 in the order of ``streams``, null where nobody writes to them."""
+    variants = list(campaign.variants.order_by("number"))
     slots = {(stream.device_id, stream.variant): slot for slot, stream in enumerate(streams, 1)}
     contents = {variant.number: variant.content_id for variant in variants}
     shares = [(variant.number, variant.share) for variant in variants]
@@ -282,7 +310,7 @@ def _make(
             return "NULL"
         return slots[device, variant_of(campaign.pk, person, shares)]
 
-    values = {
+    return {
         "workspace": campaign.workspace_id,
         "campaign": campaign.pk,
         "cursor": people[0] - 1,
@@ -300,14 +328,6 @@ def _make(
         "slots": _array(map(slot_of, people)),
         "reasons": [reasons.get(person) or ("" if chosen[person] else NO_ROOM) for person in people],
     }
-    with connection.cursor() as cursor:
-        cursor.execute(PLAN_SQL, values)
-        made = cursor.fetchall()
-        # Only now, so that these devices go on sending while the rows are made.
-        list(Stream.objects.filter(campaign=campaign).order_by("pk").select_for_update(no_key=True).values_list("pk"))
-        stream_ids, pending, skipped, due = ([row[column] for row in made] for column in range(4))
-        cursor.execute(COUNT_SQL, {"streams": stream_ids, "pending": pending, "skipped": skipped, "due": due})
-    return sum(pending) + sum(skipped)
 
 
 def _with_nobodys(campaign: Campaign, streams: Sequence[Stream]) -> Sequence[Stream]:

@@ -101,7 +101,8 @@ def _note(incoming: Sequence[Incoming]) -> Noted:
     ]
     _count_for_warming(fresh)
     causes = [heard.cause for heard in fresh if heard.cause]
-    _lock_streams({direct_stream(heard.device).pk for heard in stopped} | {cause.stream_id for cause in causes})
+    concerned = {direct_stream(heard.device).pk for heard in stopped} | {cause.stream_id for cause in causes}
+    Stream.objects.filter(pk__in=concerned).lock()
     for heard in stopped:
         confirm_stop(heard.device, heard.phone, heard.contact)
     return _mark_replied(causes)
@@ -227,11 +228,6 @@ def _count_for_warming(fresh: Sequence[Heard]) -> None:
     warming = Device.objects.filter(pk__in=replies, warm_cap__isnull=False)
     for device_id in warming.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True):
         Device.objects.filter(pk=device_id).update(warm_replies=F("warm_replies") + replies[device_id])
-
-
-def _lock_streams(ids: Iterable[int]) -> None:
-    streams = Stream.objects.filter(pk__in=set(ids)).order_by("pk")
-    list(streams.select_for_update(no_key=True).values_list("pk", flat=True))
 
 
 def _mark_replied(causes: Sequence[Message]) -> Noted:

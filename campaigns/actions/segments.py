@@ -10,10 +10,8 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User, Workspace
-from campaigns.models import Campaign, CampaignState, Segment
+from campaigns.models import Campaign, Segment
 from campaigns.segments import check
-
-UNFINISHED = (CampaignState.DRAFT, CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
 
 
 class NameTaken(Exception):

@@ -7,8 +7,8 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User, Workspace
-from campaigns.actions.segments import UNFINISHED, InUse, NameTaken, named, segments_about
-from campaigns.models import Campaign, CustomField, Tag
+from campaigns.actions.segments import InUse, NameTaken, named, segments_about
+from campaigns.models import UNFINISHED, Campaign, CustomField, Tag
 from campaigns.segments import FIELD
 
 

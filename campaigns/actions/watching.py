@@ -11,7 +11,7 @@ from accounts.models import User
 from campaigns.actions.campaigns import PLAN_JOB, pause_campaign
 from campaigns.engine.watching import Tally, why_stop
 from campaigns.live import push_campaigns
-from campaigns.models import Campaign, CampaignState
+from campaigns.models import OPEN, Campaign, CampaignState
 from campaigns.querysets.tallies import tallies
 from devices.jobs import enqueue
 
@@ -21,7 +21,7 @@ def pass_canary(campaign: Campaign, by: User) -> bool:
     """The first few went well: all others are planned. False: somebody said so already, or it asks nothing."""
     asking = Campaign.objects.filter(
         pk=campaign.pk,
-        state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
+        state__in=OPEN,
         canary__isnull=False,
         canary_passed_at__isnull=True,
         planned_at__isnull=True,

@@ -20,6 +20,7 @@ from campaigns.compose import Template, parse, render
 from campaigns.engine.lifecycle import MESSAGE_STATES
 from campaigns.models import Message
 from campaigns.models.meter import TIME_BOUNDS_MS
+from campaigns.querysets.meters import WORDS
 from devices.gateway.network import REPLIES, chat_of
 from devices.gateway.session_file import message_id
 
@@ -192,7 +193,7 @@ def _meters_of(table: str, unit: str) -> str:
     ON CONFLICT (workspace_id, start, device_id) DO UPDATE SET {added}, times = ARRAY[{times}]"""  # noqa: S608
 
 
-METERED = ("sent", "failed", "delivered", "replied", "time_ms")
+METERED = (*WORDS, "time_ms")
 METERS_SQL = f"""
 WITH happened AS MATERIALIZED (
     SELECT m.workspace_id, s.device_id, w.timezone, what.*

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from campaigns.engine import outcome
+
 RETRY, DEVICE, NUMBER, TEXT, REFUSED, CRASH, OVER = "retry", "device", "number", "text", "refused", "crash", "over"
 
 REFUSAL = re.compile(r"refused (\d+)")
-# `campaigns.engine.outcome` says what WhatsApp's numbers mean.
-OF_THE_NUMBER = frozenset({429, 463, 475})  # the number that sends, and not the person, is refused
-FOR_A_WHILE = frozenset({400, 403, 408, 479, 500, 502, 503, 504})
+OF_THE_NUMBER = frozenset(outcome.HOLDS)  # the number that sends, and not the person, is refused
+FOR_A_WHILE = outcome.SOON | outcome.LATER
 NO_SUCH_NUMBER = ("no LID found for the number", "not a number", "not_on_whatsapp")
 NO_SUCH_TEXT = ("template", "WhatsApp has no texts beside audio", "it could not be encoded")
-ENDS_GATEWAYS = "gateway died"
 
 
 class Cause(NamedTuple):
@@ -74,7 +74,7 @@ def cause_of(reason: str) -> str:
         return NUMBER
     if reason.startswith(NO_SUCH_TEXT):
         return TEXT
-    return CRASH if reason.startswith(ENDS_GATEWAYS) else RETRY
+    return CRASH if reason.startswith(outcome.GATEWAY_DIED) else RETRY
 
 
 def group_of(reason: str, *, sendable: bool, device_gone: bool, direct: bool = False) -> str:

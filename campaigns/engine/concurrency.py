@@ -1,4 +1,4 @@
-"""How many messages may be in flight at once: grows while work waits, shrinks when answers come late (DESIGN 6)."""
+"""How many messages may be in flight at once: grows while work waits, shrinks when answers come late."""
 
 from __future__ import annotations
 

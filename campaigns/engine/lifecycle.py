@@ -1,4 +1,4 @@
-"""The state machines: which moves exist for messages and campaigns, and what the figures are made of (DESIGN 4)."""
+"""The state machines: which moves messages (docs/engine.md) and campaigns make, and what the figures are made of."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ SKIPPED, EXPIRED, CANCELLED = "skipped", "expired", "cancelled"
 MESSAGE_MOVES: dict[str, frozenset[str]] = {
     # Sent and beyond: what was to be sent again had arrived after all.
     PENDING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, SENT, DELIVERED, READ}),
-    WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DEAD, DELIVERED, READ}),
-    SENDING: frozenset({SENT, DELIVERED, READ, WAITING, DEAD, UNCERTAIN}),
+    WAITING: frozenset({SENDING, CANCELLED, EXPIRED, SKIPPED, DELIVERED, READ}),
+    SENDING: frozenset({SENT, WAITING, DEAD, UNCERTAIN}),
     UNCERTAIN: frozenset({SENT, DELIVERED, READ, PENDING, ASSUMED, CANCELLED}),
     ASSUMED: frozenset({SENT, DELIVERED, READ}),
     SENT: frozenset({DELIVERED, READ}),
@@ -45,3 +45,5 @@ CAMPAIGN_MOVES: dict[str, frozenset[str]] = {
     "completed": frozenset({"running"}),
     "cancelled": frozenset(),
 }
+OPEN = ("running", "paused")
+UNFINISHED = ("draft", "scheduled", *OPEN)

@@ -1,4 +1,4 @@
-"""What a gateway's word means for the message: the one table (DESIGN 4)."""
+"""What a gateway's word means for the message: the one table (docs/engine.md)."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ HOUR = 3_600.0
 HOLDS = {429: (HOUR / 4, 6 * HOUR), 463: (6 * HOUR, 24 * HOUR), 475: (6 * HOUR, 24 * HOUR)}
 OFFLINE_PAUSE_S = 5.0
 FILE_PAUSE_S = 3.0
+GATEWAY_DIED = "gateway died"
 DEATHS = 3  # in flight when its gateway died, this often: the message itself may be what kills
 
 
@@ -68,8 +69,8 @@ def unknown(why: str) -> Verdict:
 def gateway_died(deaths: int) -> Verdict:
     """``deaths``: gateways that died with this message before."""
     if deaths + 1 >= DEATHS:
-        return Verdict(lifecycle.DEAD, f"gateway died {DEATHS} times while sending it", died=True)
-    return Verdict(lifecycle.UNCERTAIN, "gateway died", died=True)
+        return Verdict(lifecycle.DEAD, f"{GATEWAY_DIED} {DEATHS} times while sending it", died=True)
+    return Verdict(lifecycle.UNCERTAIN, GATEWAY_DIED, died=True)
 
 
 def not_sent(why: str, tries: int, rng: Random) -> Verdict:

@@ -6,10 +6,9 @@ from collections import Counter
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 
 from campaigns.engine.lifecycle import CLAIMABLE
-from campaigns.models import Campaign, CampaignState, Message, Stream
+from campaigns.models import OPEN, Campaign, Message, Stream
 from devices.models import Device
 
 
@@ -60,11 +59,10 @@ class MoveForm(forms.Form):
 
 def unsent_by_campaign(device: Device) -> dict[Campaign, int]:
     """What the device has not begun to send, in campaigns that may still send it; the largest first."""
-    streams = Stream.objects.filter(
-        Q(pending__gt=0) | Q(waiting__gt=0),
+    streams = Stream.objects.unsent().filter(
         workspace=device.workspace,
         device=device,
-        campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
+        campaign__state__in=OPEN,
     )
     found: Counter[Campaign] = Counter()
     for stream in streams.select_related("campaign"):
@@ -79,7 +77,7 @@ def unsent_to_people_of(device: Device) -> int:
         stream__device=device,
         state__in=CLAIMABLE,
         contact__device=device,
-        campaign__state__in=[CampaignState.RUNNING, CampaignState.PAUSED],
+        campaign__state__in=OPEN,
     )
     return waiting.count()
 

@@ -1,5 +1,6 @@
 """The nouns of a campaign: contacts, their imports, content and its files, campaigns, streams and messages."""
 
+from campaigns.engine.lifecycle import OPEN, UNFINISHED
 from campaigns.models.campaign import (
     Assignment,
     Campaign,
@@ -46,7 +47,9 @@ __all__ = [
     "GOOD_FOR",
     "NOBODYS",
     "NO_VARIANT",
+    "OPEN",
     "TIME_BOUNDS_MS",
+    "UNFINISHED",
     "Assignment",
     "Attempt",
     "Campaign",

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from accounts.tenancy import TenantForeignKey, TenantModel
-from campaigns.engine.lifecycle import CAMPAIGN_MOVES
+from campaigns.engine.lifecycle import CAMPAIGN_MOVES, OPEN
 from campaigns.engine.watching import Tally
 from campaigns.models.contact import Tag
 from campaigns.models.content import Content
@@ -181,7 +181,7 @@ class Campaign(TenantModel):
     @property
     def awaits_word(self) -> bool:
         """The first few were planned, and the others wait until somebody has looked."""
-        return self.awaiting_word > 0 and self.canary_passed_at is None and self.state in ("running", "paused")
+        return self.awaiting_word > 0 and self.canary_passed_at is None and self.state in OPEN
 
     @property
     def resumed_at_tally(self) -> Tally:

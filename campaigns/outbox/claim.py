@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from campaigns.outbox.statement import rows_of
+from campaigns.querysets.lanes import IS_DUE
 from devices.hosting.leases import Lease
 
 
@@ -384,13 +385,11 @@ def _answer(row: tuple[Any, ...]) -> Claimed | Held:
     return Held(device, verdict, 0.0 if passed_over else wait, locked=passed_over)
 
 
-DUE_SQL = """
+DUE_SQL = f"""
 SELECT DISTINCT d.id FROM devices_device d JOIN campaigns_stream s ON s.device_id = d.id
 WHERE d.owner_id = %s AND d.state = 'online' AND d.open_message IS NULL
-  AND (d.held_until IS NULL OR d.held_until <= now()) AND s.running AND s.next_due <= now()
-  AND (s.expires_at IS NULL OR s.expires_at > now())
-  AND (s.lane = 0 OR s.held_until IS NULL OR s.held_until <= now())
-"""
+  AND (d.held_until IS NULL OR d.held_until <= now()) AND {IS_DUE}
+"""  # noqa: S608
 
 
 def devices_with_due_work(lease: Lease) -> list[int]:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from django.db import connection
 
+WORDS = ("sent", "failed", "delivered", "replied")
 NOTHING = (0, 0, 0, 0)
-Four = tuple[int, int, int, int]  # sent, failed, delivered, replied
+Four = tuple[int, int, int, int]  # of these words
 
 # A minute is rolled up within half a minute after its end. The hour is cut where the zone's clock cuts it, twice in a
 # night that has an hour twice.
@@ -111,20 +112,6 @@ JOIN devices_device d ON d.id = n.device_id
 ORDER BY d.id
 ON CONFLICT (workspace_id, device_id) DO UPDATE SET ahead = excluded.ahead
 RETURNING 1
-"""
-
-# By the streams that run and have something due or waiting; in the lanes' order.
-LANES_SQL = """
-SELECT lane, sum(pending + waiting)::bigint,
-       coalesce(sum(pending + waiting) FILTER (WHERE is_due), 0)::bigint,
-       coalesce(max(date_part('epoch', now() - next_due)) FILTER (WHERE is_due), 0)::float8
-FROM (
-    SELECT lane, pending, waiting, next_due,
-           next_due <= now() AND (held_until IS NULL OR held_until <= now())
-           AND (expires_at IS NULL OR expires_at > now()) AS is_due
-    FROM campaigns_stream WHERE running
-) s
-GROUP BY lane
 """
 
 DEAD_SQL = "SELECT campaign_id, sum(dead)::bigint FROM campaigns_stream WHERE dead > 0 GROUP BY campaign_id"

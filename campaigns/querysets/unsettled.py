@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from accounts.models import Workspace
+from campaigns.engine import outcome
 from campaigns.engine.lifecycle import DEAD, GIVEN_UP, GIVEN_UP_UNSURE, UNCERTAIN
 from campaigns.models import Campaign
 from devices.models import Device
@@ -78,8 +79,8 @@ DEAD_ROWS = "campaigns_stream s JOIN campaigns_message m ON m.stream_id = s.id A
 # By the table of doubts, which is short, and not by all the messages.
 UNCERTAIN_ROWS = """campaigns_uncertain u JOIN campaigns_message m ON m.id = u.message_id
          JOIN campaigns_stream s ON s.id = m.stream_id"""
-# Nobody knows whether the last attempt of a message that three gateways died with got through.
-DIED_WITH_GATEWAYS = "m.deaths >= 3 AND m.reason LIKE 'gateway died%%'"
+# Nobody knows whether the last attempt of a message that so many gateways died with got through.
+DIED_WITH_GATEWAYS = f"m.deaths >= {outcome.DEATHS} AND m.reason LIKE '{outcome.GATEWAY_DIED}%%'"
 
 GONE_SQL = """
 SELECT stream_id, count(*) FILTER (WHERE state = 'dead'), count(*) FILTER (WHERE state = 'uncertain')
@@ -88,18 +89,17 @@ GROUP BY stream_id
 """
 
 # The claim would journal the last attempt, too, but by then the message has lost its reason.
-BRING_BACK_SQL = """
-WITH {old},
+KEPT_SQL = """
 kept AS (
     INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
     SELECT workspace_id, id, attempts, device_id, tag, epoch, attempted_at, reason FROM old WHERE tag IS NOT NULL
     ON CONFLICT (message_id, number) DO NOTHING
-),
+),"""
+# Of the old ones, ``becomes`` is what each message is now, and ``counts`` where its stream counts it.
+MOVE_SQL = """
+WITH {old},{kept}
 moved AS (
-    UPDATE campaigns_message m SET
-        state = 'pending', reason = '', due_at = now(), tries = 0, refusals = 0, wire_id = NULL,
-        may_duplicate = m.may_duplicate OR old.doubtful,
-        deaths = {deaths}
+    UPDATE campaigns_message m SET {becomes}
     FROM old WHERE m.id = old.id
     RETURNING m.id, m.stream_id
 ),
@@ -109,60 +109,44 @@ resolved AS (
 counted AS (
     UPDATE campaigns_stream s SET
         "{was}" = s."{was}" - n.n,
-        pending = s.pending + n.n,
+        {counts}
+    FROM (SELECT stream_id, count(*) AS n FROM moved GROUP BY stream_id) n
+    WHERE s.id = n.stream_id
+)
+SELECT count(*) FROM moved
+"""
+
+
+def _move_sql(was: str, becomes: str, counts: str, *, doubtful: str, may: str = "true", kept: str = KEPT_SQL) -> str:
+    since, found = (DEAD_SINCE, DEAD_ROWS) if was == DEAD else ("u.since", UNCERTAIN_ROWS)
+    old = OLD_SQL.format(was=was, since=since, found=found, doubtful=doubtful, may=may)
+    return MOVE_SQL.format(old=old, was=was, becomes=becomes, counts=counts, kept=kept)
+
+
+def _bring_back_sql(was: str, deaths: str, doubtful: str) -> str:
+    becomes = f"""
+        state = 'pending', reason = '', due_at = now(), tries = 0, refusals = 0, wire_id = NULL,
+        may_duplicate = m.may_duplicate OR old.doubtful, deaths = {deaths}"""
+    counts = """pending = s.pending + n.n,
         next_id = CASE WHEN s.next_due < now() THEN s.next_id ELSE 0 END,
-        next_due = least(s.next_due, now())
-    FROM (SELECT stream_id, count(*) AS n FROM moved GROUP BY stream_id) n
-    WHERE s.id = n.stream_id
-)
-SELECT count(*) FROM moved
-"""
+        next_due = least(s.next_due, now())"""
+    return _move_sql(was, becomes, counts, doubtful=doubtful, may=SENDABLE)
 
-COUNT_AS_SENT_SQL = """
-WITH {old},
-moved AS (
-    UPDATE campaigns_message m SET state = 'assumed' FROM old WHERE m.id = old.id RETURNING m.id, m.stream_id
-),
-resolved AS (
-    DELETE FROM campaigns_uncertain u USING moved WHERE u.message_id = moved.id
-),
-counted AS (
-    UPDATE campaigns_stream s SET uncertain = s.uncertain - n.n, assumed = s.assumed + n.n
-    FROM (SELECT stream_id, count(*) AS n FROM moved GROUP BY stream_id) n
-    WHERE s.id = n.stream_id
-)
-SELECT count(*) FROM moved
-"""
 
-# What it failed with is kept with its attempt. Who may have got it all the same is not taken for somebody who did not.
-GIVE_UP_SQL = """
-WITH {old},
-kept AS (
-    INSERT INTO campaigns_attempt (workspace_id, message_id, number, device_id, tag, epoch, started_at, outcome)
-    SELECT workspace_id, id, attempts, device_id, tag, epoch, attempted_at, reason FROM old WHERE tag IS NOT NULL
-    ON CONFLICT (message_id, number) DO NOTHING
-),
-moved AS (
-    UPDATE campaigns_message m SET state = 'cancelled', reason = '{reason}'
-    FROM old WHERE m.id = old.id
-    RETURNING m.id, m.stream_id
-),
-resolved AS (
-    DELETE FROM campaigns_uncertain u USING moved WHERE u.message_id = moved.id
-),
-counted AS (
-    UPDATE campaigns_stream s SET "{was}" = s."{was}" - n.n, cancelled = s.cancelled + n.n
-    FROM (SELECT stream_id, count(*) AS n FROM moved GROUP BY stream_id) n
-    WHERE s.id = n.stream_id
-)
-SELECT count(*) FROM moved
-"""
+def _give_up_sql(was: str, reason: str, doubtful: str) -> str:
+    """What it failed with is kept with its attempt."""
+    becomes = f"state = 'cancelled', reason = '{reason}'"
+    return _move_sql(was, becomes, "cancelled = s.cancelled + n.n", doubtful=doubtful)
 
-RETRY_SQL = BRING_BACK_SQL.format(
-    deaths="0",
-    was=DEAD,
-    old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful=DIED_WITH_GATEWAYS, may=SENDABLE),
-)
+
+RETRY_SQL = _bring_back_sql(DEAD, deaths="0", doubtful=DIED_WITH_GATEWAYS)
+# The message itself may be what kills gateways: its deaths stay counted.
+SEND_AGAIN_SQL = _bring_back_sql(UNCERTAIN, deaths="m.deaths", doubtful="true")
+GIVE_UP_DEAD_SQL = _give_up_sql(DEAD, GIVEN_UP, doubtful="false")
+# Who may have got it all the same is not taken for somebody who did not.
+GIVE_UP_UNCERTAIN_SQL = _give_up_sql(UNCERTAIN, GIVEN_UP_UNSURE, doubtful="true")
+ASSUME_SQL = _move_sql(UNCERTAIN, "state = 'assumed'", "assumed = s.assumed + n.n", doubtful="true", kept="")
+
 # By the counters; those whose person was deleted or erased since are found by having none.
 COUNT_ALL_DEAD_SQL = """
 SELECT coalesce(sum(s.dead), 0) - (
@@ -176,21 +160,6 @@ WHERE s.campaign_id = %(campaign)s AND (s.expires_at IS NULL OR s.expires_at > n
   AND (%(devices)s::bigint[] IS NULL OR s.device_id = ANY(%(devices)s::bigint[]))
 """
 COUNT_DEAD_SQL = f"SELECT count(*){CHOSEN_SQL}".format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE)
-SEND_AGAIN_SQL = BRING_BACK_SQL.format(
-    deaths="m.deaths",  # the message itself may be what kills gateways
-    was=UNCERTAIN,
-    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may=SENDABLE),
-)
-GIVE_UP_DEAD_SQL = GIVE_UP_SQL.format(
-    reason=GIVEN_UP,
-    was=DEAD,
-    old=OLD_SQL.format(was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, doubtful="false", may="true"),
-)
-GIVE_UP_UNCERTAIN_SQL = GIVE_UP_SQL.format(
-    reason=GIVEN_UP_UNSURE,
-    was=UNCERTAIN,
-    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true"),
-)
 DEAD_IDS_SQL = f"SELECT s.device_id, m.contact_id, m.id{CHOSEN_SQL} ORDER BY m.id".format(
     was=DEAD, since=DEAD_SINCE, found=DEAD_ROWS, may=SENDABLE
 )
@@ -239,9 +208,6 @@ CROSS JOIN LATERAL (
 ORDER BY k.place, m.contact_id NULLS LAST, m.id
 LIMIT %(size)s
 """
-ASSUME_SQL = COUNT_AS_SENT_SQL.format(
-    old=OLD_SQL.format(was=UNCERTAIN, since="u.since", found=UNCERTAIN_ROWS, doubtful="true", may="true")
-)
 
 
 def gone_at(campaign: Campaign) -> dict[int, tuple[int, int]]:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django_rq import get_connection
 from redis.exceptions import RedisError
 
-from campaigns.models import Campaign, Stream, Uncertain
+from campaigns.models import OPEN, Campaign, Stream, Uncertain
 from devices.models import Device, Host
 
 
@@ -76,7 +76,7 @@ def remaining() -> int:
 
 
 def all_planned() -> bool:
-    return not Campaign.objects.filter(planned_at__isnull=True, state__in=["running", "paused"]).exists()
+    return not Campaign.objects.filter(planned_at__isnull=True, state__in=OPEN).exists()
 
 
 def all_ended() -> bool:
@@ -87,7 +87,7 @@ def heartbeats_since(at: float) -> Callable[[], bool]:
     """Whether every living host has said something of itself since ``at``, in Unix seconds."""
 
     def said() -> bool:
-        living = Host.objects.filter(lease_until__gt=Now(), retiring=False)
+        living = Host.objects.alive().filter(retiring=False)
         return not living.filter(heartbeat_at__lt=datetime.fromtimestamp(at, UTC)).exists()
 
     return said
@@ -95,7 +95,7 @@ def heartbeats_since(at: float) -> Callable[[], bool]:
 
 def limits() -> list[dict[str, Any]]:
     """Of each living host: its limit of concurrent sends, the uppermost, and for how long that held sending back."""
-    living = Host.objects.filter(lease_until__gt=Now(), retiring=False).order_by("id")
+    living = Host.objects.alive().filter(retiring=False).order_by("id")
     wanted = ("limit", "max_limit", "highest_limit", "held_back_s", "slow")
     return [{name: meters.get(name) for name in wanted} for meters in living.values_list("meters", flat=True)]
 

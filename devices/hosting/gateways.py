@@ -36,7 +36,7 @@ MOST_FDS = sys.maxsize if _FDS == resource.RLIM_INFINITY else int(0.8 * _FDS)
 class Limits:
     """What one process may come to before it is replaced; each client that was stopped leaks a little of all three.
 
-    A process is 70 MB, a device 2 MB once it has talked to 300 people (NEONIZE.md): 150 devices, twice that.
+    A process is 75 MB, a device 2 MB once it has talked to 300 people: 150 devices, twice that.
     """
 
     mb: int = 75 + 4 * 150

@@ -1,4 +1,4 @@
-"""Leases: which host owns which device, judged by Postgres' clock only, and fenced by epochs (DESIGN 5)."""
+"""Leases: which host owns which device, judged by Postgres' clock only, and fenced by epochs."""
 
 from __future__ import annotations
 

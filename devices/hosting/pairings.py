@@ -1,6 +1,6 @@
 """The pairing desk: links new sessions, each in a gateway process of its own, a few at a time, in the order they came.
 
-A process of its own, because a link that nobody finishes can never be stopped inside one (NEONIZE.md).
+A process of its own, because a link that nobody finishes can never be stopped inside one.
 """
 
 from __future__ import annotations

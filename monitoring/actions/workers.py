@@ -10,9 +10,10 @@ from django.db import transaction
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.actions.campaigns import pause_campaign, resume_campaign
-from campaigns.actions.dead_letters import lock_all, retry_failed
+from campaigns.actions.dead_letters import retry_failed
+from campaigns.actions.locking import lock_with_streams
 from campaigns.live import database_time
-from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.models import OPEN, Campaign, CampaignState, Stream
 from campaigns.querysets.unsettled import Selection
 from campaigns.shown import counted
 from devices.actions import reconnect_device
@@ -20,8 +21,6 @@ from devices.hosting.retiring import retire
 from devices.jobs import hurry
 from devices.models import Device, Host
 from devices.shown import is_connected
-
-OPEN = (CampaignState.RUNNING, CampaignState.PAUSED)
 
 
 @transaction.atomic
@@ -34,7 +33,7 @@ def resume_failed(workspace: Workspace, devices: Sequence[Device], by: User) -> 
         assert stream.campaign is not None
         found.setdefault(stream.campaign, set()).add(stream.device_id)
     selections = [Selection(campaign, until, devices=at) for campaign, at in found.items()]
-    lock_all(selections)
+    lock_with_streams(found)
     brought = [retry_failed(selection, by) for selection in selections]
     people, touched = sum(brought), sum(map(bool, brought))
     record(workspace, by, "workers.resume_failed", devices=len(devices), campaigns=touched, messages=people)
@@ -49,7 +48,7 @@ def resume_failed(workspace: Workspace, devices: Sequence[Device], by: User) -> 
 @transaction.atomic
 def pause_all(workspace: Workspace, by: User) -> str:
     running = list(Campaign.objects.for_workspace(workspace).filter(state=CampaignState.RUNNING).order_by("pk"))
-    lock_together([campaign.pk for campaign in running])
+    lock_with_streams(running)
     paused = [campaign for campaign in running if pause_campaign(campaign, by)]
     record(workspace, by, "workers.pause_all", campaigns=len(paused))
     if not paused:
@@ -61,7 +60,7 @@ def pause_all(workspace: Workspace, by: User) -> str:
 def resume_all(workspace: Workspace, by: User) -> str:
     """Those that paused themselves stay so: somebody has to look at each."""
     paused = list(Campaign.objects.for_workspace(workspace).filter(state=CampaignState.PAUSED).order_by("pk"))
-    lock_together([campaign.pk for campaign in paused])
+    lock_with_streams(paused)
     by_itself = [campaign for campaign in paused if campaign.paused_why]
     resumed = [campaign for campaign in paused if not campaign.paused_why and resume_campaign(campaign, by)]
     record(workspace, by, "workers.resume_all", campaigns=len(resumed), left=len(by_itself))
@@ -70,14 +69,6 @@ def resume_all(workspace: Workspace, by: User) -> str:
         who = f"{len(by_itself)} that paused {'itself' if len(by_itself) == 1 else 'themselves'}"
         told.append(f"{who} {'stays' if len(by_itself) == 1 else 'stay'} so: look at each.")
     return " ".join(told)
-
-
-def lock_together(campaigns: Sequence[int]) -> None:
-    """They are moved in one transaction: every stream is locked before any message, by id as everywhere."""
-    chosen = Campaign.objects.filter(pk__in=campaigns).order_by("pk").select_for_update(of=("self",))
-    list(chosen.values_list("pk", flat=True))
-    streams = Stream.objects.filter(campaign__in=campaigns).order_by("pk").select_for_update(no_key=True)
-    list(streams.values_list("pk", flat=True))
 
 
 def reconnect_all(workspace: Workspace, devices: Sequence[Device], by: User) -> str:

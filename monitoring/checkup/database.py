@@ -66,15 +66,16 @@ def postgres() -> Finding:
 
 
 def hosts() -> list[Any]:
-    """Those alive, those with devices, and those that fell silent lately; each with `owned`, `silence`, `left`."""
+    """Those alive, with devices, or silent only lately; each with `lives`, `owned`, `silence` and `left`."""
     linked = Q(devices__phone__isnull=False) & ~Q(devices__state__in=ENDED_STATES)
-    found = Host.objects.annotate(
+    found = Host.objects.with_alive().annotate(
         owned=Count("devices", filter=linked), silence=Now() - F("heartbeat_at"), left=F("lease_until") - Now()
     )
     return list(found.filter(Q(owned__gt=0) | Q(heartbeat_at__gt=Now() - MISSED_FOR)).order_by("id"))
 
 
 def is_silent(host: Any) -> bool:
+    """It missed a beat: the status page speaks of it while its lease still keeps it alive for all others."""
     return host.silence.total_seconds() > SILENT_RENEWALS * settings.LEASE_TIMES["renew"]
 
 
@@ -104,7 +105,7 @@ def told_of(host: Any) -> str:
 
 
 def gateways() -> Finding:
-    """Of engines that live, by what they say of themselves; one that has just begun has said nothing yet."""
+    """Of engines that are not silent, by what they say of themselves; one that has just begun has said nothing yet."""
     telling = [host for host in hosts() if not is_silent(host) and "gateways" in host.meters]
     bare = [host.id for host in telling if host.owned and not host.meters["gateways"]]
     value = "; ".join(

@@ -19,11 +19,11 @@ from devices.models import Device
 from monitoring.forms.queue import ShownForm, campaign_of
 from monitoring.queue import (
     DIRECT,
+    device_lanes,
     doubts_by_campaign,
     doubts_of,
     doubts_page,
     forget_waiting,
-    lanes_by_device,
     lasting,
     queue_context,
 )
@@ -56,7 +56,7 @@ def queue_page(request: WorkspaceRequest) -> HttpResponse:
 @require_safe
 @workspace_role("viewer")
 def queue_devices(request: WorkspaceRequest) -> HttpResponse:
-    return render(request, "monitoring/_queue_devices.html", {"rows": lanes_by_device(request.workspace)})
+    return render(request, "monitoring/_queue_devices.html", {"rows": device_lanes(request.workspace)})
 
 
 # ---- What failed

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import WorkspaceRequest, workspace_role
 from accounts.audit import record
 from accounts.models import User
-from campaigns.models import Campaign, CampaignState, Stream
+from campaigns.models import OPEN, Campaign, CampaignState, Stream
 from devices.models import Device
 from monitoring.actions import workers as actions
 from monitoring.forms.workers import WorkerFilterForm
@@ -119,7 +119,7 @@ def touched(scope: Scope, chosen: dict[str, str]) -> dict[str, int]:
     assert scope.workspace is not None
     campaigns = Campaign.objects.for_workspace(scope.workspace)
     devices = chosen_devices(scope, chosen)
-    failed = Stream.objects.filter(device__in=devices.values("pk"), campaign__state__in=actions.OPEN, dead__gt=0)
+    failed = Stream.objects.filter(device__in=devices.values("pk"), campaign__state__in=OPEN, dead__gt=0)
     return {
         "devices": devices.count(),
         "failed": failed.aggregate(failed=Sum("dead"))["failed"] or 0,

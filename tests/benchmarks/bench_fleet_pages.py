@@ -81,7 +81,7 @@ def publish() -> None:
     import time
 
     from accounts.redis import hints
-    from campaigns.meters import WORDS
+    from campaigns.querysets.meters import WORDS
     from devices.models import Device
 
     line = hints().pipeline(transaction=False)

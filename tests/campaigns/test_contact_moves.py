@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import AuditEntry, Workspace
-from campaigns.actions import contact_moves
+from campaigns.actions import in_steps
 from campaigns.actions.contact_moves import move_contacts, move_step, resume_stalled_moves, work_on_move
 from campaigns.models import Campaign, Contact, ContactMove, Message
 from devices.models import Device, DeviceEvent
@@ -91,7 +91,7 @@ def test_a_campaigns_cap_for_a_device_holds(workspace: Workspace, to: Device) ->
 def test_many_move_in_steps_and_another_process_goes_on_where_one_ended(
     campaign: Campaign, source: Device, to: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contact_moves, "STEP", 2)
+    monkeypatch.setattr(in_steps, "STEP", 2)
     move = move_contacts(source, to, None)
     assert move is not None
     assert move.finished_at is None
@@ -111,7 +111,7 @@ def test_many_move_in_steps_and_another_process_goes_on_where_one_ended(
 def test_who_meets_the_device_meanwhile_moves_too(
     workspace: Workspace, campaign: Campaign, source: Device, to: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contact_moves, "STEP", 2)
+    monkeypatch.setattr(in_steps, "STEP", 2)
     move = move_contacts(source, to, None)
     assert move is not None
     move_step(move.pk, 4)

@@ -21,6 +21,7 @@ from campaigns.meter_buckets import INDEX
 from campaigns.metering import Metering
 from campaigns.models import DayMeter, HourMeter, MeterTotal, MinuteMeter, Stream
 from campaigns.outbox import Moved
+from campaigns.querysets.meters import WORDS
 from devices.hosting.leases import Lease
 from devices.models import Device
 from tests.factories import make_device, make_host
@@ -28,7 +29,6 @@ from tests.factories import make_device, make_host
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("look_from_the_loop")]
 
 NOON = datetime(2026, 3, 29, 12, 0, 30, tzinfo=UTC).timestamp()
-COUNTS = ("sent", "failed", "delivered", "replied")
 
 
 class Clock:
@@ -61,7 +61,7 @@ def sent(device: Device, ms: int = 80) -> Moved:
 
 
 def sums(model: Any, device: Device) -> tuple[int, ...]:
-    found = model.objects.filter(device=device).aggregate(**{word: Sum(word, default=0) for word in COUNTS})
+    found = model.objects.filter(device=device).aggregate(**{word: Sum(word, default=0) for word in WORDS})
     return tuple(found.values())
 
 

@@ -14,8 +14,9 @@ from redis import Redis
 
 from campaigns import metering, outbox
 from campaigns.actions.meters import roll_up_or_raise
-from campaigns.meters import WORDS, live_meters
+from campaigns.meters import live_meters
 from campaigns.models import Campaign, DayMeter, HourMeter, Message, MeterTotal, MinuteMeter
+from campaigns.querysets.meters import WORDS
 from devices.hosting import leases
 from devices.hosting.leases import Lease
 from devices.models import Device

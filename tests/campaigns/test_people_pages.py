@@ -147,7 +147,7 @@ def test_all_that_match_are_changed_and_the_list_comes_back_as_it_was(as_alice, 
 
 
 def test_a_large_change_goes_to_a_job_and_shows_how_far_it_is(as_alice, as_bob, people, redis, monkeypatch) -> None:
-    monkeypatch.setattr("campaigns.actions.contact_changes.STEP", 1)
+    monkeypatch.setattr("campaigns.actions.in_steps.STEP", 1)
     sent = {"whom": "all", "deed": "delete", "query": ""}
     answer = as_alice.post(reverse("campaigns:contact_change_start"), sent)
     change = ContactChange.objects.get()

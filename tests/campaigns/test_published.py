@@ -1,4 +1,4 @@
-"""The six names under which Redis shows how the installation stands (DESIGN 2), and that nobody misses them."""
+"""The names under which Redis shows how the installation stands (docs/architecture.md); nobody misses them."""
 
 from __future__ import annotations
 

@@ -17,13 +17,14 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User, Workspace
 from campaigns import dead_letters, outbox
+from campaigns.actions.direct import direct_stream
 from campaigns.dead_letters import failed_in, people_of
 from campaigns.engine.causes import CAUSES, cause_of
 from campaigns.models import Attempt, Campaign, Message, Stream, Uncertain, WireId
 from campaigns.outbox import ReceiptRow
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
-from monitoring.queue import waiting_for_somebody
+from monitoring.queue import device_lanes, waiting_for_somebody
 from tests.campaigns.campaign_cases import words
 from tests.factories import make_campaign, make_device, make_host
 from tests.monitoring.queue_cases import direct_messages, doubtful_campaign, failed_campaign
@@ -337,13 +338,27 @@ def test_lanes_say_how_much_waits_and_since_when_it_is_due(
     now = timezone.now()
     Stream.objects.filter(campaign=campaign).update(pending=1_200, waiting=3, next_due=now - timedelta(minutes=4))
     page = words(as_alice.get("/queue/"))
-    assert "Campaigns 1,203 1,200 due, the oldest 4 minutes ago" in page
+    assert "Campaigns 1,203 1,203 due, the oldest 4 minutes ago" in page
     assert "Direct 0 nothing waits" in page
     assert "Failed 1" in page
     rows = words(as_alice.get("/queue/devices/"))
     assert "Shop 1 Online 0 1,203 0 4 minutes ago" in rows
+    Stream.objects.filter(campaign=campaign).update(held_until=now + timedelta(hours=2))
+    assert "Campaigns 1,203 not due yet" in words(as_alice.get("/queue/")), "what is held may not leave"
     Stream.objects.filter(campaign=campaign).update(running=False)
     assert "Campaigns 0 nothing waits" in words(as_alice.get("/queue/")), "a paused campaign is no queue"
+
+
+def test_a_device_with_tests_and_replies_alone_sends_at_any_hour(workspace: Workspace, device: Device) -> None:
+    now = timezone.now().astimezone(workspace.zone)
+    begin, end = ((now + timedelta(hours=hours)).time() for hours in (2, 3))
+    Device.objects.filter(pk=device.pk).update(sending_from=begin, sending_to=end)
+    stream = direct_stream(device)
+    Stream.objects.filter(pk=stream.pk).update(pending=1, next_due=timezone.now())
+    (row,) = device_lanes(workspace)
+    assert row.hold is None
+    assert row.next_send is not None
+    assert row.next_send <= timezone.now()
 
 
 def test_what_waits_for_its_time_says_why_and_until_when(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.models import Stream
@@ -61,7 +63,8 @@ def test_a_member_gets_the_devices_of_his_workspace_and_no_machine(as_bob: Clien
 def test_staff_get_everybodys_and_the_hosts_and_their_look_is_audited(
     sam: User, sign_in: SignIn, workspace: Workspace
 ) -> None:
-    device = make_device(workspace, owner=make_host(id="rack-7"))
+    late = timezone.now() - timedelta(seconds=25)  # with its heartbeat; its lease goes on
+    device = make_device(workspace, owner=make_host(id="rack-7", heartbeat_at=late))
     make_device(make_workspace())
     found = sign_in(sam).get(PATH).json()
     assert found["workspace"] is None

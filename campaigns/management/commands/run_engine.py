@@ -73,30 +73,12 @@ class Engine:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        sessions_dir = Path(settings.SESSIONS_DIR)
         pulse = Pulse()
         rng = Random(os.urandom(16))  # noqa: S311 - paces messages, keeps no secret
         limit = Limit(settings.MIN_CONCURRENT_WORKERS, settings.MAX_CONCURRENT_WORKERS)
         sender = Sender(self.lease, limit, pulse, rng)
-        sessions = Sessions(
-            self.lease.host,
-            sessions_dir,
-            programs(),
-            settings.GATEWAY_DEVICES,
-            sender,
-            seal=self.seal,
-            copy_every_s=settings.VAULT_EVERY_S,
-            pairings_at_once=settings.PAIRINGS_AT_ONCE,
-            limits={"whatsapp": Limits(settings.GATEWAY_MAX_MB, settings.GATEWAY_MAX_CYCLES)},
-        )
-        host = Host(
-            self.lease,
-            self.times,
-            list(programs()),
-            sessions,
-            outbox.abandon,
-            meters=lambda: {**sessions.meters(), **sender.meters(), **footprint()},
-        )
+        sessions = self.sessions_for(sender)
+        host = self.host_of(sessions, sender)
         sender.start(sessions, host.watchdog)
         Bell.deliver = lambda ids: loop.call_soon_threadsafe(sender.rouse, ids)
         Bell.look = lambda ids: loop.call_soon_threadsafe(host.look, ids)
@@ -119,6 +101,25 @@ class Engine:
         pulse.close()
         await host.close()
         logger.info("Host %s is down", self.lease.host)
+
+    def sessions_for(self, sender: Sender) -> Sessions:
+        return Sessions(
+            self.lease.host,
+            Path(settings.SESSIONS_DIR),
+            programs(),
+            settings.GATEWAY_DEVICES,
+            sender,
+            seal=self.seal,
+            copy_every_s=settings.VAULT_EVERY_S,
+            pairings_at_once=settings.PAIRINGS_AT_ONCE,
+            limits={"whatsapp": Limits(settings.GATEWAY_MAX_MB, settings.GATEWAY_MAX_CYCLES)},
+        )
+
+    def host_of(self, sessions: Sessions, sender: Sender) -> Host:
+        def meters() -> dict[str, Any]:
+            return {**sessions.meters(), **sender.meters(), **footprint()}
+
+        return Host(self.lease, self.times, list(programs()), sessions, outbox.abandon, meters=meters)
 
     async def poll(self, sender: Sender) -> None:
         """While Redis is away, Postgres is asked for due work."""

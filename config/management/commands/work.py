@@ -55,7 +55,7 @@ class FlotillaWorker(Patient, Worker):
         super().execute_job(job, queue)
 
     def give_up_job(self) -> None:
-        """A job is safe to lose: the reconciler makes what is missing again (DESIGN 2)."""
+        """A job is safe to lose: the reconciler makes what is missing again (`campaigns.actions.reconcile`)."""
         if self.horse_pid:
             logger.warning("A job did not end in time and is given up", worker=self.name)
             self.kill_horse()
