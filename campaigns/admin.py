@@ -306,9 +306,9 @@ def note_global(request: HttpRequest, suppression: GlobalSuppression, action: st
 
 @admin.register(ConsentEntry)
 class ConsentEntryAdmin(LookOnly):
-    list_display = ("pk", "phone", "kind", "source", "proof", "created_by", "at", "workspace")
+    list_display = ("pk", "phone", "kind", "source", "proof", "noted_by", "at", "workspace")
     list_filter = ("kind",)
-    list_select_related = ("created_by", "workspace")
+    list_select_related = ("created_by", "contact_import__created_by", "workspace")
     search_fields = ("=phone", "=contact__uuid")
 
 

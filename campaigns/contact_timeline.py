@@ -114,7 +114,7 @@ def _replies(contact: Contact) -> QuerySet[Reply]:
 
 
 def _consents(contact: Contact) -> QuerySet[ConsentEntry]:
-    return contact.consents.select_related("created_by", "contact_import").annotate(when=F("at"))
+    return contact.consents.select_related("created_by", "contact_import__created_by").annotate(when=F("at"))
 
 
 def _deeds(contact: Contact) -> QuerySet[AuditEntry]:

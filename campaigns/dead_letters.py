@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -48,8 +49,10 @@ class Letters:
         return group_of(self.reason, sendable=may, device_gone=gone, direct=self.campaign is None)
 
 
-@dataclass(slots=True)
+@dataclass
 class Group:
+    """Its sums are made once: of a large workspace it holds thousands of kinds, and a page asks several times."""
+
     key: str
     letters: list[Letters] = field(default_factory=list)
 
@@ -57,15 +60,16 @@ class Group:
     def cause(self) -> Cause:
         return CAUSES[self.key]
 
-    @property
+    @cached_property
     def count(self) -> int:
         return sum(letters.count for letters in self.letters)
 
-    @property
+    @cached_property
     def devices(self) -> list[Device]:
-        return sorted({letters.device for letters in self.letters}, key=lambda device: (device.name, device.pk))
+        found = {letters.device.pk: letters.device for letters in self.letters}
+        return sorted(found.values(), key=lambda device: (device.name, device.pk))
 
-    @property
+    @cached_property
     def reasons(self) -> list[tuple[str, int]]:
         """The commonest first."""
         counts: dict[str, int] = defaultdict(int)
@@ -73,7 +77,7 @@ class Group:
             counts[letters.reason] += letters.count
         return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
-    @property
+    @cached_property
     def ordered(self) -> list[Letters]:
         """The newest campaign first; those without a reason, whom no index finds, last."""
         return sorted(
@@ -92,13 +96,16 @@ class Group:
         """Those of its devices that cannot send until somebody links them again."""
         return [device for device in self.devices if device.state in GONE]
 
-    @property
+    @cached_property
     def campaigns(self) -> list[tuple[Campaign | None, int]]:
-        """The newest first; what belongs to none last."""
-        counts: dict[Campaign | None, int] = defaultdict(int)
+        """The newest first; what belongs to none last. Of a campaign only what tells it from others is read."""
+        counts: dict[int, int] = defaultdict(int)
+        found: dict[int, Campaign | None] = {}
         for letters in self.letters:
-            counts[letters.campaign] += letters.count
-        return sorted(counts.items(), key=lambda pair: -(pair[0].pk if pair[0] else 0))
+            key = letters.campaign.pk if letters.campaign else 0
+            counts[key] += letters.count
+            found[key] = letters.campaign
+        return [(found[key], counts[key]) for key in sorted(counts, reverse=True)]
 
 
 class Touched(NamedTuple):
@@ -131,31 +138,38 @@ def failed_in(workspace: Workspace) -> Found:
     """As it is, or as it was at most `KEPT_S` ago where many failed. In the order of `CAUSES`."""
     until = database_time()
     touched = Stream.objects.for_workspace(workspace).filter(dead__gt=0)
-    failed = touched.filter(campaign=OuterRef("pk"))
-    having = Campaign.objects.for_workspace(workspace).filter(Exists(failed)).order_by("-pk")
+    of_campaign = touched.filter(campaign=OuterRef("pk"))
+    having = Campaign.objects.for_workspace(workspace).filter(Exists(of_campaign)).order_by("-pk")
     newest = list(having.values_list("pk", flat=True)[: AT_ONCE + 1])
     looked_at = touched.filter(Q(campaign__in=newest[:AT_ONCE]) | Q(campaign__isnull=True))
-    streams = [Touched(*row) for row in looked_at.values_list("pk", "campaign_id", "device_id", "dead")]
-    older, oldest = 0, None
-    if len(newest) > AT_ONCE:
-        oldest = Campaign.objects.for_workspace(workspace).get(pk=newest[AT_ONCE - 1])
-        older = failed_count(workspace) - sum(stream.dead for stream in streams)
-    counters = sorted([stream.pk, stream.dead] for stream in streams)
-    many = sum(stream.dead for stream in streams) > SMALL
+    rows_of_streams = looked_at.order_by("pk").values_list("pk", "campaign_id", "device_id", "dead")
+    streams = [Touched(*row) for row in rows_of_streams]
+    failed = sum(stream.dead for stream in streams)
+    counters = " ".join(f"{stream.pk}:{stream.dead}" for stream in streams)
+    more = len(newest) > AT_ONCE
+    many = failed > SMALL or more
     key = f"queue-failed:{workspace.pk}"
     kept: Any = cache.get(key) if many else None
-    if kept and kept["counters"] == counters:
-        return Found(datetime.fromisoformat(kept["until"]), grouped(workspace, streams, kept["rows"]), older, oldest)
-    campaigns = {stream.campaign_id for stream in streams if stream.campaign_id is not None}
-    rows = dead_by_reason(sorted(campaigns), [stream.pk for stream in streams if stream.campaign_id is None])
-    if many:
-        cache.set(key, {"until": until.isoformat(), "counters": counters, "rows": rows}, KEPT_S)
-    return Found(until, grouped(workspace, streams, rows), older, oldest)
+    if not kept or kept["counters"] != counters:
+        campaigns = {stream.campaign_id for stream in streams if stream.campaign_id is not None}
+        kept = {
+            "until": until.isoformat(),
+            "counters": counters,
+            "rows": dead_by_reason(sorted(campaigns), [one.pk for one in streams if one.campaign_id is None]),
+            "older": failed_count(workspace) - failed if more else 0,
+        }
+        if many:
+            cache.set(key, kept, KEPT_S)
+    oldest = Campaign.objects.for_workspace(workspace).get(pk=newest[AT_ONCE - 1]) if more else None
+    return Found(
+        datetime.fromisoformat(kept["until"]), grouped(workspace, streams, kept["rows"]), kept["older"], oldest
+    )
 
 
 def grouped(workspace: Workspace, streams: Sequence[Touched], rows: Iterable[Sequence[Any]]) -> dict[str, Group]:
     ids = {stream.campaign_id for stream in streams if stream.campaign_id is not None}
-    campaigns = {one.pk: one for one in Campaign.objects.for_workspace(workspace).filter(pk__in=ids)}
+    told = Campaign.objects.for_workspace(workspace).filter(pk__in=ids).only("uuid", "name", "state")
+    campaigns = {one.pk: one for one in told}
     devices = Device.objects.for_workspace(workspace).in_bulk({stream.device_id for stream in streams})
     groups = {key: Group(key) for key in CAUSES}
     for letters in each_of(campaigns, devices, streams, rows):

@@ -50,6 +50,7 @@ urlpatterns = [
     path("contacts/tags/", tags.tag_list, name="tags"),
     path("contacts/tags/rename/", tags.tag_rename, name="tag_rename"),
     path("contacts/tags/delete/", tags.tag_delete, name="tag_delete"),
+    path("contacts/tags/merge/", tags.tag_merge, name="tag_merge"),
     path("contacts/fields/", tags.field_list, name="fields"),
     path("contacts/fields/save/", tags.field_save, name="field_save"),
     path("contacts/fields/delete/", tags.field_delete, name="field_delete"),

@@ -14,6 +14,7 @@ from campaigns.models import CampaignTag, CustomField, Segment, Tag
 from campaigns.segments import FIELD
 
 COUNTED = 10_000
+NAMED = 5
 
 PEOPLE_SQL = """
 SELECT t.id, (SELECT count(*) FROM (SELECT FROM campaigns_contacttag l WHERE l.tag_id = t.id LIMIT %(most)s) bounded)
@@ -46,6 +47,35 @@ def uses_of_tags(workspace: Workspace, tags: Sequence[Tag]) -> list[TagUse]:
     campaigns = Counter(CampaignTag.objects.for_workspace(workspace).filter(tag__in=ids).values_list("tag", flat=True))
     rules = _rules(workspace)
     return [TagUse(tag, people[tag.pk], campaigns[tag.pk], rules["tag", tag.name]) for tag in tags]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What names a tag. ``people``: at most `COUNTED`; ``to_come``: campaigns that were not sent; the names: a few."""
+
+    people: int
+    to_come: Sequence[str]
+    more_to_come: int
+    ended: int
+    segments: Sequence[str]
+    more_segments: int
+
+
+def use_of_tag(tag: Tag) -> Naming:
+    links = CampaignTag.objects.filter(tag=tag)
+    unplanned = links.filter(campaign__planned_at=None).order_by("-campaign")
+    to_come = list(unplanned.values_list("campaign__name", flat=True))
+    asked = {"rules": [{"what": "tag", "value": tag.name}]}
+    found = Segment.objects.for_workspace(tag.workspace).filter(conditions__contains=asked).order_by("name")
+    segments = list(found.values_list("name", flat=True))
+    return Naming(
+        tag.contact_links.all()[:COUNTED].count(),
+        to_come[:NAMED],
+        max(0, len(to_come) - NAMED),
+        links.count() - len(to_come),
+        segments[:NAMED],
+        max(0, len(segments) - NAMED),
+    )
 
 
 def uses_of_fields(workspace: Workspace, fields: Sequence[Field]) -> list[FieldUse]:

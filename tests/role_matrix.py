@@ -152,6 +152,7 @@ MATRIX = {
     "campaigns:tags": "viewer",
     "campaigns:tag_rename": "manager",
     "campaigns:tag_delete": "manager",
+    "campaigns:tag_merge": "manager",
     "campaigns:fields": "viewer",
     "campaigns:field_save": "manager",
     "campaigns:field_delete": "manager",

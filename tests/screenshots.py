@@ -116,6 +116,7 @@ def people(camera: Camera) -> None:
     camera.take("segments", "/contacts/segments/")
     camera.take("segment", camera.noun())
     camera.take("tags", "/contacts/tags/")
+    camera.take("tag-merge", "/contacts/tags/merge/?tag=newsletter&into=vip")
     camera.take("fields", "/contacts/fields/")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from campaigns.engine import outcome
@@ -65,6 +66,7 @@ CAUSES: dict[str, Cause] = {
 }
 
 
+@lru_cache(maxsize=1_000)
 def cause_of(reason: str) -> str:
     """The key of `CAUSES` that a reason belongs to, as far as the reason tells."""
     if found := REFUSAL.match(reason):

@@ -192,6 +192,25 @@ class TagForm(forms.Form):
         return one_tag(self.cleaned_data["name"])
 
 
+class MergeForm(forms.Form):
+    """Which tag another one is joined to."""
+
+    into = forms.CharField(max_length=TAG_LENGTH, error_messages={"required": "Write the tag that stays."})
+
+    def __init__(self, *args: Any, source: Tag, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.source = source
+
+    def clean_into(self) -> Tag:
+        name = one_tag(self.cleaned_data["into"])
+        if name == self.source.name:
+            raise ValidationError("This is the tag itself. Write another one.")
+        tags = Tag.objects.for_workspace(self.source.workspace).select_related("workspace")
+        if (tag := tags.filter(name=name).first()) is None:
+            raise ValidationError(f"There is no tag “{name}”. To give this one another name, rename it.")
+        return tag
+
+
 class FieldForm(forms.Form):
     name = forms.CharField(max_length=60, error_messages={"required": "Write a name."})
     kind = forms.ChoiceField(choices=FieldKind.choices)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 from accounts.tenancy import TenantForeignKey, TenantModel
 from campaigns.models.contact import Contact
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 
 class ConsentKind(models.TextChoices):
@@ -18,6 +23,10 @@ class ConsentKind(models.TextChoices):
 class ConsentEntry(TenantModel):
     """The database refuses updates and deletes, but for erasing a person."""
 
+    # Like a contact's: proved by the composite keys, or by a generated column where there is neither.
+    workspace = models.ForeignKey(
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
     contact = TenantForeignKey(
         Contact, null=True, blank=True, on_delete=models.SET_NULL, related_name="consents", db_index=False
     )
@@ -29,7 +38,12 @@ class ConsentEntry(TenantModel):
         "campaigns.ContactImport", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Empty where the import says who brought it, and for whoever did it themselves.",
     )
     at = models.DateTimeField(db_default=Now())
 
@@ -37,7 +51,7 @@ class ConsentEntry(TenantModel):
         verbose_name_plural = "consent entries"
         indexes = [
             models.Index(fields=["contact", "-id"], name="consents_of_contact"),
-            models.Index(fields=["workspace", "-id"], name="consents_of_workspace"),
+            models.Index(fields=["workspace", "id"], name="consents_of_workspace"),
             models.Index(
                 fields=["workspace", "-id"], condition=models.Q(kind="withdrawn"), name="withdrawals_of_workspace"
             ),
@@ -46,6 +60,11 @@ class ConsentEntry(TenantModel):
                 fields=["workspace", "phone"], condition=models.Q(contact__isnull=True), name="consents_of_strangers"
             ),
         ]
+
+    @property
+    def noted_by(self) -> User | None:
+        """Who brought it; None: they did it themselves."""
+        return self.contact_import.created_by if self.contact_import else self.created_by
 
     def __str__(self) -> str:
         return f"{self.kind} {self.at:%Y-%m-%d}"

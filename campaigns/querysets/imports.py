@@ -77,7 +77,8 @@ UPDATE_SQL = """DO UPDATE SET {sets}
 # Rows that would change nothing are left out before the INSERT: ON CONFLICT alone would lock and rewrite headers of
 # contacts that stay the same, and use up their ids. Numbers in order: two imports never wait for each other crosswise.
 # Materialized, because the look-ups would otherwise go through the contacts that this very statement writes.
-# Whoever had opted out agrees to nothing by being in a file, so the ledger says nothing of them.
+# Whoever had opted out agrees to nothing by being in a file, so the ledger says nothing of them. Who brought
+# the others is what the import says: a key to check less.
 CONTACTS_SQL = r"""
 WITH person AS MATERIALIZED (
     SELECT r.phone, r.name, r.fields, coalesce(nullif(r.status, ''), same.status, 'prospect') AS status, r.timezone,
@@ -102,9 +103,8 @@ WITH person AS MATERIALIZED (
     ON CONFLICT (workspace_id, phone) {otherwise}
     RETURNING id, phone, xmax = 0 AS new, opted_out_at
 ), agreed AS (
-    INSERT INTO campaigns_consententry (workspace_id, contact_id, phone, kind, source, proof, contact_import_id,
-                                        created_by_id)
-    SELECT %(workspace)s, id, phone, 'granted', %(source)s, %(proof)s, %(import)s, %(by)s
+    INSERT INTO campaigns_consententry (workspace_id, contact_id, phone, kind, source, proof, contact_import_id)
+    SELECT %(workspace)s, id, phone, 'granted', %(source)s, %(proof)s, %(import)s
     FROM written WHERE new AND opted_out_at IS NULL
 )
 SELECT id, new FROM written
@@ -352,7 +352,6 @@ def _values(contact_import: ContactImport, chunk: Chunk) -> dict[str, Any]:
         "last": chunk.last,
         "source": contact_import.consent_source,
         "proof": contact_import.consent_proof,
-        "by": contact_import.created_by_id,
         "tags": contact_import.tags,
         "policy": contact_import.policy,
     }

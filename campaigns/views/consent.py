@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
@@ -17,7 +18,8 @@ from campaigns.views.suppression import asked_number
 PAGE = 50
 COUNTED = 10_000
 HEAD = ("At", "Number", "Name", "What", "How", "Proof or reason", "Import", "By")
-COLUMNS = ("at", "phone", "contact__name", "kind", "source", "proof", "contact_import__filename", "created_by__email")
+BY = Coalesce("created_by__email", "contact_import__created_by__email")
+COLUMNS = ("at", "phone", "contact__name", "kind", "source", "proof", "contact_import__filename", "by")
 
 
 @require_GET
@@ -62,6 +64,6 @@ def consent_export(request: WorkspaceRequest) -> HttpResponse:
     zone = request.workspace.zone
     lines = (
         [(clock(at, zone), phone, name, ConsentKind(kind).label, *more) for at, phone, name, kind, *more in page]
-        for page in pages_of(request.workspace, entries, "pk", *COLUMNS)
+        for page in pages_of(request.workspace, entries.annotate(by=BY), "pk", *COLUMNS)
     )
     return csv_answer(request, "consent ledger", HEAD, lines)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
+from campaigns.actions.merging import Gone, hindrance, merge_tags
 from campaigns.actions.segments import InUse, NameTaken
 from campaigns.actions.tags import delete_field, delete_tag, rename_tag, save_field
 from campaigns.fields import fields_of
-from campaigns.forms.people import FieldForm, TagForm
+from campaigns.forms.people import FieldForm, MergeForm, TagForm
 from campaigns.models import CustomField, FieldKind, Tag
 from campaigns.shown import counted
-from campaigns.uses import COUNTED, uses_of_fields, uses_of_tags
+from campaigns.uses import COUNTED, use_of_tag, uses_of_fields, uses_of_tags
 
 PAGE = 50
+OFFERED = 500  # names of tags while somebody types
 
 
 def the_tag(request: WorkspaceRequest) -> Tag | None:
     """The one named in the form, unless it is gone or never was here."""
-    name = request.POST.get("tag", "").replace("\0", "")
+    name = (request.POST or request.GET).get("tag", "").replace("\0", "")
     return Tag.objects.for_workspace(request.workspace).select_related("workspace").filter(name=name).first()
 
 
@@ -69,8 +73,7 @@ def tag_rename(request: WorkspaceRequest) -> HttpResponse:
             return redirect("campaigns:tags")
         except NameTaken:
             tag.name = old
-            words = f"There is a tag “{name}” already. To join them, give its people that tag and delete this one."
-            form.add_error("name", words)
+            form.add_error("name", f"There is a tag “{name}” already. To join the two, merge this one into it.")
     return render_tags(request, tag, form)
 
 
@@ -87,6 +90,35 @@ def tag_delete(request: WorkspaceRequest) -> HttpResponse:
     except InUse as users:
         messages.warning(request, f"“{tag.name}” stays: {users} use it.")
     return redirect("campaigns:tags")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@workspace_role("manager")
+def tag_merge(request: WorkspaceRequest) -> HttpResponse:
+    """Asks for the tag that stays, then says what will change, then joins the two."""
+    tag = the_tag(request)
+    if tag is None:
+        return gone(request, "campaigns:tags")
+    data = request.POST or (request.GET if "into" in request.GET else None)
+    form = MergeForm(data, source=tag)
+    target = form.cleaned_data["into"] if form.is_valid() else None
+    if target and request.method == "POST":
+        try:
+            people = merge_tags(tag, target, request.user)
+            said = f"{counted(people, 'person', 'people')} had it." if people else "Nobody had it."
+            messages.success(request, f"“{tag.name}” was joined to “{target.name}”. {said}")
+        except InUse as users:
+            messages.warning(request, f"“{tag.name}” stays: {users}.")
+        except Gone:
+            return gone(request, "campaigns:tags")
+        return redirect("campaigns:tags")
+    context: dict[str, Any] = {"tag": tag, "form": form, "target": target, "counted": COUNTED}
+    if target:
+        context |= {"why_not": hindrance(tag, target), "use": use_of_tag(tag)}
+    else:
+        others = Tag.objects.for_workspace(request.workspace).exclude(pk=tag.pk)
+        context["names"] = list(others.values_list("name", flat=True)[:OFFERED])
+    return render(request, "campaigns/contacts/tag_merge.html", context, status=422 if form.errors else 200)
 
 
 @require_GET

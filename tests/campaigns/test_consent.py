@@ -8,6 +8,7 @@ from importlib import import_module
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -20,7 +21,7 @@ from campaigns.actions.replies import note_incoming
 from campaigns.actions.suppression import suppress, suppress_many, unsuppress
 from campaigns.models import ConsentEntry, Contact, Suppression, SuppressionSource
 from devices.gateway.contract import Incoming
-from tests.factories import make_contact, make_device, make_import, make_suppression, make_workspace
+from tests.factories import make_contact, make_device, make_import, make_suppression, make_workspace, new_contact
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +114,36 @@ def test_the_ledger_begins_with_what_was_known_before_it(workspace: Workspace) -
     assert len(found) == 6
 
 
+@pytest.mark.parametrize("lost", ["contact", "imported", "entry of a contact", "entry of an import", "of a stranger"])
+def test_nobody_and_no_entry_stands_in_a_workspace_that_is_none(workspace: Workspace, lost: str) -> None:
+    """The workspace's own key is gone: composite keys and a generated column prove the same."""
+    made = make_import(workspace, b"Phone\n")
+    entry = {"phone": STRANGER, "kind": "withdrawn", "source": ""}
+    rows: dict[str, Model] = {
+        "contact": new_contact(workspace),
+        "imported": new_contact(workspace, consent_import=made),
+        "entry of a contact": ConsentEntry(contact=make_contact(workspace), **entry),
+        "entry of an import": ConsentEntry(contact_import=made, **entry),
+        "of a stranger": ConsentEntry(**entry),
+    }
+    rows[lost].workspace_id = 2**40  # type: ignore[attr-defined]
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    with pytest.raises(IntegrityError, match=r"workspace_fk|tenant_fk"), transaction.atomic():
+        rows[lost].save()
+
+
+def test_a_workspace_leaves_no_contact_and_no_entry_behind(workspace: Workspace) -> None:
+    kept = note(make_workspace())
+    work_on_import(make_import(workspace, f"Phone\n{STRANGER}\n".encode()).pk)
+    note(workspace, contact=make_contact(workspace))
+    note(workspace, kind="withdrawn")
+    workspace.delete()
+    connection.check_constraints()
+    assert list(ConsentEntry.objects.all()) == [kept]
+    assert not Contact.objects.exists()
+
+
 # ---- the page
 
 
@@ -164,12 +195,15 @@ def test_the_page_turns_by_key_with_few_questions(as_alice: Client, workspace: W
 
 def test_the_export_holds_everything_and_no_formula(as_alice: Client, workspace: Workspace) -> None:
     contact = make_contact(workspace, name="=2+5", phone=STRANGER)
-    note(workspace, contact=contact, source="@SUM(A1)", proof="-1")
+    note(workspace, contact=contact, source="@SUM(A1)", proof="-1", created_by=workspace.owner)
+    note(workspace, contact_import=make_import(workspace, b"Phone\n"))
     note(make_workspace(), phone="+60199999999")
     answer = as_alice.post(reverse("campaigns:consent_export"))
-    header, row = csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig")))
+    header, row, brought = csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig")))
+    assert row[6:] == ["", "alice@example.com"]
+    assert brought[6:] == ["people.csv", "alice@example.com"]
     assert (header[1], row[1:6]) == ("Number", [f"'{STRANGER}", "'=2+5", "Agreed", "'@SUM(A1)", "'-1"])
-    assert AuditEntry.objects.get(action="consent.exported").detail == {"entries": 1}
+    assert AuditEntry.objects.get(action="consent.exported").detail == {"entries": 2}
 
 
 def test_an_empty_ledger_and_a_viewer_have_nothing_to_press(

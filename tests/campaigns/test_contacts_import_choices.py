@@ -133,7 +133,7 @@ def test_everybody_who_is_new_agrees_in_the_ledger_and_nobody_else() -> None:
     entry = ConsentEntry.objects.get(kind="granted")
     assert entry.contact
     assert (entry.phone, entry.contact.name, entry.kind) == ("+60123456787", "Other", "granted")
-    assert (entry.source, entry.proof, entry.contact_import, entry.created_by) == (
+    assert (entry.source, entry.proof, entry.contact_import, entry.noted_by) == (
         "Counter",
         "Folder 7",
         made,
