@@ -6,7 +6,7 @@ Two walls stand between workspaces. Every lookup starts at ``for_workspace``; an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -28,6 +28,10 @@ Row = TypeVar("Row", bound=models.Model, covariant=True)
 class TenantQuerySet(models.QuerySet[Row]):
     def for_workspace(self, workspace: Workspace) -> Self:
         return self.filter(workspace=workspace)
+
+    def for_workspaces(self, workspaces: Collection[Workspace]) -> Self:
+        """For the installation's own work, which looks after many at once."""
+        return self.filter(workspace__in=workspaces)
 
 
 TenantManager = models.Manager.from_queryset(TenantQuerySet)

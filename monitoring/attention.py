@@ -6,14 +6,14 @@ A rule finds what is so now, from maintained counters and a few rows; when its c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -48,6 +48,8 @@ STUCK = {
 TODAYS = "today's messages are used up"
 CAPS = {"daily_cap": TODAYS, "warm_up": TODAYS, "hourly_cap": "this hour's messages are used up"}
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -72,53 +74,129 @@ class Trouble:
     rule: str = ""
 
 
-class Scene:
-    """What the rules look at, each thing looked up once. ``named``: how many of one kind are told one by one."""
+class Expiring(NamedTuple):
+    """What a device still has to send of a campaign before it expires."""
 
-    def __init__(
-        self, workspace: Workspace, devices: Sequence[Device] | None = None, *, can_manage: bool, named: int
-    ) -> None:
-        self.workspace = workspace
-        self.can_manage = can_manage
-        self.named = named
+    campaign: int
+    device: int
+    messages: int
+    expires_at: datetime
+
+
+class Ground:
+    """What the rules look at in these workspaces, each thing looked up once for all of them.
+
+    ``devices``: all that matter there, with their shown state; left out: they are looked up.
+    """
+
+    def __init__(self, workspaces: Sequence[Workspace], devices: Sequence[Device] | None = None) -> None:
+        self.workspaces = workspaces
         self.now = timezone.now()
         self._devices = devices
-
-    @cached_property
-    def devices(self) -> list[Device]:
-        if self._devices is not None:
-            return list(self._devices)
-        found = Device.objects.for_workspace(self.workspace).select_related("workspace", "owner")
-        return list(found.with_shown_state().order_by("name"))
 
     @cached_property
     def alive(self) -> bool:
         return Host.objects.alive().exists()
 
     @cached_property
+    def devices(self) -> dict[int, list[Device]]:
+        """By workspace: those that work waits for, or that fail; by name."""
+        found = self._devices
+        if found is None:
+            asked = Device.objects.for_workspaces(self.workspaces).filter(pk__in={*self.waiting, *self.failing})
+            found = list(asked.with_shown_state().prefetch_related("workspace", "owner").order_by("name"))
+        return grouped(found, lambda device: device.workspace_id)
+
+    @cached_property
     def waiting(self) -> dict[int, int]:
         """Device (id) → messages that wait at it and that nothing but the device holds."""
-        running = Stream.objects.for_workspace(self.workspace).filter(running=True)
+        running = Stream.objects.for_workspaces(self.workspaces).filter(running=True)
         sums = running.values_list("device").annotate(count=Sum("pending") + Sum("waiting"))
         return {device: count for device, count in sums if count}
 
     @cached_property
     def unable(self) -> dict[int, datetime]:
         """Device (id) → since when it cannot send, of those that work waits for."""
-        return all_unable_since([device for device in self.devices if self.waiting.get(device.pk)])
+        devices = (device for devices in self.devices.values() for device in devices)
+        return all_unable_since([device for device in devices if self.waiting.get(device.pk)])
 
     @cached_property
-    def stuck(self) -> list[Any]:
-        """Uncertain and failed messages by campaign, of those that are open or ended lately; and the direct ones."""
+    def failing(self) -> dict[int, tuple[int, int]]:
+        """Device (id) → how many of how many tried messages failed lately, where it is a good part of enough."""
+        lately = MinuteMeter.objects.for_workspaces(self.workspaces).filter(start__gte=self.now - RATE_OVER)
+        sums = lately.values_list("device").annotate(tried=Sum("sent") + Sum("failed"), wrong=Sum("failed"))
+        return {
+            device: (failed, tried)
+            for device, tried, failed in sums.filter(tried__gte=RATE_LEAST_TRIED)
+            if failed / tried >= RATE_OF_FAILURES
+        }
+
+    @cached_property
+    def campaigns(self) -> dict[int, list[Campaign]]:
+        """By workspace: those of which a rule may speak, the newest first."""
+        asks = Q(state=CampaignState.RUNNING, failover=Failover.ASK)
+        stopped = Q(state=CampaignState.PAUSED) & ~Q(paused_why="")
+        late = Q(state=CampaignState.SCHEDULED, start_at__lt=self.now - LATE)
+        waits_for_word = Q(state__in=OPEN, awaiting_word__gt=0, canary_passed_at__isnull=True)
+        found = Campaign.objects.for_workspaces(self.workspaces).filter(asks | stopped | late | waits_for_word)
+        return grouped(found.prefetch_related("workspace").order_by("-pk"), lambda campaign: campaign.workspace_id)
+
+    @cached_property
+    def expiring(self) -> dict[int, list[Expiring]]:
+        """By workspace: what expires one day, the newest campaign's first."""
+        streams = Stream.objects.for_workspaces(self.workspaces).filter(
+            Q(pending__gt=0) | Q(waiting__gt=0), running=True, campaign__isnull=False, expires_at__gt=self.now
+        )
+        rows = streams.order_by("-campaign", "pk").values_list(
+            "workspace", "campaign", "device", F("pending") + F("waiting"), "expires_at"
+        )
+        found = grouped(rows, lambda row: row[0])
+        return {workspace: [Expiring(*row[1:]) for row in rows] for workspace, rows in found.items()}
+
+    @cached_property
+    def expiring_campaigns(self) -> dict[int, Campaign]:
+        return Campaign.objects.in_bulk({row.campaign for rows in self.expiring.values() for row in rows})
+
+    @cached_property
+    def stuck(self) -> dict[int, list[Any]]:
+        """By workspace: uncertain and failed messages by campaign, of those that are open or ended lately; and the
+        direct ones."""
         lately = Q(campaign__state__in=OPEN) | Q(campaign__finished_at__gte=self.now - RECENT)
-        streams = Stream.objects.for_workspace(self.workspace).filter(lately | Q(lane=Lane.DIRECT))
-        sums = streams.values("campaign__uuid", "campaign__name").annotate(
+        streams = Stream.objects.for_workspaces(self.workspaces).filter(lately | Q(lane=Lane.DIRECT))
+        sums = streams.values("workspace", "campaign__uuid", "campaign__name").annotate(
             uncertain=Sum("uncertain"), failed=Sum("dead")
         )
-        return list(sums.filter(Q(uncertain__gt=0) | Q(failed__gt=0)).order_by("-campaign"))
+        found = sums.filter(Q(uncertain__gt=0) | Q(failed__gt=0)).order_by("-campaign")
+        return grouped(found, lambda row: row["workspace"])
+
+
+def grouped(found: Iterable[T], by: Callable[[T], int]) -> dict[int, list[T]]:
+    groups: dict[int, list[T]] = defaultdict(list)
+    for one in found:
+        groups[by(one)].append(one)
+    return groups
+
+
+class Scene:
+    """One workspace of the ground. ``named``: how many of one kind are told one by one."""
+
+    def __init__(self, ground: Ground, workspace: Workspace, *, can_manage: bool, named: int) -> None:
+        self.ground = ground
+        self.workspace = workspace
+        self.can_manage = can_manage
+        self.named = named
+        self.now = ground.now
+
+    @property
+    def devices(self) -> list[Device]:
+        return self.ground.devices.get(self.workspace.pk, [])
+
+    @property
+    def campaigns(self) -> list[Campaign]:
+        return self.ground.campaigns.get(self.workspace.pk, [])
 
     def waits(self, device: Device) -> str:
-        count = self.waiting[device.pk]
+        count = self.ground.waiting[device.pk]
         return f"{counted(count, 'message')} {'waits' if count == 1 else 'wait'} for it."
 
     def clock(self, at: datetime) -> str:
@@ -142,7 +220,14 @@ def attention(
     named: int = NAMED_AT_MOST,
 ) -> list[Trouble]:
     """What waits for a decision now comes first. ``devices``: the workspace's, with their shown state and owners."""
-    scene = Scene(workspace, devices, can_manage=can_manage, named=named)
+    return attention_on(Ground([workspace], devices), workspace, can_manage=can_manage, named=named)
+
+
+def attention_on(
+    ground: Ground, workspace: Workspace, *, can_manage: bool = True, named: int = NAMED_AT_MOST
+) -> list[Trouble]:
+    """`attention` of one of the workspaces on this ground."""
+    scene = Scene(ground, workspace, can_manage=can_manage, named=named)
     return [replace(trouble, rule=rule.key) for rule in RULES for trouble in rule.find(scene)]
 
 
@@ -150,7 +235,7 @@ def attention(
 
 
 def no_engine(scene: Scene) -> Iterator[Trouble]:
-    if not scene.alive:
+    if not scene.ground.alive:
         yield Trouble(
             "red",
             "No engine is running",
@@ -163,8 +248,9 @@ def no_engine(scene: Scene) -> Iterator[Trouble]:
 
 def open_questions(scene: Scene) -> Iterator[Trouble]:
     """Campaigns that ask whether other numbers shall send what some cannot."""
-    asking = Campaign.objects.for_workspace(scene.workspace).filter(state=CampaignState.RUNNING, failover=Failover.ASK)
-    for campaign in asking.select_related("workspace").order_by("-pk"):
+    if not any(device.pk in scene.ground.unable for device in scene.devices):
+        return
+    for campaign in scene.campaigns:
         if (asked := asked_of(campaign)) is None:
             continue
         stuck, waiting = counted(len(asked.questions), "number"), counted(asked.messages, "message")
@@ -184,10 +270,8 @@ def open_questions(scene: Scene) -> Iterator[Trouble]:
 
 def first_few(scene: Scene) -> Iterator[Trouble]:
     """Campaigns whose first people are written to, and whose others wait for somebody's word."""
-    asking = Campaign.objects.for_workspace(scene.workspace).filter(
-        state__in=OPEN, awaiting_word__gt=0, canary_passed_at__isnull=True
-    )
-    for campaign in asking.order_by("-pk")[: scene.named]:
+    asking = [campaign for campaign in scene.campaigns if campaign.awaits_word]
+    for campaign in asking[: scene.named]:
         waiting = counted(campaign.awaiting_word, "person", "people")
         yield Trouble(
             "amber",
@@ -202,8 +286,10 @@ def first_few(scene: Scene) -> Iterator[Trouble]:
 
 def stopped_campaigns(scene: Scene) -> Iterator[Trouble]:
     """Campaigns that paused themselves."""
-    stopped = Campaign.objects.for_workspace(scene.workspace).filter(state=CampaignState.PAUSED).exclude(paused_why="")
-    for campaign in stopped.order_by("-pk")[: scene.named]:
+    stopped = [
+        campaign for campaign in scene.campaigns if campaign.state == CampaignState.PAUSED and campaign.paused_why
+    ]
+    for campaign in stopped[: scene.named]:
         yield Trouble(
             "red",
             f"{campaign.name} paused itself",
@@ -216,10 +302,8 @@ def stopped_campaigns(scene: Scene) -> Iterator[Trouble]:
 
 
 def late_campaigns(scene: Scene) -> Iterator[Trouble]:
-    late = Campaign.objects.for_workspace(scene.workspace).filter(
-        state=CampaignState.SCHEDULED, start_at__lt=scene.now - LATE
-    )
-    for campaign in late.order_by("start_at")[: scene.named]:
+    late = [campaign for campaign in scene.campaigns if campaign.state == CampaignState.SCHEDULED]
+    for campaign in sorted(late, key=lambda campaign: campaign.start_at or scene.now)[: scene.named]:
         yield Trouble(
             "red",
             f"{campaign.name}: should have started",
@@ -236,22 +320,22 @@ def late_campaigns(scene: Scene) -> Iterator[Trouble]:
 def gone_devices(scene: Scene) -> Iterator[Trouble]:
     """No engine can help these: somebody must act, or WhatsApp must think again."""
     for device in scene.devices:
-        if device.state in GONE and device.pk in scene.unable:
+        if device.state in GONE and device.pk in scene.ground.unable:
             yield device_trouble(scene, device)
 
 
 def away_devices(scene: Scene) -> Iterator[Trouble]:
     for device in scene.devices:
-        if device.state in GONE or device.pk not in scene.unable:
+        if device.state in GONE or device.pk not in scene.ground.unable:
             continue
         # Without any engine that is said once, not for each device.
-        if scene.alive or device.shown_state != "no_engine":
-            yield device_trouble(scene, device, f"Since {scene.clock(scene.unable[device.pk])}.")
+        if scene.ground.alive or device.shown_state != "no_engine":
+            yield device_trouble(scene, device, f"Since {scene.clock(scene.ground.unable[device.pk])}.")
 
 
 def held_devices(scene: Scene) -> Iterator[Trouble]:
     for device in scene.devices:
-        if device.shown_state == "held" and scene.waiting.get(device.pk):
+        if device.shown_state == "held" and scene.ground.waiting.get(device.pk):
             yield device_trouble(scene, device)
 
 
@@ -270,7 +354,7 @@ def device_trouble(scene: Scene, device: Device, since: str = "") -> Trouble:
 
 def used_up_caps(scene: Scene) -> Iterator[Trouble]:
     for device in scene.devices:
-        if scene.waiting.get(device.pk) and is_connected(device) and (hold := cap_of(device)):
+        if scene.ground.waiting.get(device.pk) and is_connected(device) and (hold := cap_of(device)):
             until = f" It goes on {scene.clock(hold.until)}." if hold.until else ""
             yield Trouble(
                 "amber",
@@ -292,16 +376,13 @@ def cap_of(device: Device) -> Held | None:
 
 def failure_rates(scene: Scene) -> Iterator[Trouble]:
     """By what each device's meters counted within the last hour."""
-    lately = MinuteMeter.objects.for_workspace(scene.workspace).filter(start__gte=scene.now - RATE_OVER)
-    sums = {row["device"]: row for row in lately.values("device").annotate(sent=Sum("sent"), failed=Sum("failed"))}
     for device in scene.devices:
-        row = sums.get(device.pk, {"sent": 0, "failed": 0})
-        tried = row["sent"] + row["failed"]
-        if tried >= RATE_LEAST_TRIED and row["failed"] / tried >= RATE_OF_FAILURES:
+        if rate := scene.ground.failing.get(device.pk):
+            failed, tried = rate
             yield Trouble(
                 "red",
-                f"{device.name}: {100 * row['failed'] // tried} % failed within the last hour",
-                f"{row['failed']:,} of {counted(tried, 'message')} that it tried. See why before more go the same way.",
+                f"{device.name}: {100 * failed // tried} % failed within the last hour",
+                f"{failed:,} of {counted(tried, 'message')} that it tried. See why before more go the same way.",
                 reverse("monitoring:queue"),
                 "See why",
                 about=f"device:{device.uuid}",
@@ -310,29 +391,24 @@ def failure_rates(scene: Scene) -> Iterator[Trouble]:
 
 def low_forecasts(scene: Scene) -> Iterator[Trouble]:
     """Running campaigns whose devices take longer than there is time, each reckoned as if it were alone with them."""
-    expiring = Stream.objects.for_workspace(scene.workspace).filter(
-        Q(pending__gt=0) | Q(waiting__gt=0), running=True, campaign__isnull=False, expires_at__gt=scene.now
-    )
-    by_campaign: dict[Campaign, list[Stream]] = defaultdict(list)
-    for stream in expiring.select_related("campaign").order_by("-campaign", "pk"):
-        assert stream.campaign is not None
-        by_campaign[stream.campaign].append(stream)
     told = 0
-    for campaign, streams in by_campaign.items():
-        if told < scene.named and (trouble := low_forecast(scene, campaign, streams)):
+    by_campaign = grouped(scene.ground.expiring.get(scene.workspace.pk, []), lambda row: row.campaign)
+    for pk, rows in by_campaign.items():
+        campaign = scene.ground.expiring_campaigns.get(pk)
+        if campaign and told < scene.named and (trouble := low_forecast(scene, campaign, rows)):
             told += 1
             yield trouble
 
 
-def low_forecast(scene: Scene, campaign: Campaign, streams: Sequence[Stream]) -> Trouble | None:
+def low_forecast(scene: Scene, campaign: Campaign, rows: Sequence[Expiring]) -> Trouble | None:
     devices = {device.pk: device for device in scene.devices}
     at = seconds_of_day(scene.now.astimezone(scene.workspace.zone).time())
     left: dict[int, int] = defaultdict(int)
-    for stream in streams:
-        left[stream.device_id] += stream.pending + stream.waiting
+    for row in rows:
+        left[row.device] += row.messages
     paces = {pk: pace_of(devices[pk], campaign).slowed(campaign.min_delay) for pk in left if pk in devices}
     lasts = [seconds_for(left[pk], pace, at) for pk, pace in paces.items()]
-    over = min(stream.expires_at for stream in streams if stream.expires_at)
+    over = min(row.expires_at for row in rows)
     known = [seconds for seconds in lasts if seconds is not None]
     ends = scene.now + timedelta(seconds=min(max(known, default=0), timedelta(days=3650).total_seconds()))
     if len(known) == len(lasts) and ends <= over:
@@ -361,7 +437,7 @@ def stuck_messages(scene: Scene, figure: str) -> Iterator[Trouble]:
     said, text = STUCK[figure]
     touched: list[tuple[UUID | None, str, int]] = [
         (row["campaign__uuid"], row["campaign__name"] or "Tests and replies", row[figure])
-        for row in scene.stuck
+        for row in scene.ground.stuck.get(scene.workspace.pk, [])
         if row[figure]
     ]
     for uuid, name, count in touched[: scene.named]:

@@ -16,7 +16,7 @@ from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.models import Campaign, CampaignState, Stream
 from monitoring.alerting import mail_of, told_members
-from monitoring.attention import EVERY_ONE, LASTS, RECENT, Trouble, attention
+from monitoring.attention import EVERY_ONE, LASTS, RECENT, Ground, Trouble, attention_on
 from monitoring.models import Alert, AlertChoice
 from monitoring.models.alert import QUIET
 
@@ -32,9 +32,14 @@ KEPT_UNTOLD = timedelta(hours=1)  # what was over before anybody was told
 def watch() -> int:
     """Note what needs a person in every workspace, then tell; returns how many e-mails left. Safe on any number of
     clocks."""
-    for workspace in watched_workspaces():
+    watched = watched_workspaces()
+    ground = Ground(watched)
+    told_of = set(Alert.objects.filter(ended_at__isnull=True).values_list("workspace", flat=True))
+    for workspace in watched:
         try:
-            note_alerts(workspace, attention(workspace, named=EVERY_ONE))
+            found = attention_on(ground, workspace, named=EVERY_ONE)
+            if found or workspace.pk in told_of:
+                note_alerts(workspace, found)
         except Exception:  # what is odd about one workspace must not silence all others
             logger.exception("Workspace %d could not be looked into", workspace.pk)
     now = timezone.now()

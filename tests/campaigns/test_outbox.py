@@ -251,6 +251,24 @@ def test_a_locked_campaign_holds_up_nobody_else(workspace: Workspace, lease: Lea
         assert_counters_are_true(campaign)
 
 
+def test_a_receipt_whose_stream_is_locked_comes_later_and_holds_up_no_other(workspace: Workspace, lease: Lease) -> None:
+    devices = [owned_device(workspace, lease) for _ in range(2)]
+    campaigns = [running_campaign(workspace, [device], 1) for device in devices]
+    claims = [claim_one(lease, device) for device in devices]
+    outbox.settle([sent(claimed, device) for claimed, device in zip(claims, devices, strict=True)])
+    receipts = [
+        outbox.ReceiptRow(claimed.device, f"id-{claimed.message}", "chat", "delivered", time.time())
+        for claimed in claims
+    ]
+    with locked("campaigns_stream", Stream.objects.get(campaign=campaigns[0]).pk):
+        told = outbox.settle_receipts(receipts)
+        assert (told.campaigns, told.postponed, told.strangers) == ({campaigns[1].pk}, receipts[:1], [])
+    assert outbox.settle_receipts(told.postponed).moved == [(devices[0].pk, 0, 1)]
+    for campaign, claimed in zip(campaigns, claims, strict=True):
+        assert Message.objects.get(pk=claimed.message).state == "delivered"
+        assert_counters_are_true(campaign)
+
+
 def test_a_device_whose_due_stream_is_locked_is_asked_again_shortly_and_not_at_once(
     workspace: Workspace, lease: Lease
 ) -> None:
