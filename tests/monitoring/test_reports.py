@@ -429,7 +429,7 @@ def test_files_say_what_the_pages_say_and_the_audit_says_who_took_them(
 def test_a_file_of_many_campaigns_has_each_once(
     workspace: Workspace, as_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitoring.views.reports.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("monitoring.views.report_frame.ROWS_AT_ONCE", 3)
     device = make_device(workspace)
     for number in range(7):
         started(workspace, device, name=f"Sale {number}", sent=1)
