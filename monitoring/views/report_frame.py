@@ -100,11 +100,12 @@ def file_answer(
     head: Cells,
     pages: Iterable[Iterable[Cells]],
     noted: tuple[str, str],
-    **counted: int,
+    **counted: Any,
 ) -> HttpResponse:
     """Asked for by POST, since the audit notes who took it. ``noted``: as which action, and of what."""
     days = {"first": asked.first.isoformat(), "last": asked.last.isoformat()}
-    record(request.workspace, request.user, *noted, **counted, **days)
+    action, target = noted
+    record(request.workspace, request.user, action, target, **counted, **days)
     return csv_answer(request, f"{name} {asked.words}", head, pages)
 
 
@@ -117,7 +118,7 @@ def campaigns_file(
     device: Device | None = None,
 ) -> HttpResponse:
     """The campaigns of the period; with a device, what each has there."""
-    kept = part_of(request.workspace, asked, rows, device).kept
+    kept = part_of(request.workspace, asked, rows, device, size=1).kept
     pages = exported(request.workspace, asked, rows, device)
     return file_answer(request, name, asked, CAMPAIGN_HEAD, pages, noted, campaigns=kept)
 
@@ -136,9 +137,19 @@ def exported(workspace: Workspace, asked: Period, rows: Asked, device: Device | 
             return
 
 
-def part_of(workspace: Workspace, asked: Period, rows: Asked, device: Device | None, **part: int) -> Launched:
-    at = at_of(rows, device)
-    return launched(workspace, asked.span, search=rows.search, device=at, figure=rows.figure, sort="oldest", **part)
+def part_of(
+    workspace: Workspace, asked: Period, rows: Asked, device: Device | None, size: int, offset: int = 0
+) -> Launched:
+    return launched(
+        workspace,
+        asked.span,
+        search=rows.search,
+        device=at_of(rows, device),
+        figure=rows.figure,
+        sort="oldest",
+        size=size,
+        offset=offset,
+    )
 
 
 def campaign_cells(campaign: Campaign, counts: dict[str, int]) -> Cells:
