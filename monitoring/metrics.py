@@ -43,7 +43,7 @@ TOTALS = {
     "sent": "Messages that WhatsApp acknowledged.",
     "failed": "Messages given up: refused for good, or every try used up.",
     "delivered": "Messages delivered to a phone.",
-    "replied": "Messages that were answered.",
+    "replied": "Messages that people replied to.",
 }
 
 logger = structlog.get_logger(__name__)

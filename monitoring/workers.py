@@ -94,7 +94,7 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The open message of a device: of which campaign (empty: a test or an answer), and where it is told."""
+    """The open message of a device: of which campaign (empty: a test or a reply), and where it is told."""
 
     words: str
     url: str
@@ -276,7 +276,7 @@ def sendings(devices: Iterable[Device]) -> dict[int, Sending]:
     found = Message.objects.filter(pk__in=list(of_message)).select_related("campaign")
     return {
         of_message[message.pk].pk: Sending(
-            message.campaign.name if message.campaign else "A test or an answer",
+            message.campaign.name if message.campaign else "A test or a reply",
             reverse("campaigns:recipient", args=[message.pk]) if message.campaign else "",
             of_message[message.pk].open_at,
         )
