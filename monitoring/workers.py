@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, Min, Sum
+from django.db import connection
+from django.db.models import Count, F
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
@@ -100,8 +101,7 @@ class Sending:
     since: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(NamedTuple):
     """Planned and not begun, in what is running; ``due``: when the first of it may leave, its device aside."""
 
     lanes: tuple[tuple[str, int], ...] = ()
@@ -110,6 +110,10 @@ class Queue:
     @property
     def depth(self) -> int:
         return sum(count for _, count in self.lanes)
+
+
+NOTHING_QUEUED = Queue()
+LANE_WORDS: dict[int, str] = {lane.value: str(lane.label) for lane in Lane}
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +252,11 @@ def rows_of(scope: Scope, ids: Sequence[int]) -> list[Row]:
     """In this order."""
     devices = {device.pk: device for device in scope.devices().filter(pk__in=ids).select_related("workspace")}
     meters, waiting, open_ones = live_meters(devices.values()), queues(ids), sendings(devices.values())
-    return [row_of(devices[pk], open_ones.get(pk), waiting.get(pk, Queue()), meters[pk]) for pk in ids if pk in devices]
+    return [
+        row_of(devices[pk], open_ones.get(pk), waiting.get(pk, NOTHING_QUEUED), meters[pk])
+        for pk in ids
+        if pk in devices
+    ]
 
 
 def row_of(device: Device, sends: Sending | None, queue: Queue, meter: LiveMeter) -> Row:
@@ -260,22 +268,22 @@ def row_of(device: Device, sends: Sending | None, queue: Queue, meter: LiveMeter
     return Row(device, shown(device), sends, queue, meter, hold, next_at, max(done, default=None))
 
 
+QUEUES_SQL = """
+SELECT device_id, lane, sum(pending + waiting)::bigint, min(next_due) FROM campaigns_stream
+WHERE running AND device_id = ANY(%s) GROUP BY 1, 2 HAVING sum(pending + waiting) > 0 ORDER BY 1, 2
+"""
+
+
 def queues(ids: Iterable[int]) -> dict[int, Queue]:
     """By device, what its running streams still have to send, by lane."""
+    with connection.cursor() as cursor:
+        cursor.execute(QUEUES_SQL, [list(ids)])
+        rows = cursor.fetchall()
     found: dict[int, Queue] = {}
-    lanes = (
-        Stream.objects.filter(device__in=list(ids), running=True)
-        .values("device_id", "lane")
-        .annotate(depth=Sum("pending") + Sum("waiting"), due=Min("next_due"))
-        .order_by("device_id", "lane")
-    )
-    for lane in lanes:
-        if not lane["depth"]:
-            continue
-        so_far = found.get(lane["device_id"], Queue())
-        due = min((at for at in (so_far.due, lane["due"]) if at is not None), default=None)
-        named = (str(Lane(lane["lane"]).label), lane["depth"])
-        found[lane["device_id"]] = Queue((*so_far.lanes, named), due)
+    for device, lane, depth, next_due in rows:
+        so_far = found.get(device, NOTHING_QUEUED)
+        due = min((at for at in (so_far.due, next_due) if at is not None), default=None)
+        found[device] = Queue((*so_far.lanes, (LANE_WORDS[lane], depth)), due)
     return found
 
 
