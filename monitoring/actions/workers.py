@@ -15,7 +15,7 @@ from campaigns.live import database_time
 from campaigns.models import Campaign, CampaignState, Stream
 from campaigns.querysets.unsettled import Selection
 from campaigns.shown import counted
-from devices.actions import reconnect_device
+from devices.actions import reconnect_devices
 from devices.hosting.retiring import retire
 from devices.jobs import hurry
 from devices.models import Device, Host
@@ -80,10 +80,12 @@ def lock_together(campaigns: Sequence[int]) -> None:
     list(streams.values_list("pk", flat=True))
 
 
+@transaction.atomic
 def reconnect_all(workspace: Workspace, devices: Sequence[Device], by: User) -> str:
     """``devices`` come from ``with_shown_state()``: those that are linked and not online are logged in afresh."""
-    in_order = sorted(devices, key=lambda device: device.pk)
-    became: Counter[str] = Counter(reconnected(device, by) for device in in_order)
+    why_not = {device.pk: reason_not_to_reconnect(device) for device in devices}
+    asked = reconnect_devices(workspace, [pk for pk, reason in why_not.items() if not reason], by)
+    became = Counter("reconnecting" if pk in asked else reason or "banned" for pk, reason in why_not.items())
     record(workspace, by, "workers.reconnect", devices=dict(became))
     words = {
         "reconnecting": ("device reconnects", "devices reconnect"),
@@ -103,16 +105,12 @@ def reconnect_all(workspace: Workspace, devices: Sequence[Device], by: User) -> 
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def reconnected(device: Device, by: User) -> str:
+def reason_not_to_reconnect(device: Device) -> str:
     if device.phone is None:
         return "unlinked"
     if is_connected(device):
         return "online"
-    if device.request:
-        return "busy"
-    if reconnect_device(device, by):
-        return "reconnecting"
-    return "banned"
+    return "busy" if device.request else ""
 
 
 @transaction.atomic
