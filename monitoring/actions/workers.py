@@ -9,6 +9,7 @@ from django.db import transaction
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from accounts.throttle import take_check
 from campaigns.actions.campaigns import pause_campaign, resume_campaign
 from campaigns.actions.dead_letters import lock_all, retry_failed
 from campaigns.live import database_time
@@ -118,7 +119,10 @@ def check_health(workspace: Workspace | None, devices: Sequence[Device], by: Use
     """Have the hosts of these devices say at once how they, their gateways and their devices are.
 
     Their heartbeat follows within a second or two; what it says stands on the page. ``workspace`` None: by staff.
+    One person may ask so often a minute.
     """
+    if not take_check(by.pk):
+        return "Hosts were asked a moment ago, and tell how they are every few seconds anyway. Ask again in a minute."
     of_host: dict[str, list[int]] = {}
     for device in devices:
         if device.owner_id:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from redis import Redis
 
+from accounts import throttle
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.models import Campaign, CampaignState, Message, Stream
 from devices.models import Device, Host
@@ -148,6 +150,20 @@ def test_health_check_asks_the_living_hosts_and_names_who_cannot_be_asked(
     assert redis.llen("rq:queue:control@south") == 0
     assert device.pk
     assert noted("workers.health_check") == {"hosts": 1, "devices": 3}
+
+
+def test_one_person_has_hosts_asked_so_often_a_minute(
+    as_alice: Client, alice: User, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "CHECKS_A_MINUTE", 2)
+    make_device(workspace, owner=make_host())
+    told = [do(as_alice, "health-check") for _ in range(3)]
+    assert ["asked: the answer shows here" in sentence for sentence in told] == [True, True, False]
+    assert told[2].endswith("Ask again in a minute.")
+    assert AuditEntry.objects.filter(action="workers.health_check").count() == 2
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_loginthrottle SET window_start = now() - interval '61 seconds'")
+    assert "asked: the answer shows here" in do(as_alice, "health-check")
 
 
 @pytest.mark.parametrize("device", ["not-a-uuid", "00000000-0000-0000-0000-000000000000", ""])
