@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from django.db import connection
@@ -232,6 +233,35 @@ def test_what_is_a_number_is_compared_and_nothing_else(workspace: Workspace, val
     make_contact(workspace, fields={"spent": value})
     rule = {"what": "field:spent", "is": "more", "value": "7"}
     assert matching(workspace, {"match": "all", "rules": [rule]}).exists() is over_seven
+
+
+MANY_NUMBERS = [
+    "0",
+    "0.4",
+    "0.5",
+    "-3",
+    "7",
+    "+8",
+    "9",
+    " 9",
+    "10",
+    "010",
+    "4990",
+    "4990.5",
+    "4991",
+    "05001",
+    "12345678",
+]
+
+
+@pytest.mark.parametrize("than", ["-4", "-0.5", "0", "0.4", "7", "9", "9.5", "4990", "4990.5", "99999"])
+def test_more_is_more_however_the_numbers_are_written(workspace: Workspace, than: str) -> None:
+    CustomField.objects.create(workspace=workspace, name="spent", kind="number")
+    for text in [*MANY_NUMBERS, "", "many", "zzzzzz"]:
+        make_contact(workspace, fields={"spent": text})
+    rule = {"what": "field:spent", "is": "more", "value": than}
+    told = {contact.fields["spent"] for contact in matching(workspace, {"match": "all", "rules": [rule]})}
+    assert told == {text for text in MANY_NUMBERS if Decimal(text.strip()) > Decimal(than)}
 
 
 def test_a_change_of_many_says_how_old_its_count_is(
