@@ -28,10 +28,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from accounts.access import SESSION_KEY, membership_of
+from accounts.audit import note_look
 from accounts.live import FLEET_GROUP, TIMEOUT_S, group_name
 from accounts.models import Membership, Role, User
 
-TOPIC = re.compile(r"[a-z][a-z_]{0,30}(\.[0-9a-f-]{1,36})?")
+# All that pages listen to, and nothing else: a group costs the layer memory, and every push asks who listens.
+ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+TOPIC = re.compile(f"home|devices|campaigns|workers|fleet|(device|pairing|campaign|import)\\.{ID}")
 CREDENTIALS = ("pairing.",)  # whoever scans a pairing code speaks for the device: nothing for those who only look on
 FLEET = "fleet"  # the one topic that is no workspace's: staff's
 LARGEST_FRAME = 64 * 1024
@@ -40,12 +43,14 @@ FRAME_EVERY_S = 1.0
 FETCH_AGAIN = '{"again":true}'  # instead of frames that would have to wait for a socket
 RECHECK_S = 60.0
 REDIS_PERIOD_S = 5.0
+SOCKETS_A_USER = 20  # open at once at one web process; a page has one
 
 # Daphne sends no codes but 1000 and 3000 to 4999. After none of these htmx comes back; live.js does after the last.
 SIGNED_OUT = 4401
 NOT_A_MEMBER = 4403
 TOO_LARGE = 4413
 TOO_MANY = 4429
+TOO_MANY_PAGES = 4430
 TRY_AGAIN_LATER = 4503
 
 
@@ -69,6 +74,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self.group = await self._group()
             if self.group is None:
                 return await self.close()
+            if not redis_lifeline().has_room_for(self.user_id):
+                self.group = None
+                await self.accept()  # a refused handshake could not say why, and htmx would try again
+                return await self.close(TOO_MANY_PAGES)
             await redis_lifeline().join(self)
             await self.channel_layer.group_add(self.group, self.channel_name)
         except (DatabaseError, RedisError, OSError):
@@ -85,7 +94,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
             return None
         self.is_fleet = topic == FLEET
         if self.is_fleet:
-            return FLEET_GROUP if self.scope["user"].is_staff else None
+            if not self.scope["user"].is_staff:
+                return None
+            await database_sync_to_async(note_look)(self.scope["user"], "staff.workers", again=True)
+            return FLEET_GROUP
         chosen = self.scope["session"].get(SESSION_KEY)
         membership = await database_sync_to_async(membership_of)(self.user_id, chosen)
         self.needed = Role.MANAGER if topic.startswith(CREDENTIALS) else Role.VIEWER
@@ -169,11 +181,18 @@ class RedisLifeline:
             retry=Retry(NoBackoff(), 0),
         )
 
+    def has_room_for(self, user_id: int) -> bool:
+        return sum(socket.user_id == user_id for socket in self.sockets) < SOCKETS_A_USER
+
     async def join(self, socket: LiveConsumer) -> None:
         """Raises RedisError or OSError while Redis is away."""
-        if self.run_id is None:
-            self.run_id = await self._ask()
         self.sockets.add(socket)
+        if self.run_id is None:
+            try:
+                self.run_id = await self._ask()
+            except (RedisError, OSError):
+                self.sockets.discard(socket)
+                raise
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self._watch())
 

@@ -1,6 +1,6 @@
 """Counts tries to sign in, by account and by source, in PostgreSQL: an emptied Redis forgets none of them.
 
-And what strangers ask of public pages, by source.
+And what strangers ask of public pages, by source, and what members ask of hosts.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from accounts.models import LoginThrottle
+from accounts.tenancy import beyond_workspace
 
 TRIES_PER_ACCOUNT = 10
 TRIES_PER_SOURCE = 100  # an office shares one address
 CHOICES_PER_SOURCE = 300  # on the opt-out page; the phones of a whole country may share one address
 LOOKS_PER_SOURCE = 3_000  # at wall links: each screen of an office asks every ten seconds
+CHECKS_A_MINUTE = 6  # of how hosts are, by one person: each has every host look at its devices
 WINDOW = "15 minutes"
 WINDOW_S = 900
 
@@ -47,6 +49,12 @@ def take_choice(source: str) -> bool:
 def take_look(source: str) -> bool:
     """Whether one more look at a wall link may come from this source now."""
     return _take(source_key(source).replace("source:", "look:", 1), LOOKS_PER_SOURCE)
+
+
+def take_check(user_id: int) -> bool:
+    """Whether this person may have hosts asked once more within this minute. In a workspace's scope or outside."""
+    with beyond_workspace():
+        return _take(f"check:{user_id}", CHECKS_A_MINUTE, "1 minute")
 
 
 def source_of(request: HttpRequest) -> str:
@@ -91,7 +99,7 @@ def _hashed(value: str) -> str:
     return salted_hmac("accounts.throttle", value, algorithm="sha256").hexdigest()
 
 
-def _take(key: str, limit: int) -> bool:
+def _take(key: str, limit: int, window: str = WINDOW) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, {"key": key, "limit": limit, "window": WINDOW})
+        cursor.execute(TAKE, {"key": key, "limit": limit, "window": window})
         return cursor.fetchone() is not None

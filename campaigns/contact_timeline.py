@@ -122,7 +122,7 @@ def _deeds(contact: Contact) -> QuerySet[AuditEntry]:
     return entries.select_related("actor").annotate(when=F("at"))
 
 
-# In this order, last first, where several things happened at once: somebody agreed, was added, got a message, answered.
+# In this order, last first, where several things happened at once: somebody agreed, was added, got a message, replied.
 SOURCES: tuple[tuple[str, Callable[[Contact], QuerySet[Any]]], ...] = (
     ("consent", _consents),
     ("deed", _deeds),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from redis.exceptions import RedisError
@@ -15,7 +14,7 @@ from redis.exceptions import RedisError
 from accounts.redis import hints
 from campaigns.models.meter import TIME_BOUNDS_MS
 from campaigns.querysets.meters import WORDS, RolledUp, rolled_up
-from devices.models import Device
+from devices.seen import Judged
 
 DEVICE_KEY = "broadcast:metrics:device:"  # and its id: what `campaigns.published` says of it
 KEPT_S = 60  # what is older is nobody's word any more
@@ -31,16 +30,14 @@ return found
 """.replace("DEVICE_KEY", DEVICE_KEY).replace("WORDS", ", ".join(map(repr, WORDS)))
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     sent: int
     failed: int
     delivered: int
     replied: int
 
 
-@dataclass(frozen=True, slots=True)
-class LiveMeter:
+class LiveMeter(NamedTuple):
     """What one device did as of ``at``.
 
     ``minute``: the last complete minute, and nothing of the one that runs. ``hour`` and ``day``: those of the
@@ -59,7 +56,7 @@ class LiveMeter:
     at: datetime | None = None
 
 
-def live_meters(devices: Iterable[Device]) -> dict[int, LiveMeter]:
+def live_meters(devices: Iterable[Judged]) -> dict[int, LiveMeter]:
     """By device (id), for each device asked. One round trip to Redis for all of them, and one statement for those that
     it does not know; raises nothing when Redis is away."""
     asked = [device.pk for device in devices]

@@ -28,7 +28,7 @@ REPLIES = 5  # of one person's in a list; the others stand on their own page
 FUNNEL = {"delivered": (DELIVERED, READ), "read": (READ,)}
 REASON_LENGTH = 200
 MOST_VARIANT = 32_767
-NO_DEVICE = "none"  # in an address
+AT_NO_DEVICE = "none"  # in an address
 LARGE = 20_000  # messages: a smaller campaign is gone through at once
 COUNT_KEPT_S = 30
 REPLIED = {"yes": "Replied", "no": "Have not replied"}
@@ -100,7 +100,7 @@ def asked_list(query: Mapping[str, Any], devices: Iterable[Device]) -> Asked:
     figure = figure if figure in LISTS else "should"
     state, variant, hour = query.get("state", ""), query.get("variant", ""), query.get("hour", "")
     number = int(variant) if variant.isascii() and variant.isdecimal() and len(variant) < 6 else None
-    number = NOBODYS if query.get("device") == NO_DEVICE else number
+    number = NOBODYS if query.get("device") == AT_NO_DEVICE else number
     return Asked(
         figure=figure,
         state=state if state in states_of(figure) else "",

@@ -29,6 +29,7 @@ from config.allocation import give_large_blocks_back  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
 from monitoring.checkup.watch import watch  # noqa: E402
 from monitoring.heartbeats import Program  # noqa: E402
+from monitoring.metrics import keep_ready  # noqa: E402
 
 # Daphne would collect a frame of any size in memory before the consumer could refuse it.
 WebSocketProtocol.maxFramePayloadSize = WebSocketProtocol.maxMessagePayloadSize = LARGEST_FRAME
@@ -42,4 +43,4 @@ application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMidd
 
 RedisWatch(settings.REDIS_URL).start()
 Program("web").start()
-watch.start()
+watch.start(after_each=keep_ready)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from django.utils import timezone
 
 from devices.models import Device, DeviceState
+from devices.seen import Judged
 from devices.warm_up import cap_today
 
 
@@ -73,7 +74,7 @@ REFUSED = re.compile(r"refused (?P<code>\d+)(?:.* for (?P<seconds>\d+) s$)?", re
 ENDED_BY_CHOICE = ("logged out", "deleted here, remove it on the phone too")
 
 
-def shown(device: Device) -> Shown:
+def shown(device: Judged) -> Shown:
     """``device`` comes from ``with_shown_state()``."""
     word, colour, reason = SHOWN_STATES[device.shown_state]
     if device.shown_state == "no_engine":
@@ -91,7 +92,7 @@ def shown(device: Device) -> Shown:
     return Shown(word, colour, reason)
 
 
-def _clock(device: Device, at: datetime | None) -> str:
+def _clock(device: Judged, at: datetime | None) -> str:
     """In the workspace's zone; with its day where that is not today."""
     if at is None:
         return "?"
@@ -135,7 +136,7 @@ def sentence(reason: str) -> str:
     return f"{reason[0].upper()}{reason[1:].rstrip('.')}." if reason else ""
 
 
-def used_today(device: Device) -> int:
+def used_today(device: Judged) -> int:
     """Counts begin anew with the day of the workspace's zone, also before the engine's next send notices."""
     zone = device.workspace.zone
     start = device.day_start
@@ -144,14 +145,14 @@ def used_today(device: Device) -> int:
     return device.day_used
 
 
-def used_this_hour(device: Device) -> int:
+def used_this_hour(device: Judged) -> int:
     """As `used_today`: by the hour of the workspace's zone."""
     zone = device.workspace.zone
     start = device.hour_start
-    hour = "%Y-%m-%d %H"
-    if start is None or f"{start.astimezone(zone):{hour}}" != f"{timezone.now().astimezone(zone):{hour}}":
+    if start is None:
         return 0
-    return device.hour_used
+    begun, now = start.astimezone(zone), timezone.now().astimezone(zone)
+    return device.hour_used if (begun.date(), begun.hour) == (now.date(), now.hour) else 0
 
 
 # Why a claim gives a device nothing now, in its words.
@@ -178,7 +179,7 @@ class Held(NamedTuple):
         return HELD[self.verdict]
 
 
-def held(device: Device, at_any_hour: bool = False) -> Held | None:
+def held(device: Judged, at_any_hour: bool = False) -> Held | None:
     """What keeps it from sending now, the longest hold of all; ``device`` comes from ``with_shown_state()``.
 
     Judged like the claim (`campaigns.outbox.claim`), which alone decides. ``at_any_hour``: as for tests and replies.
@@ -191,12 +192,12 @@ def held(device: Device, at_any_hour: bool = False) -> Held | None:
     return max(holds, key=lambda hold: hold.until or device.next_send_at, default=None)
 
 
-def is_connected(device: Device) -> bool:
+def is_connected(device: Judged) -> bool:
     """Online, though WhatsApp may have refused its number for a while; ``device`` comes from ``with_shown_state()``."""
     return device.shown_state in (DeviceState.ONLINE, "held")
 
 
-def _holds(device: Device, now: datetime) -> Iterator[Held]:
+def _holds(device: Judged, now: datetime) -> Iterator[Held]:
     local = now.astimezone(device.workspace.zone)
     if device.held_until is not None and device.held_until > now:
         yield Held("refused", device.held_until)
@@ -217,6 +218,6 @@ def _on_day(local: datetime, days: int, at: time) -> datetime:
     return datetime.combine(local.date() + timedelta(days=days), at, local.tzinfo)
 
 
-def may_send_at(device: Device, hold: Held | None) -> datetime | None:
+def may_send_at(device: Judged, hold: Held | None) -> datetime | None:
     """When it may send at the earliest by ``hold``, as `held` told it; None: nobody knows."""
     return hold.until if hold else device.next_send_at

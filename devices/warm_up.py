@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devices.models import Device
+from devices.seen import Judged
 
 LADDER = (20, 50, 120, 300)
 
@@ -22,7 +23,7 @@ def caps_ahead(device: Device) -> list[int]:
     return [rung if device.daily_cap is None else min(rung, device.daily_cap) for rung in rungs]
 
 
-def cap_today(device: Device) -> int | None:
+def cap_today(device: Judged) -> int | None:
     """What a claim holds it to: the stricter of its daily cap and its warm-up."""
     return min((cap for cap in (device.daily_cap, device.warm_cap) if cap is not None), default=None)
 

@@ -12,7 +12,7 @@ from accounts.models import Workspace
 from campaigns.live import figures_from
 from campaigns.models import Campaign
 from campaigns.querysets.launched import NO_DEVICE, NOTHING, ByDevice, Counted, launched_by_device
-from campaigns.recipients import NO_DEVICE as NOBODY
+from campaigns.recipients import AT_NO_DEVICE
 from campaigns.report import per_cent
 from campaigns.shown import LISTS
 from devices.models import Device
@@ -65,12 +65,12 @@ class DeviceLine:
 
 @dataclass(frozen=True, slots=True)
 class Devices(Page):
-    """``state``: only those in it. The workspace has ``every``; the totals are of all of them, and of those ``nobody``
-    was to write to: on the last page, where nothing is searched for."""
+    """``state``: only those in it. The workspace has ``every``; the totals are of all of them, and of those whom
+    ``no_device`` was to write to: on the last page, where nothing is searched for."""
 
     state: str
     every: int
-    nobody: Sequence[Cell]
+    no_device: Sequence[Cell]
 
 
 def devices_of(workspace: Workspace, asked: Period, rows: Asked, state: str = "") -> Devices:
@@ -92,21 +92,21 @@ def devices_of(workspace: Workspace, asked: Period, rows: Asked, state: str = ""
     page = min(rows.page, last_page(len(lines), PAGE))
     shown = lines[(page - 1) * PAGE : page * PAGE]
     is_end = page == last_page(len(lines), PAGE) and not (rows.search or state)
-    nobody = nobodys_of(workspace, asked, counts, shows_uncertain) if is_end else []
-    return Devices(replace(rows, page=page), totals, shown, len(lines), PAGE, state, every, nobody)
+    no_device = cells_of_no_device(workspace, asked, counts, shows_uncertain) if is_end else []
+    return Devices(replace(rows, page=page), totals, shown, len(lines), PAGE, state, every, no_device)
 
 
-def nobodys_of(workspace: Workspace, asked: Period, counts: ByDevice, shows_uncertain: bool) -> list[Cell]:
+def cells_of_no_device(workspace: Workspace, asked: Period, counts: ByDevice, shows_uncertain: bool) -> list[Cell]:
     """Of people who were to get nothing from any device; empty where there are none."""
     if (found := counts.devices.get(NO_DEVICE)) is None:
         return []
     page = reverse("monitoring:campaign_summary")
 
     def url_of(key: str) -> str:
-        return address(page, {**asked.query, "device": NOBODY}, figure=key)
+        return address(page, {**asked.query, "device": AT_NO_DEVICE}, figure=key)
 
     if found.only is not None and (only := campaigns_in(workspace, [found.only]).get(found.only)):
-        return cells_of(figures_from(found.counts), people_address(only, NOBODY), shows_uncertain)
+        return cells_of(figures_from(found.counts), people_address(only, AT_NO_DEVICE), shows_uncertain)
     return cells_of(figures_from(found.counts), url_of, shows_uncertain)
 
 

@@ -1,6 +1,6 @@
 """What devices did in a period, by their meters: over time, by hour of the day, and how long their messages took.
 
-Meters count everything a device did in these days, whatever campaign it was for; tests and answers count, too.
+Meters count everything a device did in these days, whatever campaign it was for; tests and replies count, too.
 """
 
 from __future__ import annotations

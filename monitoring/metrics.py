@@ -25,7 +25,7 @@ from campaigns.engine.lifecycle import MESSAGE_STATES
 from campaigns.models import Lane
 from campaigns.querysets.lanes import DEPTH, OLDEST_DUE_S
 from devices.jobs import LANES
-from devices.models import Device, Host
+from devices.models import Device
 from devices.quarantine import quarantined
 from devices.shown import SHOWN_STATES
 from monitoring.checkup import database
@@ -37,13 +37,14 @@ from monitoring.redis_check import queues
 from monitoring.totals import totals
 
 KEPT_S = 2.0
+ASKED_LATELY_S = 90.0  # nobody scrapes less often than once a minute
 STATEMENT_MS = 2_000
 LEVELS = {OK: 0, WARN: 1, BAD: 2}
 TOTALS = {
     "sent": "Messages that WhatsApp acknowledged.",
     "failed": "Messages given up: refused for good, or every try used up.",
     "delivered": "Messages delivered to a phone.",
-    "replied": "Messages that were answered.",
+    "replied": "Messages that people replied to.",
 }
 
 logger = structlog.get_logger(__name__)
@@ -105,11 +106,13 @@ def postgres_meters() -> Iterator[Metric]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}")
+        kept = Kept.objects.in_bulk(["totals", "audit"])
+        hosts = database.hosts()
         yield from device_meters()
-        yield from message_meters()
-        yield from host_meters()
-        yield from process_meters()
-        yield from ledger_meters()
+        yield from message_meters(kept.get("totals"))
+        yield from host_meters(hosts)
+        yield from process_meters(hosts)
+        yield from ledger_meters(kept.get("audit"))
 
 
 def device_meters() -> Iterator[Metric]:
@@ -119,7 +122,7 @@ def device_meters() -> Iterator[Metric]:
     yield gauge("flotilla_devices", "Devices by the state that pages show.", "state", known)
 
 
-def message_meters() -> Iterator[Metric]:
+def message_meters(kept: Kept | None) -> Iterator[Metric]:
     with connection.cursor() as cursor:
         cursor.execute(STREAMS_SQL)
         rows = cursor.fetchall()
@@ -134,14 +137,14 @@ def message_meters() -> Iterator[Metric]:
         "lane",
         oldest,
     )
-    since_ever = totals()
+    since_ever = totals(kept)
     for word, told in TOTALS.items():
         yield CounterMetricFamily(f"flotilla_messages_{word}", told, since_ever[word])
 
 
-def host_meters() -> Iterator[Metric]:
+def host_meters(hosts: list[Any]) -> Iterator[Metric]:
     """Of engines that live, or had devices to the end."""
-    shown: list[Any] = [host for host in database.hosts() if host.owned or host.lives]
+    shown = [host for host in hosts if host.owned or host.lives]
     yield gauge(
         "flotilla_host_lease_age_seconds",
         "Since when the lease of each engine was not renewed.",
@@ -165,7 +168,7 @@ def host_meters() -> Iterator[Metric]:
     )
 
 
-def process_meters() -> Iterator[Metric]:
+def process_meters(hosts: list[Any]) -> Iterator[Metric]:
     """Sums by program and machine: a label for each process would begin a new series at each restart."""
     limit = database.SILENT_BEATS * settings.HEALTH_EVERY_S
     counts: Tally[tuple[str, str]] = Tally()
@@ -174,8 +177,8 @@ def process_meters() -> Iterator[Metric]:
         if beat.silence.total_seconds() <= limit:
             counts[beat.kind, beat.machine] += 1
             memory[beat.kind, beat.machine] += int(beat.told.get("memory_bytes", 0))
-    for host in Host.objects.alive():
-        if "rss_mb" in host.meters:
+    for host in hosts:
+        if "rss_mb" in host.meters and host.lives:
             counts["engine", host.hostname] += 1
             memory["engine", host.hostname] += int(host.meters["rss_mb"] * 1_000_000)
     labels = ["program", "machine"]
@@ -188,11 +191,10 @@ def process_meters() -> Iterator[Metric]:
     yield held
 
 
-def ledger_meters() -> Iterator[Metric]:
+def ledger_meters(audit: Kept | None) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "flotilla_drift", "Messages of open campaigns that the counters have lost or made up.", database.drift()
     )
-    audit = Kept.objects.filter(name="audit").first()
     if audit:
         wrong = sum(found["count"] for found in audit.value["violations"]) + audit.value["drift"]
         yield GaugeMetricFamily(
@@ -228,16 +230,37 @@ registry.register(Installation())
 ProcessCollector(registry=registry)
 
 _lock = threading.Lock()
-_kept: tuple[float, bytes] | None = None
+_kept: tuple[float, bytes] | None = None  # until when it is good
+_asked_at = float("-inf")
 
 
 def exposition() -> bytes:
-    """The text that Prometheus reads; of several who ask within two seconds one has it made."""
+    """The text that Prometheus reads, as it was `KEPT_S` ago at most, or at the last look of the watch: of several who
+    ask at once one has it made, and who asks every minute or more often finds it made."""
+    global _kept, _asked_at
+    _asked_at = time.monotonic()
+    kept = _kept
+    if kept is None or time.monotonic() > kept[0]:
+        with _lock:
+            kept = _kept
+            if kept is None or time.monotonic() > kept[0]:
+                kept = _kept = made(KEPT_S)
+    return kept[1]
+
+
+def keep_ready() -> None:
+    """For the watch, after each of its looks."""
     global _kept
-    with _lock:
-        if _kept is None or time.monotonic() - _kept[0] > KEPT_S:
-            _kept = time.monotonic(), generate_latest(registry)
-        return _kept[1]
+    if time.monotonic() - _asked_at < ASKED_LATELY_S:
+        try:
+            _kept = made(2 * settings.HEALTH_EVERY_S)
+        finally:
+            connection.close()
+
+
+def made(good_s: float) -> tuple[float, bytes]:
+    text = generate_latest(registry)
+    return time.monotonic() + good_s, text
 
 
 def forget() -> None:

@@ -270,7 +270,7 @@ def evidence_of(doubt: Uncertain, has_twin: bool) -> Iterator[str]:
     else:
         yield "The device's session was not searched yet: that takes the device to be online."
     if has_twin:
-        yield "There are two doubts about this person: a receipt could speak of either, so an unknown one proves none."
+        yield "Two messages to this person are uncertain: a receipt may be of either, so an unknown one proves none."
     elif not doubt.message.wire_id:
         yield "No receipt from this person fits it so far."
 

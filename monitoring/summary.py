@@ -17,7 +17,7 @@ from campaigns.charts import Bar
 from campaigns.live import figures_from
 from campaigns.models import Campaign
 from campaigns.querysets.launched import NO_DEVICE, Counted, Launched, launched
-from campaigns.recipients import NO_DEVICE as NOBODY
+from campaigns.recipients import AT_NO_DEVICE
 from campaigns.report import funnel, per_cent
 from campaigns.shown import LISTS, Shown, counted, shown_campaign
 from devices.models import Device
@@ -97,13 +97,13 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which rows of a table, in which order: words of the address. ``nobody``: only those who were to get nothing."""
+    """Which rows of a table, in which order: words of the address. ``no_device``: of those who were to get nothing."""
 
     search: str = ""
     figure: str = ""
     sort: str = ""
     page: int = 1
-    nobody: bool = False
+    no_device: bool = False
 
 
 def asked_rows(query: Mapping[str, Any], sorts: Mapping[str, str] = SORTED_BY) -> Asked:
@@ -114,7 +114,7 @@ def asked_rows(query: Mapping[str, Any], sorts: Mapping[str, str] = SORTED_BY) -
         figure=figure if figure in LISTS else "",
         sort=sort if sort in sorts else next(iter(sorts)),
         page=max(1, int(page)) if page.isascii() and page.isdecimal() and len(page) < 7 else 1,
-        nobody=query.get("device") == NOBODY,
+        no_device=query.get("device") == AT_NO_DEVICE,
     )
 
 
@@ -171,9 +171,9 @@ def campaigns_of(workspace: Workspace, asked: Period, rows: Asked, device: Devic
     query = {
         **asked.query,
         **({"q": rows.search} if rows.search else {}),
-        **({"device": NOBODY} if rows.nobody else {}),
+        **({"device": AT_NO_DEVICE} if rows.no_device else {}),
     }
-    at = NOBODY if rows.nobody else str(device.uuid) if device else ""
+    at = AT_NO_DEVICE if rows.no_device else str(device.uuid) if device else ""
     totals = totals_of(workspace, asked, found.whole, found.before, at, lambda key: address(here, query, figure=key))
     shown = bool(found.whole.counts["uncertain"])
     known = campaigns_in(workspace, [pk for pk, _ in found.rows])
@@ -191,12 +191,17 @@ def page_of(workspace: Workspace, asked: Period, rows: Asked, device: Device | N
         asked.span,
         asked.before,
         search=rows.search,
-        device=NO_DEVICE if rows.nobody else device.pk if device else None,
+        device=at_of(rows, device),
         figure=rows.figure,
         sort=rows.sort,
         size=PAGE,
         offset=(rows.page - 1) * PAGE,
     )
+
+
+def at_of(rows: Asked, device: Device | None) -> int | None:
+    """Where campaigns are counted, as `launched` wants it: at a device, at none, or all of each (None)."""
+    return NO_DEVICE if rows.no_device else device.pk if device else None
 
 
 def campaigns_in(workspace: Workspace, ids: Sequence[int]) -> dict[int, Campaign]:
@@ -210,7 +215,7 @@ def line_of(campaign: Campaign, counts: dict[str, int], shows_uncertain: bool, a
 
 
 def people_address(campaign: Campaign, at: str = "") -> Callable[[str], str]:
-    """Where the people behind each of a campaign's figures are: at a device (its UUID), at none (`NOBODY`), or all."""
+    """Where the people behind each of a campaign's figures are: at a device (its UUID), at none, or all of them."""
     url = reverse("campaigns:recipients", args=[campaign.uuid])
     narrowed = f"&device={at}" if at else ""
     return lambda key: f"{url}?figure={key}{narrowed}"

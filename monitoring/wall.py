@@ -8,9 +8,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
+from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import Workspace
 from campaigns.charts import Columns, Series, columns
 from campaigns.last_minute import sent_last_minute
 from campaigns.live import bar, device_rows, figures, funnel, planning, rate_of, seconds_left, streams_of
@@ -19,12 +21,14 @@ from campaigns.models import Campaign, HourMeter
 from campaigns.opt_out import ShortSigner
 from campaigns.shown import duration, shown_campaign
 from devices.models import Device
+from devices.seen import seen
 from devices.shown import SHOWN_STATES, held, shown, used_today
 from devices.warm_up import cap_today
 from monitoring.models import WallKind, WallLink
 from monitoring.workers import ORDER, Queue, Scope, heat_of, queues
 
 HOURS_SHOWN = 24
+KEPT_S = 4
 
 
 def _signer() -> ShortSigner:
@@ -39,12 +43,16 @@ def address_of(link: WallLink) -> str:
     return settings.SITE_URL + reverse("monitoring:wall", args=[token_of(link)])
 
 
-def link_behind(token: str) -> WallLink | None:
-    """None: we never made it, or it has expired, or was revoked; nobody is told which."""
+def uuid_in(token: str) -> UUID | None:
+    """None: we never signed it; nothing is asked of any server to know."""
     try:
-        uuid = UUID(int=signing.b62_decode(_signer().unsign(token)))
+        return UUID(int=signing.b62_decode(_signer().unsign(token)))
     except (signing.BadSignature, ValueError):
         return None
+
+
+def open_link(uuid: UUID) -> WallLink | None:
+    """None: it has expired, or was revoked, or is no more; nobody is told which."""
     return WallLink.objects.open().select_related("workspace", "device", "campaign").filter(uuid=uuid).first()
 
 
@@ -55,11 +63,21 @@ def view_of(link: WallLink) -> dict[str, Any]:
         return {**told, **device_view(link)}
     if link.kind == WallKind.CAMPAIGN and link.campaign is not None:
         return {**told, **campaign_view(link.campaign)}
-    return {**told, **workers_view(link)}
+    return {**told, **kept_workers_view(link.workspace)}
 
 
-def workers_view(link: WallLink) -> dict[str, Any]:
-    devices = list(Scope(link.workspace).devices().select_related("workspace").order_by("name"))
+def kept_workers_view(workspace: Workspace) -> dict[str, Any]:
+    """As it was `KEPT_S` ago at most: all screens of a workspace show the same, and each asks every ten seconds."""
+    key = f"wall:workers:{workspace.uuid}"
+    found = cache.get(key)
+    if not isinstance(found, dict):
+        found = workers_view(workspace)
+        cache.set(key, found, KEPT_S)
+    return found
+
+
+def workers_view(workspace: Workspace) -> dict[str, Any]:
+    devices = seen(Scope(workspace).devices().order_by("name"))
     meters = live_meters(devices).values()
     sent = sent_last_minute([device.pk for device in devices])
     states = [device.shown_state for device in devices]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, F
@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString, mark_safe
 from accounts.models import Workspace
 from campaigns.last_minute import sent_last_minute
 from campaigns.meters import LiveMeter, live_meters, mean_of
-from campaigns.models import OPEN, Campaign, Message, Stream
+from campaigns.models import OPEN, Campaign, Lane, Message, Stream
 from campaigns.querysets.lanes import AtDevice, lanes_by_device
 from campaigns.querysets.meters import RolledUp, rolled_up
 from devices.history import line_of
@@ -94,15 +94,14 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The open message of a device: of which campaign (empty: a test or an answer), and where it is told."""
+    """The open message of a device: of which campaign (empty: a test or a reply), and where it is told."""
 
     words: str
     url: str
     since: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(NamedTuple):
     """Planned and not begun, in what is running; ``leaves_at``: when the first of it may leave, its device aside."""
 
     lanes: tuple[tuple[str, int], ...] = ()
@@ -111,6 +110,10 @@ class Queue:
     @property
     def depth(self) -> int:
         return sum(count for _, count in self.lanes)
+
+
+NOTHING_QUEUED = Queue()
+LANE_WORDS: dict[int, str] = {lane.value: str(lane.label) for lane in Lane}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +252,11 @@ def rows_of(scope: Scope, ids: Sequence[int]) -> list[Row]:
     """In this order."""
     devices = {device.pk: device for device in scope.devices().filter(pk__in=ids).select_related("workspace")}
     meters, waiting, open_ones = live_meters(devices.values()), queues(ids), sendings(devices.values())
-    return [row_of(devices[pk], open_ones.get(pk), waiting.get(pk, Queue()), meters[pk]) for pk in ids if pk in devices]
+    return [
+        row_of(devices[pk], open_ones.get(pk), waiting.get(pk, NOTHING_QUEUED), meters[pk])
+        for pk in ids
+        if pk in devices
+    ]
 
 
 def row_of(device: Device, sends: Sending | None, queue: Queue, meter: LiveMeter) -> Row:
@@ -267,7 +274,7 @@ def queues(ids: Iterable[int]) -> dict[int, Queue]:
 
 def queue_of(lanes: Sequence[AtDevice]) -> Queue:
     leaves = min((lane.leaves_at for lane in lanes if lane.leaves_at), default=None)
-    return Queue(tuple((str(lane.lane.label), lane.depth) for lane in lanes), leaves)
+    return Queue(tuple([(LANE_WORDS[lane.lane], lane.depth) for lane in lanes]), leaves)
 
 
 def sendings(devices: Iterable[Device]) -> dict[int, Sending]:
@@ -276,7 +283,7 @@ def sendings(devices: Iterable[Device]) -> dict[int, Sending]:
     found = Message.objects.filter(pk__in=list(of_message)).select_related("campaign")
     return {
         of_message[message.pk].pk: Sending(
-            message.campaign.name if message.campaign else "A test or an answer",
+            message.campaign.name if message.campaign else "A test or a reply",
             reverse("campaigns:recipient", args=[message.pk]) if message.campaign else "",
             of_message[message.pk].open_at,
         )

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns.meters import LiveMeter, live_meters
-from campaigns.models import Lane, Stream
 from devices.models import Device
+from devices.seen import Seen, seen
 from devices.shown import held, may_send_at, shown
 from monitoring.checkup import database
+from monitoring.workers import LANE_WORDS, NOTHING_QUEUED, Queue, queues
 
 A_PAGE = 1_000
+NO_LANE: dict[str, int] = dict.fromkeys(LANE_WORDS.values(), 0)
 
 
 def workers_answer(workspace: Workspace | None, after: UUID | None, limit: int) -> dict[str, Any]:
@@ -26,12 +26,12 @@ def workers_answer(workspace: Workspace | None, after: UUID | None, limit: int) 
 
     ``next`` is the id to ask after for those that follow, null at the end.
     """
-    devices = Device.objects.select_related("workspace").with_shown_state().order_by("pk")
+    devices = Device.objects.with_shown_state().order_by("pk")
     if workspace:
         devices = devices.for_workspace(workspace)
     if after:
         devices = devices.filter(pk__gt=devices.order_by().filter(uuid=after).values("pk")[:1])
-    page = list(devices[: limit + 1])
+    page = seen(devices[: limit + 1])
     more, page = len(page) > limit, page[:limit]
     answer: dict[str, Any] = {
         "at": timezone.now().isoformat(),
@@ -42,23 +42,24 @@ def workers_answer(workspace: Workspace | None, after: UUID | None, limit: int) 
     return answer if workspace else answer | {"hosts": hosts_told()}
 
 
-def devices_told(devices: Sequence[Device], with_host: bool) -> list[dict[str, Any]]:
+def devices_told(devices: Sequence[Seen], with_host: bool) -> list[dict[str, Any]]:
     meters = live_meters(devices)
-    queued = queues_of(devices)
-    return [told(device, meters[device.pk], queued.get(device.pk, {}), with_host) for device in devices]
+    queued = queues([device.pk for device in devices])
+    return [told(device, meters[device.pk], queued.get(device.pk, NOTHING_QUEUED), with_host) for device in devices]
 
 
-def told(device: Device, meter: LiveMeter, queue: dict[str, int], with_host: bool) -> dict[str, Any]:
+def told(device: Seen, meter: LiveMeter, queue: Queue, with_host: bool) -> dict[str, Any]:
     state, hold = shown(device), held(device)
-    windows = {"minute": meter.minute, "hour": meter.hour, "day": meter.day}
     return {
         "id": str(device.uuid),
         "name": device.name,
         "state": device.shown_state,
         "state_since": device.state_at.isoformat(),
         **({"host": device.owner_id, "workspace": str(device.workspace.uuid)} if with_host else {}),
-        "queue": {lane.label: queue.get(lane.label, 0) for lane in Lane},
-        **{window: asdict(counts) for window, counts in windows.items()},
+        "queue": NO_LANE | dict(queue.lanes),
+        "minute": meter.minute._asdict(),
+        "hour": meter.hour._asdict(),
+        "day": meter.day._asdict(),
         "counted_at": moment(meter.at),
         "mean_ms": meter.mean_ms,
         "p95_ms": meter.p95_ms,
@@ -71,20 +72,6 @@ def told(device: Device, meter: LiveMeter, queue: dict[str, int], with_host: boo
 
 def moment(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
-
-
-def queues_of(devices: Sequence[Device]) -> dict[int, dict[str, int]]:
-    """What running streams still have to send, by device and lane."""
-    rows = (
-        Stream.objects.filter(device__in=[device.pk for device in devices], running=True)
-        .values_list("device", "lane")
-        .annotate(n=Sum("pending") + Sum("waiting"))
-        .order_by()
-    )
-    found: dict[int, dict[str, int]] = {}
-    for device, lane, count in rows:
-        found.setdefault(device, {})[Lane(lane).label] = count
-    return found
 
 
 def hosts_told() -> list[dict[str, Any]]:

@@ -43,6 +43,18 @@ from campaigns.models import Contact
 from campaigns.opt_out import token_for
 print("/o/" + token_for(Contact.objects.filter(opted_out_at=None).order_by("pk").first().uuid))
 """
+STAFF = """
+from accounts.models import User
+User.objects.filter(email={email!r}).update(is_staff={is_staff})
+"""
+ALERTS_MAIL = """
+from accounts.models import Membership
+from monitoring.alerting import mail_of
+from monitoring.models import Alert
+workspace = Membership.objects.get(user__email={email!r}, role="owner").workspace
+alerts = Alert.objects.for_workspace(workspace).order_by("since")
+print(mail_of(workspace, list(alerts[:6]), [workspace.owner]).alternatives[0][0])
+"""
 
 
 @dataclass
@@ -149,8 +161,13 @@ def consent(camera: Camera) -> None:
 @cache
 def opt_out_page() -> str:
     """The address of somebody's page, which stands only in messages; the running installation signs it."""
-    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", OPT_OUT]
-    return subprocess.check_output(command, cwd=PROJECT, text=True).split()[-1]
+    return shell(OPT_OUT).split()[-1]
+
+
+def shell(program: str) -> str:
+    """What it prints within the running installation."""
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", program]
+    return subprocess.check_output(command, cwd=PROJECT, text=True)
 
 
 def content(camera: Camera) -> None:
@@ -204,6 +221,8 @@ def workers(camera: Camera) -> None:
     page.locator("#worker-drawer .offcanvas-title").wait_for()
     camera.take("worker", whole=False)
     camera.take("workers-table", "/dashboard/workers?view=table&sort=-queue")
+    with camera.dialog("Pause all"):
+        camera.take("workers-pause", whole=False)
     camera.take("wall-links", "/dashboard/walls/")
     if not page.get_by_role("link", name="Open it").count():
         page.get_by_label("Where it hangs").fill("Office, second floor")
@@ -217,22 +236,47 @@ def reports(camera: Camera) -> None:
     camera.take("device-report", "/dashboard/devices?range=30")
     links = (link.get_attribute("href") or "" for link in camera.page.locator("#report-rows a.report-name").all())
     camera.take("device-own-report", next(links))
+    retry = camera.page.locator("main a", has_text="Retry failed")
+    camera.go("/dashboard/devices?range=30")
+    if retry.count():
+        camera.take("device-retry", retry.first.get_attribute("href") or "")
 
 
 def queue(camera: Camera) -> None:
     page = camera.page
     camera.go("/queue/")
     page.get_by_text("By device").click()
-    page.locator("#queue-devices table").wait_for()
+    page.locator("#queue-devices table").or_(page.get_by_text("Nothing waits at any device")).first.wait_for()
     camera.take("queue")
     page.locator(".queue-count").first.click()
     camera.take("queue-group")
     camera.take("queue-uncertain", "/queue/uncertain/")
     camera.take("alerts", "/settings/alerts/")
+    page.goto("about:blank")  # else the site's policy keeps the mail's own style out
+    page.set_content(shell(ALERTS_MAIL.format(email=demo_account()[0])))
+    camera.take("alerts-mail")
 
 
 def watching(camera: Camera) -> None:
     camera.take("status", "/status")
+
+
+def staff(camera: Camera) -> None:
+    """The owner of the demo is of the staff while these are taken."""
+    page, email = camera.page, demo_account()[0]
+    shell(STAFF.format(email=email, is_staff=True))
+    try:
+        camera.take("fleet", "/operations/workers")
+        page.locator(".worker-grid > a").first.click()
+        page.locator("#worker-drawer .offcanvas-title").wait_for()
+        camera.take("fleet-worker", whole=False)
+        camera.take("operations", "/operations/")
+        page.get_by_role("button", name="Drain").first.click()
+        camera.take("drain")
+        camera.take("redis", "/api/system/redis-check")
+        camera.take("status-staff", "/status")
+    finally:
+        shell(STAFF.format(email=email, is_staff=False))
 
 
 PARTS: list[Callable[[Camera], None]] = [
@@ -248,6 +292,7 @@ PARTS: list[Callable[[Camera], None]] = [
     reports,
     queue,
     watching,
+    staff,
 ]
 
 
@@ -260,8 +305,13 @@ def main(address: str, *parts: str) -> None:
             take_all(browser, look, address, parts)
 
 
-def take_all(browser: Browser, look: str, address: str, parts: tuple[str, ...]) -> None:
+def demo_account() -> tuple[str, str]:
     email, password = (PROJECT / "var" / "demo.txt").read_text().split()
+    return email, password
+
+
+def take_all(browser: Browser, look: str, address: str, parts: tuple[str, ...]) -> None:
+    email, password = demo_account()
     context = browser.new_context(base_url=address, reduced_motion="reduce", **LOOKS[look])
     page = context.new_page()
     page.goto("/accounts/login/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 import zoneinfo
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,11 @@ def validate_timezone(value: str) -> None:
                 raise ValueError
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValidationError(f"“{value}” is not a time zone. Choose one like Asia/Kuala_Lumpur.") from None
+
+
+@cache  # beyond the eight that the library keeps each would be read from its file again
+def zone_named(name: str) -> zoneinfo.ZoneInfo:
+    return zoneinfo.ZoneInfo(name)
 
 
 class Role(models.TextChoices):
@@ -86,7 +92,7 @@ class Workspace(models.Model):
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
-        return zoneinfo.ZoneInfo(self.timezone)
+        return zone_named(self.timezone)
 
 
 class Membership(models.Model):

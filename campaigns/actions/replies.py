@@ -1,4 +1,4 @@
-"""What people answer: noted once, tied to the message that caused it; a request to stop is honoured at once."""
+"""What people reply: noted once, tied to the message that caused it; a request to stop is honoured at once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ RETURNING m.stream_id, m.campaign_id, s.device_id
 
 
 class Noted(NamedTuple):
-    """``campaigns``: the ids of those whose figures changed. ``replied``: device → its messages answered only now."""
+    """``campaigns``: the ids of those whose figures changed. ``replied``: device → its messages replied to only now."""
 
     campaigns: set[int]
     replied: Counter[int]
@@ -129,7 +129,7 @@ def _understand(incoming: Iterable[Incoming]) -> list[Heard]:
     found = []
     for one, phone, contact in zip(told, phones, people, strict=True):
         cause = quoted.get((one.device, one.quoted))
-        if cause is None or cause.phone != phone:  # whoever quotes what somebody else was sent answers nothing
+        if cause is None or cause.phone != phone:  # whoever quotes what somebody else was sent replies to nothing
             cause = last.get((one.device, contact.pk)) if contact else None
         kind = one.kind if one.kind in ReplyKind else ReplyKind.OTHER.value
         text = one.text.replace("\0", "")[: Reply.TEXT_LENGTH]
@@ -161,7 +161,7 @@ def _phone_of(one: Incoming, quoted: Message | None) -> str:
 def _last_sent(devices: Iterable[int], people: Sequence[Contact | None]) -> dict[tuple[int, int], Message]:
     """(device, contact) → the last message sent to this person from this device.
 
-    An answer may come before the acknowledgement is written, or where it was lost.
+    A reply may come before the acknowledgement is written, or where it was lost.
     """
     contacts = {contact.pk for contact in people if contact}
     left = Q(sent_at__isnull=False) | Q(state__in=MAY_HAVE_LEFT)
@@ -208,7 +208,7 @@ def _insert(heard: Sequence[Heard]) -> list[Heard]:
 
 
 def _lock_people(heard: Sequence[Heard]) -> list[Heard]:
-    """Whoever was deleted or erased meanwhile is nobody's contact any more, and what they answered names nobody."""
+    """Whoever was deleted or erased meanwhile is nobody's contact any more, and what they replied names nobody."""
     people = Contact.objects.filter(pk__in={one.contact.pk for one in heard if one.contact}).order_by("phone")
     there = set(people.select_for_update(no_key=True).values_list("pk", flat=True))
     return [
@@ -231,7 +231,7 @@ def _count_for_warming(fresh: Sequence[Heard]) -> None:
 
 
 def _mark_replied(causes: Sequence[Message]) -> Noted:
-    """Each message counts once, however much was answered."""
+    """Each message counts once, however much was replied."""
     if not causes:
         return Noted(set(), Counter())
     with connection.cursor() as cursor:

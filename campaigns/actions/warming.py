@@ -1,4 +1,4 @@
-"""Warming up: each day a new number gets that day's cap, which rises while people answer (`devices.warm_up`)."""
+"""Warming up: each day a new number gets that day's cap, which rises while people reply (`devices.warm_up`)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def _climb(device: Device) -> bool:
     day = None if following is None else today(device)
     if not seen.update(warm_cap=following, warm_day=day, warm_replies=0):
         return False
-    answered = f"{replies:,} {'reply' if replies == 1 else 'replies'}"
+    brought = f"{replies:,} {'reply' if replies == 1 else 'replies'}"
     if following is None:
-        kind, detail = "warm-up finished", f"{cap} a day brought {answered}"
+        kind, detail = "warm-up finished", f"{cap} a day brought {brought}"
     else:
-        kind, detail = "warm-up", f"{following} today, after {cap} a day brought {answered}"
+        kind, detail = "warm-up", f"{following} today, after {cap} a day brought {brought}"
     DeviceEvent.objects.create(workspace=device.workspace, device=device, kind=kind, detail=detail)
     rouse("campaign", [(device.owner_id, device.pk)])  # it may be waiting for the next day
     push_devices([device.pk])

@@ -216,7 +216,7 @@ def run_import(workspace: Workspace, owner: User, file: File, source: str, proof
 
 
 def opt_some_out(workspace: Workspace, rng: random.Random) -> None:
-    """Some said so at the counter, before anything was sent; others answered STOP to the first campaign."""
+    """Some said so at the counter, before anything was sent; others replied STOP to the first campaign."""
     customers = Contact.objects.for_workspace(workspace).filter(tag_links__tag__name="newsletter").order_by("pk")
     chosen = rng.sample(list(customers.values_list("pk", flat=True)), 23)
     shop, reply = SuppressionSource.PERSON, SuppressionSource.REPLY

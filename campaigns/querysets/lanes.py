@@ -47,7 +47,7 @@ class InLane(NamedTuple):
 class AtDevice(NamedTuple):
     """As `InLane`, of one device. ``leaves_at``: when the first of it may leave, the device aside."""
 
-    lane: Lane
+    lane: int
     depth: int
     oldest: datetime | None
     leaves_at: datetime | None
@@ -66,5 +66,5 @@ def lanes_by_device(devices: Collection[int]) -> dict[int, list[AtDevice]]:
     with connection.cursor() as cursor:
         cursor.execute(LANES_BY_DEVICE_SQL, [list(devices)])
         for device, lane, *numbers in cursor.fetchall():
-            found[device].append(AtDevice(Lane(lane), *numbers))
+            found[device].append(AtDevice(lane, *numbers))
     return dict(found)

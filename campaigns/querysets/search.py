@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import BigIntegerField, BooleanField, F, Func, Q, TextField, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Contains
 from phonenumbers import country_code_for_region
+from psycopg.errors import QueryCanceled
 
 from accounts.tenancy import beyond_workspace
 
 FEW = 2_000
+LOOKED_AT = 20_000  # people of the installation that an index may name for one question
+PATIENCE_MS = 1_000  # an index that takes longer is left, too
 # As the database reads a name (campaigns_words_of).
 BETWEEN_WORDS = (
     "-'`.,;:!?()[]{}<>/\\|\"&_+*#@~="
@@ -37,26 +41,34 @@ _WITHOUT_BLANKS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30fa\u30fc-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
 )
 
-# Materialized, so that the index is asked first whatever the planner believes of a workspace it does not know yet.
-WORDS_SQL = """
-WITH found AS MATERIALIZED (
-    SELECT id, workspace_id FROM campaigns_contact
-    WHERE campaigns_words_of(name, phone) @@ lower(%(words)s)::tsquery AND phone LIKE %(phone)s
+# Materialized, so that the index is asked first whatever the planner believes of a workspace it does not know yet. A
+# row without an id says that so many fit in the whole installation that the index was left: those of others must not
+# be gone through for what this workspace asks.
+BOUNDED = """
+), ours AS MATERIALIZED (
+    SELECT id FROM found WHERE workspace_id = %(workspace)s AND phone LIKE %(phone)s LIMIT %(most)s
 )
-SELECT id FROM found WHERE workspace_id = %(workspace)s LIMIT %(most)s
+SELECT id FROM ours
+UNION ALL
+SELECT NULL WHERE (SELECT count(*) FROM ours) < %(most)s AND (SELECT count(*) FROM found) >= %(looked_at)s
 """
-FIELDS_SQL = """
+WORDS_SQL = f"""
 WITH found AS MATERIALIZED (
-    SELECT id, workspace_id FROM campaigns_contact
-    WHERE campaigns_in_small_letters(fields) @> lower(%(fields)s)::jsonb
-)
-SELECT id FROM found WHERE workspace_id = %(workspace)s LIMIT %(most)s
-"""
+    SELECT id, workspace_id, phone FROM campaigns_contact
+    WHERE campaigns_words_of(name, phone) @@ lower(%(words)s)::tsquery LIMIT %(looked_at)s
+{BOUNDED}"""  # noqa: S608
+FIELDS_SQL = f"""
+WITH found AS MATERIALIZED (
+    SELECT id, workspace_id, phone FROM campaigns_contact
+    WHERE campaigns_in_small_letters(fields) @> lower(%(fields)s)::jsonb LIMIT %(looked_at)s
+{BOUNDED}"""  # noqa: S608
 # In an order, so that the index of numbers is the cheapest, again whatever the planner believes.
 NUMBERS_SQL = """
 SELECT id FROM campaigns_contact
 WHERE workspace_id = %(workspace)s AND phone >= %(begin)s AND phone < %(end)s ORDER BY phone LIMIT %(most)s
 """
+
+PLANNING_SQL = "SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', %s, true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ class Search:
         """The ids of whom it means, if they are so many at most; None: they are more, or no index knows."""
         if not self.indexed:
             return None
-        asked = [(WORDS_SQL, {"words": self.words, "phone": "%"})] if self.words else []
+        asked: list[tuple[str, dict[str, Any]]] = [(WORDS_SQL, {"words": self.words})] if self.words else []
         if self.ends:
             mark = self.ends[-END:][::-1]
             words = f"'+{mark}'{':*' if len(mark) < END else ''}"
@@ -139,15 +151,37 @@ def few_with_fields(fields: Mapping[str, str], workspace_id: int, most: int) -> 
 
 
 def few(workspace_id: int, most: int, asked: Iterable[tuple[str, dict[str, Any]]]) -> list[int] | None:
-    """The ids that any of the statements gives; None where that is more than ``most``."""
-    found: set[int] = set()
-    with beyond_workspace(), connection.cursor() as cursor:
-        for sql, values in asked:
-            cursor.execute(sql, {**values, "workspace": workspace_id, "most": most + 1})
-            found.update(pk for (pk,) in cursor.fetchall())
-            if len(found) > most:
-                return None
-    return sorted(found)
+    """The ids that any of the statements gives; None where that is more than ``most``, or an index was left.
+
+    Whoever gets None goes through the workspace's own people, which costs nobody else anything.
+    """
+    found: set[int | None] = set()
+    bounds = {"workspace": workspace_id, "most": most + 1, "looked_at": LOOKED_AT, "phone": "%"}
+    try:
+        with beyond_workspace(), by_index(PATIENCE_MS), connection.cursor() as cursor:
+            for sql, values in asked:
+                cursor.execute(sql, bounds | values)
+                found.update(pk for (pk,) in cursor.fetchall())
+                if len(found) > most or None in found:
+                    return None
+    except OperationalError as problem:
+        if not isinstance(problem.__cause__, QueryCanceled):
+            raise
+        return None
+    return sorted(pk for pk in found if pk is not None)
+
+
+@contextmanager
+def by_index(patience_ms: int) -> Iterator[None]:
+    """Inside a transaction: statements of the block use an index wherever one can be used, and none takes longer."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout'), current_setting('enable_seqscan')")
+        before = cursor.fetchone()
+        cursor.execute(PLANNING_SQL, [f"{patience_ms}ms", "off"])
+    yield
+    if not connection.needs_rollback:
+        with connection.cursor() as cursor:
+            cursor.execute(PLANNING_SQL, before)
 
 
 def one_of(ids: Iterable[int]) -> Q:

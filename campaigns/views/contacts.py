@@ -33,7 +33,7 @@ COUNTED = 10_000
 LOOKED_THROUGH = 10_000
 OFFERED = 200
 OPTED_OUT_BY: dict[str, str] = {
-    SuppressionSource.REPLY: "They answered with a request to stop.",
+    SuppressionSource.REPLY: "They replied with a request to stop.",
     SuppressionSource.PERSON: "A member of this workspace noted it.",
     SuppressionSource.IMPORT: "It came with an import.",
     SuppressionSource.LINK: "They chose it on the page behind their opt-out link.",

@@ -33,7 +33,7 @@ from campaigns.models import Campaign, CampaignState, Segment, Tag, Template
 from campaigns.steps import AUDIENCE, MESSAGE, REVIEW, STEPS, after, next_step, steps_of
 from campaigns.views.answers import is_fragment, say
 from campaigns.views.campaigns import the_campaign
-from campaigns.views.previews import NOBODYS, OWN_WORDS, int_of, uuid_of
+from campaigns.views.previews import NO_ROWS, OWN_WORDS, int_of, uuid_of
 from devices.models import Device
 
 TEMPLATES_OFFERED = 200
@@ -80,7 +80,7 @@ def beginnings(request: WorkspaceRequest) -> Changes:
 
 def template_asked(request: WorkspaceRequest, uuid: str) -> Template | None:
     own = Template.objects.for_workspace(request.workspace).select_related("content__media")
-    return own.filter(uuid=uuid_of(uuid) or NOBODYS).first()
+    return own.filter(uuid=uuid_of(uuid) or NO_ROWS).first()
 
 
 @workspace_role("manager")

@@ -37,7 +37,7 @@ OWN_WORDS = [
 ]
 LONGEST_DAYS = 3_650
 MOST_WORDINGS = 1_000_000
-NOBODYS = UUID(int=0)
+NO_ROWS = UUID(int=0)
 
 
 @require_POST
@@ -183,7 +183,7 @@ def campaign_so_far(request: WorkspaceRequest, asked: QueryDict, campaign: Campa
 def campaign_asked(request: WorkspaceRequest, asked: QueryDict) -> Campaign | None:
     """The draft that the form belongs to; None: it was not saved yet, or is no campaign of this workspace."""
     own = Campaign.objects.for_workspace(request.workspace).select_related("workspace")
-    return own.filter(uuid=uuid_of(asked.get("campaign", "")) or NOBODYS).first()
+    return own.filter(uuid=uuid_of(asked.get("campaign", "")) or NO_ROWS).first()
 
 
 def people_asked(request: WorkspaceRequest, asked: QueryDict) -> ContactQuerySet:
@@ -197,7 +197,7 @@ def audience_asked(request: WorkspaceRequest, asked: QueryDict, campaign: Campai
     earlier = None
     if asked.get("audience") == "earlier":
         own = Campaign.objects.for_workspace(request.workspace).filter(
-            uuid=uuid_of(asked.get("earlier", "")) or NOBODYS
+            uuid=uuid_of(asked.get("earlier", "")) or NO_ROWS
         )
         earlier = own.values_list("pk", flat=True).first()
     return Audience(
@@ -214,7 +214,7 @@ def audience_asked(request: WorkspaceRequest, asked: QueryDict, campaign: Campai
 
 
 def media_asked(request: WorkspaceRequest, uuid: str) -> Media | None:
-    return Media.objects.for_workspace(request.workspace).filter(uuid=uuid_of(uuid) or NOBODYS).first()
+    return Media.objects.for_workspace(request.workspace).filter(uuid=uuid_of(uuid) or NO_ROWS).first()
 
 
 def uuid_of(text: str) -> UUID | None:

@@ -33,6 +33,7 @@ def make_wall_link(
     campaign: Campaign | None = None,
 ) -> WallLink:
     """Raises `TooManyLinks`."""
+    Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)  # links are counted and made one by one
     if WallLink.objects.for_workspace(workspace).open().count() >= MOST_OPEN:
         raise TooManyLinks
     link = WallLink.objects.create(

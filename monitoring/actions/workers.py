@@ -9,6 +9,7 @@ from django.db import transaction
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from accounts.throttle import take_check
 from campaigns.actions.campaigns import pause_campaign, resume_campaign
 from campaigns.actions.dead_letters import retry_failed
 from campaigns.actions.locking import lock_with_streams
@@ -16,7 +17,7 @@ from campaigns.live import database_time
 from campaigns.models import OPEN, Campaign, CampaignState, Stream
 from campaigns.querysets.unsettled import Selection
 from campaigns.shown import counted
-from devices.actions import reconnect_device
+from devices.actions import reconnect_devices
 from devices.hosting.retiring import retire
 from devices.jobs import hurry
 from devices.models import Device, Host
@@ -71,10 +72,12 @@ def resume_all(workspace: Workspace, by: User) -> str:
     return " ".join(told)
 
 
+@transaction.atomic
 def reconnect_all(workspace: Workspace, devices: Sequence[Device], by: User) -> str:
     """``devices`` come from ``with_shown_state()``: those that are linked and not online are logged in afresh."""
-    in_order = sorted(devices, key=lambda device: device.pk)
-    became: Counter[str] = Counter(reconnected(device, by) for device in in_order)
+    why_not = {device.pk: reason_not_to_reconnect(device) for device in devices}
+    asked = reconnect_devices(workspace, [pk for pk, reason in why_not.items() if not reason], by)
+    became = Counter("reconnecting" if pk in asked else reason or "banned" for pk, reason in why_not.items())
     record(workspace, by, "workers.reconnect", devices=dict(became))
     words = {
         "reconnecting": ("device reconnects", "devices reconnect"),
@@ -94,16 +97,12 @@ def reconnect_all(workspace: Workspace, devices: Sequence[Device], by: User) -> 
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def reconnected(device: Device, by: User) -> str:
+def reason_not_to_reconnect(device: Device) -> str:
     if device.phone is None:
         return "unlinked"
     if is_connected(device):
         return "online"
-    if device.request:
-        return "busy"
-    if reconnect_device(device, by):
-        return "reconnecting"
-    return "banned"
+    return "busy" if device.request else ""
 
 
 @transaction.atomic
@@ -111,7 +110,10 @@ def check_health(workspace: Workspace | None, devices: Sequence[Device], by: Use
     """Have the hosts of these devices say at once how they, their gateways and their devices are.
 
     Their heartbeat follows within a second or two; what it says stands on the page. ``workspace`` None: by staff.
+    One person may ask so often a minute.
     """
+    if not take_check(by.pk):
+        return "Hosts were asked a moment ago, and tell how they are every few seconds anyway. Ask again in a minute."
     of_host: dict[str, list[int]] = {}
     for device in devices:
         if device.owner_id:

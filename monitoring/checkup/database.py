@@ -9,14 +9,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, F, Q
-from django.db.models.functions import Now
+from django.db.models import Count, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from campaigns.engine.lifecycle import MESSAGE_STATES
 from campaigns.shown import counted
 from devices.models import Device, Host
-from devices.querysets import ENDED_STATES
 from monitoring.checkup.parts import BAD, OK, UNKNOWN, WARN, Finding
 from monitoring.models import Heartbeat, Kept
 
@@ -67,11 +66,13 @@ def postgres() -> Finding:
 
 def hosts() -> list[Any]:
     """Those alive, with devices, or silent only lately; each with `lives`, `owned`, `silence` and `left`."""
-    linked = Q(devices__phone__isnull=False) & ~Q(devices__state__in=ENDED_STATES)
-    found = Host.objects.with_alive().annotate(
-        owned=Count("devices", filter=linked), silence=Now() - F("heartbeat_at"), left=F("lease_until") - Now()
+    theirs = Device.objects.linked().filter(owner=OuterRef("pk")).order_by().values("owner")
+    found: Any = Host.objects.with_alive().annotate(
+        owned=Coalesce(Subquery(theirs.annotate(owned=Count("pk")).values("owned")), 0),
+        silence=Now() - F("heartbeat_at"),
+        left=F("lease_until") - Now(),
     )
-    return list(found.filter(Q(owned__gt=0) | Q(heartbeat_at__gt=Now() - MISSED_FOR)).order_by("id"))
+    return [host for host in found.order_by("id") if host.owned or host.silence < MISSED_FOR]
 
 
 def is_silent(host: Any) -> bool:

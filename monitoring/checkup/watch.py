@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import structlog
@@ -32,8 +33,8 @@ class Watch:
         self._one_at_a_time = threading.Lock()
         self._away_since: datetime | None = None
 
-    def start(self) -> None:
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+    def start(self, after_each: Callable[[], None]) -> None:
+        threading.Thread(target=self._watch, args=(after_each,), name="watch", daemon=True).start()
 
     def current(self) -> Look:
         """What the thread found lately, else a look of our own; of several who ask at once one looks."""
@@ -54,7 +55,7 @@ class Watch:
     def forget(self) -> None:
         self.found = self._latest = None
 
-    def _watch(self) -> None:
+    def _watch(self, after_each: Callable[[], None]) -> None:
         starting, before = STARTING_LOOKS, None
         while True:
             time.sleep(settings.HEALTH_EVERY_S)
@@ -66,6 +67,7 @@ class Watch:
                 if not starting:
                     self.found = seen
                     self._write_down(seen)
+                after_each()
             except Exception:  # the watch outlives whatever it meets
                 logger.exception("The watch could not look")
 

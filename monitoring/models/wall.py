@@ -23,6 +23,9 @@ class WallLinkQuerySet(TenantQuerySet):
     def open(self) -> WallLinkQuerySet:
         return self.filter(revoked_at__isnull=True, expires_at__gt=Now())
 
+    def ended(self) -> WallLinkQuerySet:
+        return self.filter(models.Q(revoked_at__isnull=False) | models.Q(expires_at__lte=Now()))
+
 
 class WallLink(TenantModel):
     """The address is signed and made of `uuid` (`monitoring.wall`); whoever has it may look until it ends."""

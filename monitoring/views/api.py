@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.access import WorkspaceRequest, workspace_role
-from accounts.audit import record
+from accounts.audit import note_look
 from accounts.models import Workspace
 from monitoring.views.health import refusal
 from monitoring.workers_api import A_PAGE, workers_answer
@@ -24,8 +24,7 @@ def workers_status(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return refusal(401, "Sign in.")
     if request.user.is_staff and request.user.is_active:
-        if not request.GET.get("after"):
-            record(None, request.user, "staff.workers_status")
+        note_look(request.user, "staff.workers_status", again=True)
         return answer(request, None)
     return of_workspace(request)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import WorkspaceRequest, workspace_role
-from accounts.audit import record
 from campaigns.actions.dead_letters import REOPENABLE, retry_all
 from campaigns.live import database_time
 from campaigns.models import Campaign
 from campaigns.querysets.launched import launched
 from campaigns.querysets.unsettled import Selection, count_dead
-from campaigns.sheets import csv_answer
 from campaigns.shown import LISTS, counted
 from devices.history import history
 from devices.models import Device
@@ -29,14 +26,22 @@ from devices.views.devices import find_device
 from devices.warm_up import cap_today
 from monitoring.device_report import SORTED_BY, STATES, DeviceLine, devices_of
 from monitoring.forms.period import PeriodForm
+from monitoring.forms.retry import AT_ONCE, RetryForm
 from monitoring.metered import Took, times_taken
 from monitoring.period import Period
 from monitoring.summary import SORTED_BY as CAMPAIGNS_BY
-from monitoring.summary import Asked, address, asked_rows, campaigns_of
-from monitoring.views.reports import FIGURES, HEAD, answer, charts_of, exported, numbers_of, report_context
+from monitoring.summary import address, asked_rows, campaigns_of
+from monitoring.views.report_frame import (
+    FIGURES,
+    asked_period,
+    campaigns_file,
+    charts_answer,
+    file_answer,
+    numbers_of,
+    report_answer,
+)
 
 HISTORY = 8
-AT_ONCE = 100  # campaigns whose failed messages are retried together
 DEVICE_HEAD = (
     "Device", "Number", "State", "Campaigns", *FIGURES, "Processing mean ms", "Processing p95 ms", "Sent today",
     "Cap today",
@@ -51,40 +56,42 @@ def state_of(query: Any) -> str:
 @workspace_role("viewer")
 def device_report(request: WorkspaceRequest) -> HttpResponse:
     form = PeriodForm(request.GET, workspace=request.workspace)
-    asked = form.period
-    context = {
-        **report_context(request, form, reverse("monitoring:device_report")),
-        "found": devices_of(request.workspace, asked, asked_rows(request.GET, SORTED_BY), state_of(request.GET)),
-        "sorts": SORTED_BY.items(),
-        "states": STATES,
-    }
-    return answer(request, "device_report", context)
+    rows = asked_rows(request.GET, SORTED_BY)
+    return report_answer(
+        request,
+        "device_report",
+        reverse("monitoring:device_report"),
+        form,
+        SORTED_BY,
+        found=devices_of(request.workspace, form.period, rows, state_of(request.GET)),
+        states=STATES,
+        of_devices=True,
+    )
 
 
 @require_safe
 @workspace_role("viewer")
 def device_report_charts(request: WorkspaceRequest) -> HttpResponse:
-    asked = PeriodForm(request.GET, workspace=request.workspace).period
-    return render(request, "monitoring/_charts.html", charts_of(request.workspace, asked))
+    return charts_answer(request)
 
 
 @require_POST
 @workspace_role("viewer")
 def device_report_export(request: WorkspaceRequest) -> HttpResponse:
-    asked = PeriodForm(request.POST, workspace=request.workspace).period
+    asked = asked_period(request, request.POST)
     rows, state, table = asked_rows(request.POST, SORTED_BY), state_of(request.POST), []
     while True:
         found = devices_of(request.workspace, asked, rows, state)
         table += [device_cells(line) for line in found.lines]
         if rows.page >= found.pages:
             break
-        rows = Asked(rows.search, rows.figure, rows.sort, rows.page + 1)
-    days = {"first": asked.first.isoformat(), "last": asked.last.isoformat()}
-    record(request.workspace, request.user, "devices.report_exported", devices=len(table), **days)
-    if found.nobody:
-        figures = dict.fromkeys(LISTS, 0) | {cell.key: cell.value for cell in found.nobody}
+        rows = replace(rows, page=rows.page + 1)
+    devices = len(table)
+    if found.no_device:
+        figures = dict.fromkeys(LISTS, 0) | {cell.key: cell.value for cell in found.no_device}
         table.append(("No device", "", "", "", *numbers_of(figures), "", "", "", ""))
-    return csv_answer(request, f"Devices {asked.words}", DEVICE_HEAD, [table])
+    noted = ("devices.report_exported", "")
+    return file_answer(request, "Devices", asked, DEVICE_HEAD, [table], noted, devices=devices)
 
 
 def device_cells(line: DeviceLine) -> tuple[object, ...]:
@@ -109,28 +116,28 @@ def device_cells(line: DeviceLine) -> tuple[object, ...]:
 def one_device(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     device = find_device(request, uuid)
     form = PeriodForm(request.GET, workspace=request.workspace)
-    asked, rows = form.period, asked_rows(request.GET)
-    context = {
-        **report_context(request, form, reverse("monitoring:one_device", args=[device.uuid])),
-        "device": device,
-        "state": shown(device),
-        "used": used_today(device),
-        "cap": cap_today(device),
-        "took": times_taken(request.workspace, asked, device.pk).get(device.pk, Took()),
-        "found": campaigns_of(request.workspace, asked, rows, device),
-        "figure_word": LISTS.get(rows.figure, ""),
-        "sorts": CAMPAIGNS_BY.items(),
-        "events": history(device).lines[:HISTORY],
-    }
-    return answer(request, "one_device", context)
+    rows = asked_rows(request.GET)
+    return report_answer(
+        request,
+        "one_device",
+        reverse("monitoring:one_device", args=[device.uuid]),
+        form,
+        CAMPAIGNS_BY,
+        found=campaigns_of(request.workspace, form.period, rows, device),
+        figure_word=LISTS.get(rows.figure, ""),
+        device=device,
+        state=shown(device),
+        used=used_today(device),
+        cap=cap_today(device),
+        took=times_taken(request.workspace, form.period, device.pk).get(device.pk, Took()),
+        events=history(device).lines[:HISTORY],
+    )
 
 
 @require_safe
 @workspace_role("viewer")
 def one_device_charts(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
-    device = find_device(request, uuid)
-    asked = PeriodForm(request.GET, workspace=request.workspace).period
-    return render(request, "monitoring/_charts.html", charts_of(request.workspace, asked, device))
+    return charts_answer(request, find_device(request, uuid))
 
 
 @require_POST
@@ -138,21 +145,9 @@ def one_device_charts(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
 def one_device_export(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     """What each campaign of the period has at this device."""
     device = find_device(request, uuid)
-    asked = PeriodForm(request.POST, workspace=request.workspace).period
-    asked_for = asked_rows(request.POST)
-    rows = Asked(asked_for.search, asked_for.figure, "oldest")
-    found = launched(request.workspace, asked.span, search=rows.search, figure=rows.figure, device=device.pk)
-    record(
-        request.workspace,
-        request.user,
-        "device.report_exported",
-        f"device:{device.uuid}",
-        campaigns=found.kept,
-        first=asked.first.isoformat(),
-        last=asked.last.isoformat(),
-    )
-    pages = exported(request.workspace, asked, rows, device)
-    return csv_answer(request, f"{device.name} {asked.words}", HEAD, pages)
+    asked, rows = asked_period(request, request.POST), asked_rows(request.POST)
+    noted = ("device.report_exported", f"device:{device.uuid}")
+    return campaigns_file(request, device.name, asked, rows, noted, device)
 
 
 # ---- what failed at one device
@@ -168,7 +163,7 @@ def retry_device(request: WorkspaceRequest, uuid: UUID) -> HttpResponse:
     device = find_device(request, uuid)
     if request.method == "POST":
         return retry(request, device)
-    asked = PeriodForm(request.GET, workspace=request.workspace).period
+    asked = asked_period(request, request.GET)
     looked_at = database_time()
     found, left_out = failed_campaigns(device, asked)
     counts = [(campaign, count_dead(Selection(campaign, looked_at, device))) for campaign in found]
@@ -194,27 +189,12 @@ def failed_campaigns(device: Device, asked: Period) -> tuple[list[Campaign], int
 
 
 def retry(request: WorkspaceRequest, device: Device) -> HttpResponse:
-    until = parsed(request.POST.get("until", ""))
-    try:
-        asked = Campaign.objects.for_workspace(request.workspace).filter(uuid__in=request.POST.getlist("campaign"))
-        campaigns = list(asked.select_related("workspace").order_by("pk")[: AT_ONCE + 1])
-    except ValidationError:
-        campaigns = []
-    if until is None or not campaigns or len(campaigns) > AT_ONCE:
+    form = RetryForm(request.POST, request.workspace)
+    if not form.is_valid():
         raise Http404("There are no such messages.")
-    people = retry_all([Selection(campaign, until, device) for campaign in campaigns], request.user)
-    if people:
+    if people := retry_all(form.selections(device), request.user):
         messages.success(request, f"{counted(people, 'message')} that had failed will be tried again.")
     else:
         messages.warning(request, "Nothing was retried: these messages have changed since you looked.")
-    back = PeriodForm(request.POST, workspace=request.workspace).period.query
+    back = asked_period(request, request.POST).query
     return redirect(address(reverse("monitoring:one_device", args=[device.uuid]), back))
-
-
-def parsed(text: str) -> Any:
-    """An instant with its zone, or None."""
-    try:
-        found = parse_datetime(text)
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None

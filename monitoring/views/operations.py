@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.audit import record
+from accounts.audit import note_look
 from accounts.models import User
 from devices.hosting.retiring import without_a_host
 from devices.models import Host
@@ -39,10 +39,9 @@ def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 @staff_only
 def operations_page(request: HttpRequest) -> HttpResponse:
     """The page, or to htmx its live region alone."""
-    if request.headers.get("HX-Request"):
-        return render(request, "monitoring/_operations.html", operations())
-    record(None, cast(User, request.user), "staff.operations")
-    return render(request, "monitoring/operations.html", operations())
+    in_place = bool(request.headers.get("HX-Request"))
+    note_look(cast(User, request.user), "staff.operations", again=in_place)
+    return render(request, "monitoring/_operations.html" if in_place else "monitoring/operations.html", operations())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import WorkspaceRequest, workspace_role
@@ -56,7 +57,8 @@ def queue_page(request: WorkspaceRequest) -> HttpResponse:
 @require_safe
 @workspace_role("viewer")
 def queue_devices(request: WorkspaceRequest) -> HttpResponse:
-    return render(request, "monitoring/_queue_devices.html", {"rows": device_lanes(request.workspace)})
+    context = {"rows": device_lanes(request.workspace), "now": timezone.now()}
+    return render(request, "monitoring/_queue_devices.html", context)
 
 
 # ---- What failed

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from accounts.access import current_membership
-from accounts.audit import record
+from accounts.audit import note_look
 from accounts.models import User
 from campaigns.shown import duration
 from monitoring.checkup import history
@@ -60,11 +60,9 @@ def for_people(request: HttpRequest, look: Look) -> HttpResponse:
         "is_staff": is_staff,
     }
     with timezone.override(membership.workspace.zone if membership else None):
-        if is_partial(request):
-            return render(request, "monitoring/_status.html", context)
         if is_staff:
-            record(None, cast(User, request.user), "staff.status")
-        return render(request, "monitoring/status.html", context)
+            note_look(cast(User, request.user), "staff.status", again=is_partial(request))
+        return render(request, "monitoring/_status.html" if is_partial(request) else "monitoring/status.html", context)
 
 
 def lasted(incident: Incident) -> str:
@@ -127,6 +125,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
             return refused
         if not (request.user.is_staff and request.user.is_active):
             return HttpResponse("This is for staff only.\n", content_type="text/plain", status=403)
+        note_look(request.user, "staff.metrics", again=True)
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -20,9 +20,9 @@ from devices.models import Device
 from monitoring.actions.wall import TooManyLinks, make_wall_link, revoke_wall_link
 from monitoring.forms.workers import WallLinkForm
 from monitoring.models import WallLink
-from monitoring.wall import address_of, link_behind, view_of
+from monitoring.wall import address_of, open_link, uuid_in, view_of
 
-SHOWN_AT_MOST = 100
+ENDED_SHOWN = 50
 
 
 @require_safe
@@ -37,22 +37,29 @@ def wall(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, token: str) -> HttpResponse:
+    uuid = uuid_in(token)
+    if uuid is None:  # costs no look: else whoever shares an office's address could darken its screens with rubbish
+        return _closed(request)
     if not take_look(source_of(request)):
         answer = render(request, "monitoring/wall_busy.html", status=429)
         answer.headers["Retry-After"] = str(WINDOW_S)
         return answer
     # Before any scope: the signature, and nothing that the visitor says, leads to the workspace.
-    link = link_behind(token)
+    link = open_link(uuid)
     if link is None:
-        answer = render(request, "monitoring/wall_closed.html", status=404)
-        if request.headers.get("HX-Request"):
-            answer.headers["HX-Refresh"] = "true"  # a screen that was open must not go on showing what it showed last
-        return answer
+        return _closed(request)
     with tenant_scope(link.workspace):
         context = view_of(link)
     with timezone.override(link.workspace.zone):  # outside the scope, which knows no sessions
         in_place = request.headers.get("HX-Request")
         return render(request, "monitoring/_wall.html" if in_place else "monitoring/wall.html", context)
+
+
+def _closed(request: HttpRequest) -> HttpResponse:
+    answer = render(request, "monitoring/wall_closed.html", status=404)
+    if request.headers.get("HX-Request"):
+        answer.headers["HX-Refresh"] = "true"  # a screen that was open must not go on showing what it showed last
+    return answer
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -79,8 +86,14 @@ def wall_links(request: WorkspaceRequest) -> HttpResponse:
             messages.success(request, "The link is made. Open it on the screen where it hangs.")
             return redirect("monitoring:wall_links")
     found = WallLink.objects.for_workspace(request.workspace).select_related("device", "campaign", "created_by")
-    links = [(link, address_of(link)) for link in found.order_by("-pk")[:SHOWN_AT_MOST]]
-    context = {"form": form, "links": links, "now": timezone.now()}
+    opening, ended = list(found.open().order_by("-pk")), found.ended().order_by("-pk")
+    shown = [*opening, *ended[:ENDED_SHOWN]]
+    context = {
+        "form": form,
+        "links": [(link, address_of(link)) for link in shown],
+        "older": max(0, ended.count() - ENDED_SHOWN),
+        "now": timezone.now(),
+    }
     return render(request, "monitoring/wall_links.html", context, status=422 if form.errors else 200)
 
 

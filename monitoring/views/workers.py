@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import WorkspaceRequest, workspace_role
-from accounts.audit import record
+from accounts.audit import note_look
 from accounts.models import User
 from campaigns.models import OPEN, Campaign, CampaignState, Stream
 from devices.models import Device
@@ -59,8 +59,8 @@ def worker_status(request: WorkspaceRequest) -> HttpResponse:
 @staff_only
 def fleet(request: HttpRequest) -> HttpResponse:
     """Of all workspaces."""
-    if "frame" not in request.GET and not request.headers.get("HX-Request"):
-        record(None, cast(User, request.user), "staff.workers")
+    again = "frame" in request.GET or bool(request.headers.get("HX-Request"))
+    note_look(cast(User, request.user), "staff.workers", again=again)
     return status_page(request, Scope(None))
 
 
@@ -146,7 +146,10 @@ def fleet_worker(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """To whoever is no staff there is nothing here, whichever the id."""
     if not (request.user.is_staff and request.user.is_active):
         raise Http404
-    return drawer(request, Scope(None), uuid)
+    answer = drawer(request, Scope(None), uuid)
+    again = bool(request.headers.get("HX-Request"))
+    note_look(request.user, "staff.worker", f"device:{uuid}", again=again)
+    return answer
 
 
 def drawer(request: HttpRequest, scope: Scope, uuid: UUID, *, can_manage: bool = False) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
+from django.conf import settings
 from django.db import connections, transaction
 from django.template import engines
 from django.test import Client
@@ -19,7 +21,7 @@ from django.urls import path
 from accounts import consumers, live
 from accounts.consumers import LiveConsumer
 from accounts.live import FLEET_GROUP, Update, push, push_many, send_frames
-from accounts.models import Membership, User
+from accounts.models import AuditEntry, Membership, User
 from config.security import OwnOrigin
 from tests.factories import make_member, make_user, make_workspace
 
@@ -104,10 +106,21 @@ async def test_a_socket_opens_only_for_somebody_signed_in(transactional_db: None
     assert not (await socket("devices").connect())[0]
 
 
-@pytest.mark.parametrize("topic", ["Devices", "devices.x", "a.b.c", "workspace.1.devices*", "d" * 80, "device.%2e%2e"])
-async def test_a_topic_is_a_plain_word_with_at_most_one_id(cast: dict[str, Any], topic: str) -> None:
+@pytest.mark.parametrize("topic", ["Devices", "a.b.c", "workspace.1.devices*", "d" * 80, "device.%2e%2e", "weather"])
+async def test_no_socket_opens_for_a_topic_that_is_none(cast: dict[str, Any], topic: str) -> None:
     listener = await in_thread(socket)(topic, cast["alice"].owner)
     assert not (await listener.connect())[0]
+
+
+def test_topics_are_those_that_pages_listen_to_and_no_others() -> None:
+    uuid = "0b4c1c6e-5d6c-4f0e-9b1f-0c8f1f6d2a11"
+    pages = " ".join(page.read_text() for page in (settings.BASE_DIR / "templates").rglob("*.html"))
+    asked = {re.sub(r"{{.*}}", uuid, topic) for topic in re.findall(r'ws-connect="/ws/live/([^"]+)/"', pages)}
+    named = {f"campaign.{uuid}", f"import.{uuid}", "fleet", "workers"}  # by views
+    for topic in (asked - {uuid}) | named:
+        assert consumers.TOPIC.fullmatch(topic), topic
+    for topic in ("device", "device.1", f"devices.{uuid}", f"device.{uuid}x", "home\n", f"{uuid}", ""):
+        assert not consumers.TOPIC.fullmatch(topic), topic
 
 
 async def test_a_pairing_code_is_not_for_those_who_only_look_on(cast: dict[str, Any]) -> None:
@@ -122,6 +135,7 @@ async def test_staff_hear_the_fleet_and_nobody_else_does(cast: dict[str, Any]) -
     staff = await in_thread(make_user)(is_staff=True)
     listener = await in_thread(socket)("fleet", staff)
     assert (await listener.connect())[0]
+    assert await in_thread(AuditEntry.objects.filter(action="staff.workers", actor=staff).count)() == 1
     assert not (await (await in_thread(socket)("fleet", cast["alice"].owner)).connect())[0]
     await in_thread(send_frames)([(FLEET_GROUP, '{"busy":[1]}'), (f"workspace.{cast['alice'].pk}.workers", "{}")])
     assert await listener.receive_from(timeout=5) == '{"busy":[1]}'
@@ -179,6 +193,26 @@ async def test_a_flood_of_frames_ends_the_socket(cast: dict[str, Any]) -> None:
     for _ in range(consumers.FRAMES_A_MINUTE + 1):
         await listener.send_to(text_data="hello")
     assert await close_code(listener) == consumers.TOO_MANY
+
+
+async def test_one_person_has_so_many_sockets_open_and_is_told_why_not_more(
+    cast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "SOCKETS_A_USER", 2)
+    owner = cast["alice"].owner
+    first, second, third = [await in_thread(socket)("home", owner) for _ in range(3)]
+    for listener in (first, second, third):
+        assert (await listener.connect())[0]
+    assert await close_code(third) == consumers.TOO_MANY_PAGES
+    other = await in_thread(socket)("home", cast["bob"])
+    assert (await other.connect())[0]
+    assert await other.receive_nothing(timeout=0.1)
+    await first.disconnect()
+    again = await in_thread(socket)("home", owner)
+    assert (await again.connect())[0]
+    assert await again.receive_nothing(timeout=0.1)
+    for listener in (second, other, again):
+        await listener.disconnect()
 
 
 def leave(user: User) -> None:

@@ -17,6 +17,7 @@ from tests.benchmarks.bench_pages import BUDGET_MS, measured, say
 from tests.benchmarks.busy_fleet import DEVICES_A_WORKSPACE
 
 STATES = ("online",) * 40 + ("offline", "banned", "connecting")
+STATUS = "/api/workers/status"
 PAGES = {
     "grid": "",
     "grid, one state": "?state=banned",
@@ -94,6 +95,14 @@ def publish() -> None:
     line.execute()
 
 
+def scraped(client: Any) -> Any:
+    """Made anew each time, as for the first who asks."""
+    from monitoring import metrics
+
+    metrics.forget()
+    return client.get("/metrics")
+
+
 def run_all(devices: int, times: int) -> None:
     import logging
 
@@ -115,6 +124,14 @@ def run_all(devices: int, times: int) -> None:
             late = took.p95 > BUDGET_MS
             over += [f"{whose} {what}"] if late else []
             say(f"{f'{whose}: {what}':44} {numbers} {took.status}{'  over' if late else ''}")
+    client = Client()
+    client.force_login(staff())
+    for what, ask in (
+        ("a page of /api/workers/status", partial(client.get, STATUS)),
+        ("/metrics", partial(scraped, client)),
+    ):
+        took = measured(ask, times)
+        say(f"{what:44} {' '.join(f'{number:7.0f}' for number in took[:5])} {took.status}")
     say(f"{len(over)} over the budget: {', '.join(over) or 'none'}")
 
 

@@ -52,6 +52,6 @@ def test_marks_become_shapes_and_everything_else_is_escaped(text: str, html: str
     "text", ["*" * 4096, "_*~" * 1365, "`" * 4096, "* " * 2048, "> " * 2048, "```a" * 1024, "*a " * 1365]
 )
 def test_a_hostile_text_is_drawn_quickly(text: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()  # of this thread alone: a busy machine is no slow drawing
     drawn(text)
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1

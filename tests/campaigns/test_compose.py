@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from campaigns.compose import MAX_TEXT, TextError, parse, render, slug, variables_for, variables_in
+from campaigns.compose import MAX_TEXT, Template, TextError, parse, render, slug, variables_for, variables_in
 
 ANN = variables_for("Ann Lee", "+60123456789", {"city": "Ipoh", "Order No.": "7"})
 
@@ -102,10 +102,10 @@ def test_a_text_that_cannot_be_used_is_refused_with_its_place(text, place, words
     ],
 )
 def test_a_hostile_text_ends_quickly_and_in_plain_words(text) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()  # of this thread alone: a busy machine is no slow text
     with pytest.raises(TextError) as error:
         say(text)
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
     assert "Traceback" not in str(error.value)
     assert len(error.value.message) < 400
 
@@ -142,9 +142,16 @@ def test_the_names_a_text_expects_are_known_without_those_it_makes_itself() -> N
     assert variables_in("no variables") == set()
 
 
-def test_simple_texts_are_rendered_by_the_ten_thousands() -> None:
-    template = parse("Hi {{ first_name }}, see you in {{ city }}.")
-    began = time.perf_counter()
-    for _ in range(20_000):
+def test_simple_texts_are_rendered_many_times_faster_than_those_that_need_the_whole_language() -> None:
+    """In CPU time and at best, which a busy machine changes little: it is some 15 times."""
+    texts = ("Hi {{ first_name }}, see you in {{ city }}.", "Hi {{ first_name | append: '' }}, see you in {{ city }}.")
+    assert say(texts[0]) == say(texts[1])
+    simple, whole = ([cpu_time_of(parse(text)) for _ in range(5)] for text in texts)
+    assert min(simple) * 5 < min(whole)
+
+
+def cpu_time_of(template: Template) -> float:
+    began = time.thread_time()
+    for _ in range(300):
         render(template, ANN)
-    assert time.perf_counter() - began < 0.4  # 50,000 a second
+    return time.thread_time() - began

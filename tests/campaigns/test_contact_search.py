@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from django.db import connection
@@ -14,7 +15,15 @@ from accounts.tenancy import tenant_scope
 from campaigns.contact_filters import Filters
 from campaigns.missing import report
 from campaigns.models import Contact, CustomField
-from campaigns.querysets.search import BETWEEN_WORDS, FIELDS_SQL, WORDS_SQL, few_with_fields, search_for
+from campaigns.querysets.search import (
+    BETWEEN_WORDS,
+    FIELDS_SQL,
+    NUMBERS_SQL,
+    WORDS_SQL,
+    few,
+    few_with_fields,
+    search_for,
+)
 from campaigns.segments import matching
 from tests.campaigns.campaign_cases import words
 from tests.factories import make_contact, make_workspace
@@ -158,13 +167,13 @@ def indexes_only() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("sql", "values", "index"),
     [
-        (WORDS_SQL, {"words": "'zeb':*", "phone": "%"}, "contacts_by_word"),
+        (WORDS_SQL, {"words": "'zeb':*"}, "contacts_by_word"),
         (FIELDS_SQL, {"fields": '{"city": "Penang"}'}, "contacts_by_field"),
     ],
 )
 def test_the_statements_use_the_indexes(workspace: Workspace, sql: str, values: dict[str, str], index: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {sql}", {**values, "workspace": workspace.pk, "most": 1})
+        cursor.execute(f"EXPLAIN {sql}", {**values, "workspace": workspace.pk, "most": 1, "looked_at": 9, "phone": "%"})
         assert index in "\n".join(line for (line,) in cursor.fetchall())
 
 
@@ -178,6 +187,42 @@ def test_of_more_than_so_many_an_index_says_nothing(workspace: Workspace) -> Non
     assert search.few(workspace.pk, 3) == few_with_fields({"city": "IPOH"}, workspace.pk, 3) == theirs
 
 
+def test_what_fits_too_many_people_of_others_is_looked_for_among_ones_own(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_workspace()
+    for n in range(4):
+        make_contact(other, name="Lee", phone=f"+6012777{n}1234", fields={"city": "Ipoh"})
+    mine = make_contact(workspace, name="Lee Wong", phone="+60123451234", fields={"city": "Ipoh"})
+    monkeypatch.setattr("campaigns.querysets.contacts.MANY", 1)
+    for most, known in ((6, [mine.pk]), (5, None), (1, None)):
+        monkeypatch.setattr("campaigns.querysets.search.LOOKED_AT", most)
+        assert search_for("lee", "MY").few(workspace.pk, 2) == known
+        assert search_for("1234", "MY").few(workspace.pk, 2) == known
+        assert few_with_fields({"city": "ipoh"}, workspace.pk, 2) == known
+        for query in ({"q": "lee"}, {"q": "1234"}, {"field": "city", "is": "is", "value": "ipoh"}):
+            assert found(workspace, 1_000, **query) == {"Lee Wong"}, (most, query)
+
+
+def test_an_index_that_takes_too_long_is_left_and_the_walls_stand(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_contact(workspace)
+    slow = "SELECT id FROM campaigns_contact WHERE pg_sleep(1) IS NOT NULL"
+    with tenant_scope(workspace), connection.cursor() as cursor:
+        names = ("statement_timeout", "enable_seqscan", "role", "flotilla.workspace")
+        asked = "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)
+        cursor.execute(asked)
+        before = cursor.fetchone()
+        monkeypatch.setattr("campaigns.querysets.search.PATIENCE_MS", 5)
+        assert few(workspace.pk, 2, [(slow, {})]) is None
+        cursor.execute(asked)
+        assert cursor.fetchone() == before
+        assert few(workspace.pk, 2, [(NUMBERS_SQL, {"begin": "+1", "end": "+1a"})]) is not None
+        cursor.execute(asked)
+        assert cursor.fetchone() == before
+
+
 @pytest.mark.parametrize(
     ("value", "over_seven"),
     [("8", True), ("0008", True), ("+7.5", True), (" 9 ", True), ("7", False), ("-8", False), ("", False)]
@@ -188,6 +233,35 @@ def test_what_is_a_number_is_compared_and_nothing_else(workspace: Workspace, val
     make_contact(workspace, fields={"spent": value})
     rule = {"what": "field:spent", "is": "more", "value": "7"}
     assert matching(workspace, {"match": "all", "rules": [rule]}).exists() is over_seven
+
+
+MANY_NUMBERS = [
+    "0",
+    "0.4",
+    "0.5",
+    "-3",
+    "7",
+    "+8",
+    "9",
+    " 9",
+    "10",
+    "010",
+    "4990",
+    "4990.5",
+    "4991",
+    "05001",
+    "12345678",
+]
+
+
+@pytest.mark.parametrize("than", ["-4", "-0.5", "0", "0.4", "7", "9", "9.5", "4990", "4990.5", "99999"])
+def test_more_is_more_however_the_numbers_are_written(workspace: Workspace, than: str) -> None:
+    CustomField.objects.create(workspace=workspace, name="spent", kind="number")
+    for text in [*MANY_NUMBERS, "", "many", "zzzzzz"]:
+        make_contact(workspace, fields={"spent": text})
+    rule = {"what": "field:spent", "is": "more", "value": than}
+    told = {contact.fields["spent"] for contact in matching(workspace, {"match": "all", "rules": [rule]})}
+    assert told == {text for text in MANY_NUMBERS if Decimal(text.strip()) > Decimal(than)}
 
 
 def test_a_change_of_many_says_how_old_its_count_is(

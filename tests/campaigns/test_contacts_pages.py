@@ -325,7 +325,7 @@ def test_the_contact_page_says_how_somebody_opted_out(as_alice, workspace) -> No
     contact = make_contact(workspace)
     suppress(workspace, contact.phone, SuppressionSource.REPLY, "asked to stop in a reply", None)
     page = as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()
-    assert "They answered with a request to stop." in page
+    assert "They replied with a request to stop." in page
     assert "Take the opt-out back" in page
     Contact.objects.update(opted_out_at=None, opted_out_reason="")  # the list of numbers decides
     page = as_alice.get(reverse("campaigns:contact", args=[contact.uuid])).content.decode()

@@ -10,7 +10,8 @@ import pytest
 
 from accounts.models import Workspace
 from devices.models import Device, DeviceState
-from devices.shown import held, may_send_at
+from devices.seen import seen
+from devices.shown import held, may_send_at, shown, used_this_hour, used_today
 from tests.factories import make_device, make_host
 
 ZONE = ZoneInfo("Asia/Kuala_Lumpur")
@@ -77,3 +78,25 @@ def test_hours_begin_by_the_wall_clock_when_clocks_change(workspace: Workspace, 
     time_machine.move_to(evening, tick=False)
     device = device_with(workspace, sending_from=time(9), sending_to=time(17), next_send_at=evening)
     assert may_send_at(device, held(device)) == datetime(2027, 3, 14, 13, tzinfo=UTC)
+
+
+def test_rows_are_judged_as_models_are(workspace: Workspace, django_assert_num_queries: Any) -> None:
+    soon, host = NOON + timedelta(hours=2), make_host(lease_until=datetime(2090, 1, 1, tzinfo=UTC))
+    cases: list[dict[str, Any]] = [
+        {**USED, "daily_cap": 20},
+        {**USED, "hourly_cap": 7, "warm_cap": 50},
+        {"sending_from": time(13), "sending_to": time(17)},
+        {"open_message": 1},
+        {"state": DeviceState.BANNED, "state_reason": "temporarily banned", "banned_until": soon},
+        {"state": DeviceState.UNLINKED, "state_reason": "logged out"},
+        {"owner": None},
+    ]
+    for fields in cases:
+        make_device(workspace, **{"owner": host, "next_send_at": NOON - timedelta(hours=1), **fields})
+    devices = Device.objects.with_shown_state().order_by("pk")
+    with django_assert_num_queries(2):
+        rows = seen(devices)
+    assert len({id(row.workspace) for row in rows}) == 1
+    for row, device in zip(rows, devices.select_related("workspace"), strict=True):
+        for judge in (shown, held, used_today, used_this_hour):
+            assert judge(row) == judge(device), (judge, device)

@@ -177,6 +177,23 @@ def test_of_many_who_ask_at_once_one_has_it_made() -> None:
     assert (len(answers), len(set(answers))) == (6, 1)
 
 
+@pytest.mark.django_db
+def test_who_scrapes_often_finds_it_made_by_the_watch(
+    settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    monkeypatch.setattr(metrics.connection, "close", lambda: None)  # the watch has a connection of its own
+    metrics.forget()
+    monkeypatch.setattr(metrics, "_asked_at", float("-inf"))
+    metrics.keep_ready()
+    assert metrics._kept is None  # nobody asks, nothing is made
+    Client().get("/metrics", headers=WITH_TOKEN)
+    metrics.forget()
+    metrics.keep_ready()
+    with django_assert_num_queries(0):
+        assert b"flotilla_devices" in Client().get("/metrics", headers=WITH_TOKEN).content
+
+
 # ---- Counters
 
 

@@ -73,7 +73,9 @@ def behind(client: Client, url: str, known: dict[str, int]) -> int:
     if url not in known and url.startswith("/campaigns/"):
         known[url] = people_behind(url)
     elif url not in known:
-        rows = [row for row in figures_in(page(client, url), "report-rows") if figure_of(row[0]) == figure_of(url)]
+        html = page(client, url)
+        rows = [row for row in figures_in(html, "report-rows") if figure_of(row[0]) == figure_of(url)]
+        assert len(rows) == html.count('class="report-name"'), f"{url} lists campaigns without this figure"
         assert all(value for _, value in rows), f"{url} lists campaigns without any"
         known[url] = sum(behind(client, row, known) for row, _ in rows)
     return known[url]
@@ -88,7 +90,8 @@ def every_figure_is_true(client: Client, pages: list[str]) -> None:
     for number, url in enumerate(pages):
         html = page(client, url)
         totals, rows = figures_in(html, "report-totals")[1:], figures_in(html, "report-rows")
-        assert len(rows) >= 2 * len(totals)
+        assert len(rows) >= 2 * len(totals) > 0
+        assert sum(value > 0 for _, value in totals) >= 6, "mostly empty lists would prove little"
         for place, (link, value) in enumerate([*totals, *rows]):
             if link.startswith("/campaigns/") or (place + number) % 6 == 0:
                 assert behind(client, link, known) == value, (url, link)
@@ -137,7 +140,9 @@ def test_reasons_are_summed_over_campaigns_and_lead_to_their_people(workspace: W
         rows = answer.context["reasons"].rows
         found = Message.objects.filter(campaign__in=[told, varied, alone])
         found = found.filter(stream__device=at).exclude(stream__variant=NOBODYS) if at else found
-        assert sum(row.count for row in rows) == found.filter(state__in=REASONED).count()
+        assert sum(row.count for row in rows) == found.filter(state__in=REASONED).count() > 0
+        assert {row.word for row in rows} == {"Failed", "Uncertain", "Skipped", "Expired", "Cancelled"}
+        assert all(row.where for row in rows)
         for row in rows:
             assert row.count == sum(people_behind(one.url) for _, one in row.where)
     assert "This person has opted out." in words(answer)
@@ -429,7 +434,7 @@ def test_files_say_what_the_pages_say_and_the_audit_says_who_took_them(
 def test_a_file_of_many_campaigns_has_each_once(
     workspace: Workspace, as_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitoring.views.reports.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("monitoring.views.report_frame.ROWS_AT_ONCE", 3)
     device = make_device(workspace)
     for number in range(7):
         started(workspace, device, name=f"Sale {number}", sent=1)

@@ -10,12 +10,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+import monitoring.wall
 from accounts import throttle
 from accounts.models import AuditEntry, User, Workspace
 from monitoring.actions import wall as actions
 from monitoring.models import WallLink
 from monitoring.wall import token_of
 from tests.campaigns.campaign_cases import varied_campaign
+from tests.campaigns.waiting_for_locks import while_held
 from tests.factories import make_campaign, make_device, make_host, make_member, make_wall_link
 from tests.monitoring.worker_cases import every_state, sent_in_last_minute, sent_this_hour
 
@@ -100,6 +102,45 @@ def test_looks_are_counted_by_source(workspace: Workspace, monkeypatch: pytest.M
     assert answers[-1].headers["Retry-After"] == "900"
 
 
+def test_rubbish_costs_no_look_and_no_query(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(throttle, "LOOKS_PER_SOURCE", 1)
+    link = make_wall_link(workspace)
+    with django_assert_num_queries(0):
+        assert Client().get(f"/wall/{token_of(link)}x/").status_code == 404
+    assert wall(link).status_code == 200
+
+
+def test_screens_of_one_workspace_share_what_was_looked_up(
+    workspace: Workspace, charlie: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_state(workspace)
+    looked: list[Workspace] = []
+    look_up = monitoring.wall.workers_view
+    monkeypatch.setattr(monitoring.wall, "workers_view", lambda of: looked.append(of) or look_up(of))
+    one, other, theirs = (make_wall_link(of) for of in (workspace, workspace, charlie.owned_workspace))
+    pages = [wall(link).content.decode() for link in (one, one, other, theirs)]
+    assert looked == [workspace, charlie.owned_workspace]
+    assert all('data-state="banned"' in page for page in pages[:3])
+    assert 'data-state="banned"' not in pages[3]
+    WallLink.objects.filter(pk=one.pk).update(revoked_at=timezone.now())
+    assert wall(one).status_code == 404
+
+
+def test_what_opens_stands_first_and_what_is_left_out_is_counted(
+    as_alice: Client, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitoring.views.wall.ENDED_SHOWN", 1)
+    make_wall_link(workspace, name="Opens")
+    for number in range(3):
+        make_wall_link(workspace, name=f"Ended {number}", revoked_at=timezone.now())
+    page = as_alice.get(LINKS).content.decode()
+    assert page.index("Opens</strong>") < page.index("Ended 2</strong>")
+    assert "Ended 1" not in page
+    assert "2 older links that open nothing any more are not listed." in page
+
+
 def test_a_manager_makes_and_revokes_links(as_alice: Client, alice: User, workspace: Workspace) -> None:
     device = make_device(workspace, owner=make_host(), name="Shop 1")
     answer = as_alice.post(LINKS, {"name": "Office", "shows": f"device:{device.uuid}", "lasts": "7"})
@@ -168,3 +209,20 @@ def test_a_workspace_has_so_many_open_links_and_no_more(
     answer = as_alice.post(LINKS, given)
     assert answer.status_code == 422
     assert "too many open links" in answer.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_make_the_last_link_at_once_make_one(
+    alice: User, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "MOST_OPEN", 1)
+    refused: list[str] = []
+
+    def make(name: str) -> None:
+        try:
+            actions.make_wall_link(workspace, alice, name, "workers", timedelta(days=1))
+        except actions.TooManyLinks:
+            refused.append(name)
+
+    while_held(lambda: make("first"), lambda: make("second"))
+    assert (refused, WallLink.objects.get().name) == (["second"], "first")

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from redis import Redis
 
+from accounts import throttle
 from accounts.models import AuditEntry, User, Workspace
 from campaigns.models import Campaign, CampaignState, Message, Stream
 from devices.models import Device, Host
+from monitoring.actions.workers import reconnect_all
 from tests.campaigns.campaign_cases import count_again, planned_campaign
 from tests.factories import make_campaign, make_device, make_host, make_member
 from tests.monitoring.worker_cases import every_state, give_work
@@ -47,6 +51,22 @@ def test_reconnect_takes_those_that_are_offline_and_says_of_the_others_why_not(
         "5 devices reconnect, 2 were online already, 3 are not linked, 1 is banned, 1 was asked something already."
     )
     assert noted("workers.reconnect")["devices"]["reconnecting"] == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_reconnect_by_few_statements_and_one_job_for_each_host(
+    alice: User, workspace: Workspace, redis: Redis, django_assert_max_num_queries: Any
+) -> None:
+    north, south = make_host(id="north"), make_host(id="south")
+    for n in range(9):
+        make_device(workspace, owner=(north, south)[n % 2], state="offline")
+    devices = list(Device.objects.with_shown_state().select_related("workspace"))
+    with django_assert_max_num_queries(12):
+        assert reconnect_all(workspace, devices, alice) == "9 devices reconnect."
+    assert [redis.llen(f"rq:queue:control@{host}") for host in ("north", "south")] == [1, 1]
+    for device in devices:
+        assert device.events.get().kind == "reconnect asked"
+        assert AuditEntry.objects.get(target=f"device:{device.uuid}").action == "device.reconnect_asked"
 
 
 def test_reconnect_obeys_the_filters_of_the_page_and_returns_to_them(as_alice: Client, workspace: Workspace) -> None:
@@ -130,6 +150,20 @@ def test_health_check_asks_the_living_hosts_and_names_who_cannot_be_asked(
     assert redis.llen("rq:queue:control@south") == 0
     assert device.pk
     assert noted("workers.health_check") == {"hosts": 1, "devices": 3}
+
+
+def test_one_person_has_hosts_asked_so_often_a_minute(
+    as_alice: Client, alice: User, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "CHECKS_A_MINUTE", 2)
+    make_device(workspace, owner=make_host())
+    told = [do(as_alice, "health-check") for _ in range(3)]
+    assert ["asked: the answer shows here" in sentence for sentence in told] == [True, True, False]
+    assert told[2].endswith("Ask again in a minute.")
+    assert AuditEntry.objects.filter(action="workers.health_check").count() == 2
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_loginthrottle SET window_start = now() - interval '61 seconds'")
+    assert "asked: the answer shows here" in do(as_alice, "health-check")
 
 
 @pytest.mark.parametrize("device", ["not-a-uuid", "00000000-0000-0000-0000-000000000000", ""])

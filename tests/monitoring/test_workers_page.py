@@ -159,7 +159,7 @@ def test_the_drawer_tells_all_of_one_worker(as_bob: Client, workspace: Workspace
     told = plain(answer.content)
     for words in (
         "refused to let it write to new people",
-        "3 campaign",
+        "3 in the campaign lane",
         "10 to 30 s between messages",
         "300 ms on average, 95 of 100 within",
         "Last trouble Offline",

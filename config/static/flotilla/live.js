@@ -6,13 +6,14 @@
   const DEAD_AFTER = 25000;
   let paused = false;
   let ended = false;
+  let crowded = false; // so many pages of this person are open that the server refuses another line
 
   function show() {
     const dot = document.querySelector("[data-live]");
     if (!dot) return;
     for (const element of sockets.keys()) if (!element.isConnected) sockets.delete(element);
     const states = [...sockets.values()];
-    const word = paused ? "paused" : ended ? "signed out" : states.every((s) => s.open) ? "live" : "reconnecting";
+    const word = paused ? "paused" : ended ? "signed out" : crowded ? "too many open pages" : states.every((s) => s.open) ? "live" : "reconnecting";
     dot.hidden = states.length === 0;
     dot.dataset.live = word;
     const label = dot.querySelector("[data-live-word]");
@@ -43,6 +44,7 @@
     state.open = false;
     state.refused = (state.refused || 0) + 1;
     if (closed.code === 4401 || closed.code === 4403) ended = true;
+    if (closed.code === 4430) crowded = true;
     if (closed.code === 4503) setTimeout(() => event.target.isConnected && state.wrapper.reconnect(), 3000 * Math.random());
     if (state.refused > 2) lookWhetherSignedOut();
     show();
@@ -72,7 +74,7 @@
 
   document.addEventListener("click", (event) => {
     if (!event.target.closest("[data-live]")) return;
-    if (ended) return location.reload();
+    if (ended || crowded) return location.reload();
     paused = !paused;
     if (!paused) document.body.dispatchEvent(new CustomEvent("htmx:wsOpen", { detail: {} })); // regions fetch themselves
     show();
