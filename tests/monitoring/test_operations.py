@@ -69,7 +69,7 @@ def test_a_host_is_shown_with_its_meters(workspace: Workspace, sam: User, sign_i
 
 def test_a_host_that_has_said_nothing_yet_is_shown_all_the_same(sam: User, sign_in: SignIn) -> None:
     make_host(id="new")
-    assert "Running 0 — — 0 0 — — just now" in words(sign_in(sam))
+    assert "Running Drain… 0 — — 0 0 — — just now" in words(sign_in(sam))
 
 
 def test_a_dead_host_is_red_while_its_devices_wait_and_is_forgotten_after(workspace: Workspace) -> None:
