@@ -20,13 +20,12 @@ from django.utils import timezone
 from accounts.models import Workspace
 from campaigns.engine.forecast import seconds_for
 from campaigns.failover import GONE, all_unable_since, asked_of
-from campaigns.models import Campaign, CampaignState, Failover, Lane, MinuteMeter, Stream
+from campaigns.models import OPEN, Campaign, CampaignState, Failover, Lane, MinuteMeter, Stream
 from campaigns.plans import pace_of, seconds_of_day
 from campaigns.shown import counted
 from devices.models import Device, Host
 from devices.shown import Held, held, is_connected, shown
 
-OPEN = (CampaignState.RUNNING, CampaignState.PAUSED)
 NAMED_AT_MOST = 5  # of one kind of trouble; the list behind the link has them all
 EVERY_ONE = 1_000
 RECENT = timedelta(days=7)
@@ -144,9 +143,8 @@ class Ground:
     @cached_property
     def expiring(self) -> dict[int, list[Expiring]]:
         """By workspace: what expires one day, the newest campaign's first."""
-        streams = Stream.objects.for_workspaces(self.workspaces).filter(
-            Q(pending__gt=0) | Q(waiting__gt=0), running=True, campaign__isnull=False, expires_at__gt=self.now
-        )
+        unsent = Stream.objects.for_workspaces(self.workspaces).unsent()
+        streams = unsent.filter(running=True, campaign__isnull=False, expires_at__gt=self.now)
         rows = streams.order_by("-campaign", "pk").values_list(
             "workspace", "campaign", "device", F("pending") + F("waiting"), "expires_at"
         )

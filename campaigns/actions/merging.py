@@ -8,8 +8,9 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User
-from campaigns.actions.segments import UNFINISHED, InUse, named, segments_about
+from campaigns.actions.segments import InUse, named, segments_about
 from campaigns.models import (
+    UNFINISHED,
     Campaign,
     CampaignState,
     CampaignTag,

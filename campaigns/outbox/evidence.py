@@ -1,4 +1,4 @@
-"""Evidence: receipts move messages forward, and tell what became of those that nobody knew about (DESIGN 4)."""
+"""Evidence: receipts move messages forward, and tell what became of those that nobody knew about (docs/engine.md)."""
 
 from __future__ import annotations
 

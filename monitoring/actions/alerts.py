@@ -53,7 +53,7 @@ def watched_workspaces() -> list[Workspace]:
     lively = Q(state__in=[CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.SCHEDULED])
     lately = Q(finished_at__gte=timezone.now() - RECENT)
     campaigns = Campaign.objects.filter(lively | lately).values("workspace")
-    waiting = Stream.objects.filter(Q(pending__gt=0) | Q(waiting__gt=0), running=True).values("workspace")
+    waiting = Stream.objects.unsent().filter(running=True).values("workspace")
     told = Alert.objects.filter(ended_at__isnull=True).values("workspace")
     found = Workspace.objects.filter(Q(pk__in=campaigns) | Q(pk__in=waiting) | Q(pk__in=told))
     return list(found.order_by("pk"))
