@@ -156,7 +156,7 @@ def few(workspace_id: int, most: int, asked: Iterable[tuple[str, dict[str, Any]]
     Whoever gets None goes through the workspace's own people, which costs nobody else anything.
     """
     found: set[int | None] = set()
-    bounds = {"workspace": workspace_id, "most": most + 1, "looked_at": LOOKED_AT, "phone": "%"}
+    bounds: dict[str, Any] = {"workspace": workspace_id, "most": most + 1, "looked_at": LOOKED_AT, "phone": "%"}
     try:
         with beyond_workspace(), by_index(PATIENCE_MS), connection.cursor() as cursor:
             for sql, values in asked:

@@ -19,7 +19,7 @@ PING = b"\x89\x84\0\0\0\0ping"
 PONG = b"\x8a\x04ping"
 
 
-class Alone(ReadSocket):  # type: ignore[misc]
+class Alone(ReadSocket):
     """Without Daphne's server behind it."""
 
     client_addr = None

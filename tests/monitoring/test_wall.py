@@ -118,7 +118,12 @@ def test_screens_of_one_workspace_share_what_was_looked_up(
     every_state(workspace)
     looked: list[Workspace] = []
     look_up = monitoring.wall.workers_view
-    monkeypatch.setattr(monitoring.wall, "workers_view", lambda of: looked.append(of) or look_up(of))
+
+    def noted(of: Workspace) -> dict[str, Any]:
+        looked.append(of)
+        return look_up(of)
+
+    monkeypatch.setattr(monitoring.wall, "workers_view", noted)
     one, other, theirs = (make_wall_link(of) for of in (workspace, workspace, charlie.owned_workspace))
     pages = [wall(link).content.decode() for link in (one, one, other, theirs)]
     assert looked == [workspace, charlie.owned_workspace]
