@@ -10,7 +10,7 @@ import pytest
 
 from accounts.models import Workspace
 from devices.models import Device, DeviceState
-from devices.seen import seen
+from devices.seen import Seen, seen
 from devices.shown import held, may_send_at, shown, used_this_hour, used_today
 from tests.factories import make_device, make_host
 
@@ -98,5 +98,7 @@ def test_rows_are_judged_as_models_are(workspace: Workspace, django_assert_num_q
         rows = seen(devices)
     assert len({id(row.workspace) for row in rows}) == 1
     for row, device in zip(rows, devices.select_related("workspace"), strict=True):
+        for name in Seen._fields:
+            assert getattr(row, name) == getattr(device, name), name
         for judge in (shown, held, used_today, used_this_hour):
             assert judge(row) == judge(device), (judge, device)
