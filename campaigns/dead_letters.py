@@ -31,7 +31,7 @@ KEPT_S = 30
 SMALL = 20_000  # failed messages: to look through so many costs so little that nothing is kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take three times as long to make, and a page makes thousands
 class Letters:
     """So many failed alike: of one campaign (None: tests and replies), at one device, for one reason."""
 
