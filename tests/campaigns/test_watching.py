@@ -15,6 +15,7 @@ from campaigns.actions.campaigns import cancel_campaign, finish_campaigns, launc
 from campaigns.actions.hours import release_streams
 from campaigns.actions.planning import plan_chunk, plan_whole
 from campaigns.actions.watching import pass_canary, pause_failing
+from campaigns.engine.assignment import is_held_out
 from campaigns.engine.watching import LEAST, Tally, why_stop
 from campaigns.models import Campaign, Contact, Message, Stream
 from campaigns.shown import shown_campaign
@@ -62,9 +63,12 @@ def test_planning_stops_after_the_first_few_and_goes_on_at_a_word(workspace: Wor
 
 
 def test_whoever_is_held_out_is_not_one_of_the_first_few(workspace: Workspace) -> None:
-    campaign = with_canary(workspace, people=30, canary=5, hold_out=40)
-    assert Message.objects.filter(campaign=campaign, state="pending").count() == 5
-    assert Message.objects.filter(campaign=campaign, reason="hold_out").exists()
+    campaign = with_canary(workspace, people=60, canary=5, hold_out=60)
+    planned = Message.objects.filter(campaign=campaign)
+    assert planned.filter(state="pending").count() == 5
+    people = planned.values_list("contact", flat=True)
+    held_out = {person for person in people if is_held_out(campaign.pk, person, 60)}
+    assert set(people.filter(reason="hold_out")) == held_out
 
 
 def test_who_is_skipped_of_the_first_few_makes_room_for_the_next(workspace: Workspace) -> None:

@@ -220,7 +220,7 @@ def test_a_message_goes_round_and_leaves_nothing_behind(redis: Redis) -> None:
     threads = threading.active_count()
     assert redis_server.live().state == OK
     assert threading.active_count() == threads
-    assert wait_until(lambda: not redis.pubsub_channels(), 5)
+    assert wait_until(lambda: not redis.pubsub_channels(), 20)
 
 
 def test_how_long_work_waits_is_read_from_the_first_job(redis: Redis) -> None:
