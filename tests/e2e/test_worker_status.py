@@ -57,7 +57,9 @@ def test_staff_s_grid_of_thousands_takes_a_frame_in_little_time(sign_in: SignIn)
         for place in range(1_500)
     )
     page = sign_in(make_user(is_staff=True))
-    page.goto("/operations/workers")
+    with page.expect_response(re.compile(r"frame=1")) as fetched:  # all of it, once the socket is open
+        page.goto("/operations/workers")
+    fetched.value.finished()
     expect(page.locator("[data-live-word]")).to_have_text("live")
     page.evaluate(
         """() => { window.longest = 0; new PerformanceObserver((list) => {
