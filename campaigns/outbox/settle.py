@@ -152,25 +152,18 @@ noted AS (
     SELECT workspace_id, id, now(), 'held', left(held_reason, 180) || ' for ' || round(hold) || ' s'
     FROM closed WHERE hold IS NOT NULL
 )
-SELECT id, wait, NULL, NULL, NULL::int FROM closed
+SELECT wait, NULL, id, NULL, NULL::int FROM closed
 UNION ALL
-SELECT device_id, NULL, tag, NULL, NULL FROM found WHERE NOT free
+SELECT NULL, tag, device_id, NULL, NULL FROM found WHERE NOT free
 UNION ALL
-SELECT counted_for, NULL, NULL, state,
+SELECT NULL, NULL, counted_for, state,
        least(%(longest)s::float8, greatest(0, date_part('epoch', sent_at - ready_at) * 1000))::int
 FROM moved WHERE state IN ('sent', 'dead')
 """
 
-
-class Moved(NamedTuple):
-    """A message that this very statement made ``sent`` or ``dead``; ``device`` is its stream's.
-
-    ``ms``: from when it might have left to the acknowledgement; None where nobody knows.
-    """
-
-    device: int
-    state: str
-    ms: int | None
+# A message that this very statement made ``sent`` or ``dead``: its stream's device, the state, and the milliseconds
+# from when it might have left to the acknowledgement, None where nobody knows.
+Moved = tuple[int, str, int | None]
 
 
 class Settled(NamedTuple):
@@ -192,10 +185,13 @@ def settle(settlements: Sequence[Settlement]) -> Settled:
     """
     values: dict[str, Any] = dict(zip(Settlement._fields, zip(*settlements, strict=True), strict=True))
     values["longest"] = LONGEST_MS
-    rows = rows_of(SETTLE_SQL, values)
-    locked = {row[2] for row in rows if row[2] is not None}
-    return Settled(
-        waits={device: wait for device, wait, _, _, _ in rows if wait is not None},
-        postponed=[settlement for settlement in settlements if settlement.tag in locked],
-        moved=tuple(Moved(device, state, ms) for device, _, _, state, ms in rows if state is not None),
-    )
+    waits, locked, moved = {}, set(), []
+    for row in rows_of(SETTLE_SQL, values):
+        wait, tag, device, state, _ = row
+        if state is not None:
+            moved.append(row[2:])
+        elif tag is not None:
+            locked.add(tag)
+        else:
+            waits[device] = wait
+    return Settled(waits, [settlement for settlement in settlements if settlement.tag in locked], tuple(moved))

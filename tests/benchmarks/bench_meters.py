@@ -44,13 +44,12 @@ async def rounds_of(owned: list[Any], rounds: int) -> Took:
     from campaigns.actions.meters import roll_up_or_raise
     from campaigns.metering import Metering
     from campaigns.meters import live_meters
-    from campaigns.outbox import Moved
     from devices.hosting.leases import Lease
 
     took: Took = defaultdict(list)
     meters = Metering(Lease("here", 1))
     ids = [device.pk for device in owned]
-    moved = [Moved(device, "sent", 80) for device in ids]
+    moved = [(device, "sent", 80) for device in ids]
     delivered = [(device, 0, 1) for device in ids]
     clock, real = [time.time()], time.time
     time.time = lambda: clock[0]

@@ -57,7 +57,7 @@ def device(workspace: Workspace) -> Device:
 
 
 def sent(device: Device, ms: int = 80) -> Moved:
-    return Moved(device.pk, "sent", ms)
+    return (device.pk, "sent", ms)
 
 
 def sums(model: Any, device: Device) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ def sums(model: Any, device: Device) -> tuple[int, ...]:
 async def test_what_was_counted_is_in_postgres_after_its_minute(
     meters: Metering, device: Device, redis: Redis, clock: Clock
 ) -> None:
-    meters.settled([sent(device), sent(device, 700), Moved(device.pk, "dead", None)])
+    meters.settled([sent(device), sent(device, 700), (device.pk, "dead", None)])
     meters.receipted([(device.pk, 1, 2)])
     meters.replied({device.pk: 1})
     await meters.write()
