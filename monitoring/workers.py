@@ -24,7 +24,7 @@ from accounts.models import Workspace
 from campaigns.last_minute import sent_last_minute
 from campaigns.meters import LiveMeter, live_meters, mean_of
 from campaigns.models import OPEN, Campaign, Lane, Message, Stream
-from campaigns.querysets.lanes import AtDevice, lanes_by_device
+from campaigns.querysets.lanes import AtDevice, depths, lanes_by_device
 from campaigns.querysets.meters import RolledUp, rolled_up
 from devices.history import line_of
 from devices.models import Device, DeviceEvent, Host
@@ -231,10 +231,11 @@ def table(scope: Scope, chosen: dict[str, str], sort: str, number: str | None) -
 def in_order(found: DeviceQuerySet, name: str, down: bool) -> list[int]:
     """By figures that stand in no column of the devices: of all of them, since any may come first."""
     states = dict(found.order_by("name", "pk").values_list("pk", "shown_state"))
+    keys: dict[int, float]
     if name == "state":
-        keys: dict[int, float] = {pk: ORDER.index(state) for pk, state in states.items()}
+        keys = {pk: ORDER.index(state) for pk, state in states.items()}
     elif name == "queue":
-        keys = {pk: queue.depth for pk, queue in queues(states).items()}
+        keys = dict(depths(states))
     else:
         keys = {pk: sort_key(meter, name) for pk, meter in rolled_up(list(states)).items()}
     return sorted(states, key=lambda pk: keys.get(pk, 0), reverse=down)

@@ -33,6 +33,10 @@ FROM campaigns_stream s
 WHERE s.device_id = ANY(%s) AND s.running AND s.pending + s.waiting > 0
 GROUP BY s.device_id, s.lane ORDER BY s.device_id, s.lane
 """  # noqa: S608
+DEPTHS_SQL = f"""
+SELECT s.device_id, {DEPTH} FROM campaigns_stream s
+WHERE s.device_id = ANY(%s) AND s.running AND s.pending + s.waiting > 0 GROUP BY s.device_id
+"""  # noqa: S608
 
 
 class InLane(NamedTuple):
@@ -68,3 +72,10 @@ def lanes_by_device(devices: Collection[int]) -> dict[int, list[AtDevice]]:
         for device, lane, *numbers in cursor.fetchall():
             found[device].append(AtDevice(lane, *numbers))
     return dict(found)
+
+
+def depths(devices: Collection[int]) -> dict[int, int]:
+    """By device (id), what waits in all of its lanes; where nothing does, the device is missing."""
+    with connection.cursor() as cursor:
+        cursor.execute(DEPTHS_SQL, [list(devices)])
+        return dict(cursor.fetchall())
