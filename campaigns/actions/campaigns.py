@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -19,6 +19,7 @@ from campaigns.querysets.tallies import tallies
 from devices.jobs import enqueue, rouse
 
 PLAN_JOB = "campaigns.jobs.planning.plan_campaign"
+FINISHED_AT_ONCE = 100  # their streams are locked meanwhile
 
 
 class ChangedSince(Exception):
@@ -148,18 +149,22 @@ def start_due_campaigns() -> int:
 
 def finish_campaigns(ids: Iterable[int] | None = None) -> int:
     """Complete the running campaigns that are planned and have nothing remaining; returns how many."""
-    remaining = F("pending") + F("waiting") + F("sending")
-    busy = Stream.objects.annotate(remaining=remaining).filter(remaining__gt=0).values("campaign")
     wanted = Q() if ids is None else Q(pk__in=list(ids))
-    idle = Campaign.objects.filter(wanted, state=CampaignState.RUNNING, planned_at__isnull=False)
-    finished = 0
-    for campaign in idle.exclude(pk__in=busy.filter(campaign__isnull=False)).select_related("workspace"):
-        with transaction.atomic():
-            lock_with_streams([campaign])  # so that no message comes back between the look and the move
-            if busy.filter(campaign=campaign).exists():
-                continue
-            if not _moved(campaign, None, CampaignState.COMPLETED, "campaign.completed", finished_at=Now()):
-                continue
-            Stream.objects.filter(campaign=campaign).update(running=False)
-            finished += 1
-    return finished
+    running = Campaign.objects.filter(wanted, state=CampaignState.RUNNING, planned_at__isnull=False)
+    idle = list(running.exclude(Exists(Stream.objects.remaining().filter(campaign=OuterRef("pk")))).order_by("pk"))
+    return sum(_finish(idle[start : start + FINISHED_AT_ONCE]) for start in range(0, len(idle), FINISHED_AT_ONCE))
+
+
+@transaction.atomic
+def _finish(idle: Iterable[Campaign]) -> int:
+    locked = lock_with_streams(idle)  # so that no message comes back between the look and the move
+    streams = Stream.objects.filter(campaign__in=locked)
+    busy = set(streams.remaining().values_list("campaign", flat=True))
+    finished = [
+        campaign
+        for campaign in locked
+        if campaign.pk not in busy
+        and _moved(campaign, None, CampaignState.COMPLETED, "campaign.completed", finished_at=Now())
+    ]
+    streams.filter(campaign__in=finished).update(running=False)
+    return len(finished)

@@ -23,6 +23,10 @@ class StreamQuerySet(TenantQuerySet):
         """Those with messages that have not begun to leave."""
         return self.filter(Q(pending__gt=0) | Q(waiting__gt=0))
 
+    def remaining(self) -> Self:
+        """Those with messages that may still leave, or are leaving."""
+        return self.filter(Q(pending__gt=0) | Q(waiting__gt=0) | Q(sending__gt=0))
+
     def lock(self) -> list[int]:
         """Wait for them in the order of everywhere, by id (see `campaigns.outbox`); returns their ids."""
         return list(self.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))

@@ -32,6 +32,9 @@ COPIES_AT_ONCE = 4
 FAILED_PAUSE_S = 60.0
 LOOK_S = 0.05
 PATIENCE_S = 120.0  # longer than a gateway may take to answer
+OUTCOMES = (contract.Sent, contract.NotSent, contract.Refused, contract.Unknown)
+# Every outcome carries the wire's instant; the figures are for whoever runs the gateways.
+UNHEARD = (contract.Wire, contract.StatsReport)
 IN_USE = "session in use"
 IN_USE_PAUSE_S = 2.0
 
@@ -94,6 +97,16 @@ class Sessions:
         self.gateways = Gateways(programs, sizes, limits or {}, self)
         self.sessions: dict[int, Session] = {}
         self.ramp = Ramp()
+        # By class, the frequent words; all others are about a session's state.
+        self._hearers: dict[type[Event], Callable[[Any], None]] = {
+            **dict.fromkeys(OUTCOMES, sending.on_outcome),
+            **dict.fromkeys(UNHEARD, _ignore),
+            contract.Receipt: sending.on_receipt,
+            contract.Incoming: sending.on_incoming,
+            contract.Found: sending.on_found,
+            contract.Numbers: sending.on_numbers,
+            contract.SnapshotTaken: self.copies.heard,
+        }
         self._reports: list[Report] = []
         self._handed_over: set[int] = set()  # by `hand_over`, and not taken back yet
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -399,22 +412,11 @@ class Sessions:
 
     def on_events(self, slot: GatewaySlot, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, contract.Wire | contract.StatsReport):
-                continue  # every outcome carries the wire's instant; the figures are for whoever runs the gateways
-            if isinstance(event, contract.Sent | contract.NotSent | contract.Refused | contract.Unknown):
-                self.sending.on_outcome(event)
-            elif isinstance(event, contract.Receipt):
-                self.sending.on_receipt(event)
-            elif isinstance(event, contract.Incoming):
-                self.sending.on_incoming(event)
-            elif isinstance(event, contract.Found):
-                self.sending.on_found(event)
-            elif isinstance(event, contract.SnapshotTaken):
-                self.copies.heard(event)
-            elif isinstance(event, contract.Numbers):
-                self.sending.on_numbers(event)
-            else:
+            hear = self._hearers.get(type(event))
+            if hear is None:
                 self._hear_state(slot, event)
+            else:
+                hear(event)
 
     def _hear_state(self, slot: GatewaySlot, event: Event) -> None:
         device_id = getattr(event, "device", None)
@@ -480,3 +482,7 @@ class Sessions:
                 self.sending.on_online([(device_id, report.epoch, device.workspace, device.weight)])
             else:
                 self.sending.on_offline([device_id])
+
+
+def _ignore(event: Event) -> None:
+    """Nothing follows from it."""
