@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Before the settings are read: the web serves many requests at once and never forks, and no page may hold a query long.
@@ -22,10 +23,10 @@ from daphne.ws_protocol import WebSocketProtocol  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+from accounts.allocation import give_large_blocks_back, set_apart_what_stays  # noqa: E402
 from accounts.consumers import LARGEST_FRAME, LiveConsumer  # noqa: E402
 from accounts.redis import RedisWatch  # noqa: E402
 from config import intake, slow_sockets  # noqa: E402
-from config.allocation import give_large_blocks_back, set_apart_what_stays  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
 from monitoring.checkup.watch import watch  # noqa: E402
 from monitoring.heartbeats import Program  # noqa: E402
@@ -41,6 +42,7 @@ give_large_blocks_back()
 sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())]
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
+import_module("config.urls")  # every page's code
 set_apart_what_stays()
 RedisWatch(settings.REDIS_URL).start()
 Program("web").start()

@@ -1,0 +1,32 @@
+"""What our processes do with memory: large blocks go back, and what is there for good is looked at once."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+
+M_MMAP_THRESHOLD = -3  # mallopt(3)
+LARGE = 1024 * 1024
+COLLECTED_AFTER = 10_000  # objects that are made and not freed; Python's own 700 suit a program that is small
+
+
+def give_large_blocks_back() -> None:
+    """Map blocks of 1 MB and more on their own, so that each goes back once freed.
+
+    Left alone, glibc raises its threshold to the largest block it has seen freed, up to 32 MB, and keeps those below.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def set_apart_what_stays() -> None:
+    """Spare what is loaded by now all later collections, and collect once in many allocations.
+
+    A full collection goes through 170,000 objects of modules, models and addresses that are never garbage. In the web
+    process it held up one request in a few for 80 to 300 ms; an engine spent a fifth of its computing on collections; a
+    process that a worker forks would copy every page that they touch.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AFTER)
