@@ -198,53 +198,73 @@ class Read:
 
 
 def _read(contact_import: ContactImport, over: Callable[[], bool], beside: Hand) -> bool:
-    """Read the file to its end, STEP_ROWS rows to a transaction, each written while the next rows are read."""
-    start = Position(contact_import.bytes_done, contact_import.lines_done, contact_import.rows_done)
-    records = Records(_blocks(contact_import, start.offset), contact_import.delimiter, start)
-    mapping = mapping_of(contact_import)
-    erased = Erasure.objects.filter(workspace=contact_import.workspace_id)
-    rows_of: dict[str, list[Record]] | None = {} if erased.exists() else None
-    people: dict[str, Person] = {}
-    rejected: list[Rejected] = []
-    since = start
-    written: Future[None] | None = None
-
-    def step(end: bool = False) -> None:
-        nonlocal people, rejected, since, written
-        for phone in erased_among(contact_import, list(rows_of or ())):
-            people.pop(phone)
-            # Without its cells: they are what was to be forgotten.
-            rejected += [Rejected(row.row, row.line, WAS_ERASED, []) for row in (rows_of or {})[phone]]
-        if written:
-            written.result()
-            _refresh(contact_import)
-        read = Read(since, records.position, people, rejected, end)
-        written = beside(lambda: _read_step(contact_import, read))
-        since, people, rejected = records.position, {}, []
-        if rows_of is not None:
-            rows_of.clear()
-
-    for record_read in records:
-        try:
-            person = mapping.person(record_read)
-        except BadRow as reason:
-            rejected.append(_rejected(record_read, reason))
-        else:
-            earlier = people.get(person.phone)
-            people[person.phone] = _later(earlier, person) if earlier else person
-            if rows_of is not None:
-                rows_of.setdefault(person.phone, []).append(record_read)
-        at = records.position
-        if at.rows - since.rows >= STEP_ROWS or at.offset - since.offset >= STEP_BYTES:
-            step()
+    """Read the file to its end; False: the turn is over before."""
+    reading = Reading(contact_import, beside)
+    for row in reading.records:
+        reading.take(row)
+        if reading.is_full:
+            reading.hand_over()
             if over():
                 break
     else:
-        step(end=True)
-    if written:
-        written.result()
-    _refresh(contact_import)
+        reading.hand_over(end=True)
+    reading.wait()
     return contact_import.read_at is not None
+
+
+class Reading:
+    """The file's rows from where the import stands, STEP_ROWS to a transaction, each written beside the reading."""
+
+    def __init__(self, contact_import: ContactImport, beside: Hand) -> None:
+        self.contact_import = contact_import
+        self.beside = beside
+        self.since = Position(contact_import.bytes_done, contact_import.lines_done, contact_import.rows_done)
+        self.records = Records(_blocks(contact_import, self.since.offset), contact_import.delimiter, self.since)
+        self.mapping = mapping_of(contact_import)
+        self.people: dict[str, Person] = {}
+        self.rejected: list[Rejected] = []
+        erased = Erasure.objects.filter(workspace=contact_import.workspace_id)
+        self.rows_of: dict[str, list[Record]] | None = {} if erased.exists() else None
+        self.written: Future[None] | None = None
+
+    def take(self, row: Record) -> None:
+        try:
+            person = self.mapping.person(row)
+        except BadRow as reason:
+            self.rejected.append(_rejected(row, reason))
+            return
+        earlier = self.people.get(person.phone)
+        self.people[person.phone] = _later(earlier, person) if earlier else person
+        if self.rows_of is not None:
+            self.rows_of.setdefault(person.phone, []).append(row)
+
+    @property
+    def is_full(self) -> bool:
+        at, since = self.records.position, self.since
+        return at.rows - since.rows >= STEP_ROWS or at.offset - since.offset >= STEP_BYTES
+
+    def hand_over(self, end: bool = False) -> None:
+        """Have what was read written, once what was handed over before is."""
+        self._leave_out_erased()
+        self.wait()
+        read = Read(self.since, self.records.position, self.people, self.rejected, end)
+        self.written = self.beside(lambda: _read_step(self.contact_import, read))
+        self.since, self.people, self.rejected = read.to, {}, []
+
+    def _leave_out_erased(self) -> None:
+        if not self.rows_of:
+            return
+        for phone in erased_among(self.contact_import, list(self.rows_of)):
+            self.people.pop(phone)
+            # Without its cells: they are what was to be forgotten.
+            self.rejected += [Rejected(row.row, row.line, WAS_ERASED, []) for row in self.rows_of[phone]]
+        self.rows_of.clear()
+
+    def wait(self) -> None:
+        """Until what was handed over is written."""
+        if self.written:
+            self.written.result()
+            _refresh(self.contact_import)
 
 
 def erased_among(contact_import: ContactImport, phones: list[str], since: datetime | None = None) -> list[str]:
