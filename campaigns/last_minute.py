@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from campaigns.models import MinuteMeter
+from campaigns.querysets.meters import sent_in_minute
 
 ROLLED_UP_S = 30  # after its end a minute is in PostgreSQL
 
@@ -19,5 +19,4 @@ def last_full_minute(now: datetime) -> datetime:
 
 def sent_last_minute(devices: Collection[int]) -> dict[int, int]:
     """By device id; those that sent nothing are missing."""
-    minute = MinuteMeter.objects.filter(start=last_full_minute(timezone.now()), sent__gt=0)
-    return dict(minute.filter(device__in=list(devices)).values_list("device_id", "sent"))
+    return sent_in_minute(last_full_minute(timezone.now()), devices)

@@ -25,7 +25,7 @@ from django.urls import path, re_path  # noqa: E402
 from accounts.consumers import LARGEST_FRAME, LiveConsumer  # noqa: E402
 from accounts.redis import RedisWatch  # noqa: E402
 from config import intake, slow_sockets  # noqa: E402
-from config.allocation import give_large_blocks_back  # noqa: E402
+from config.allocation import give_large_blocks_back, set_apart_what_stays  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
 from monitoring.checkup.watch import watch  # noqa: E402
 from monitoring.heartbeats import Program  # noqa: E402
@@ -41,6 +41,7 @@ give_large_blocks_back()
 sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())]
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
+set_apart_what_stays()
 RedisWatch(settings.REDIS_URL).start()
 Program("web").start()
 watch.start(after_each=keep_ready)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection
+
+from campaigns.models.meter import TIME_BOUNDS_MS
 
 WORDS = ("sent", "failed", "delivered", "replied")
 NOTHING = (0, 0, 0, 0)
@@ -58,6 +61,50 @@ def rolled_up(devices: Collection[int]) -> dict[int, RolledUp]:
 def four(counts: list[int | None]) -> Four:
     sent, failed, delivered, replied = counts
     return (sent or 0, failed or 0, delivered or 0, replied or 0)
+
+
+# One figure of `RolledUp` for each device: thousands are put into order by it.
+MESSAGES = " + ".join(f"m.times[{place}]::bigint" for place in range(1, len(TIME_BOUNDS_MS) + 2))
+SENT_IN_MINUTE_SQL = """
+SELECT m.device_id, m.sent FROM campaigns_minutemeter m WHERE m.start = %s AND m.sent > 0 AND m.device_id = ANY(%s)
+"""
+FIGURE_SQL = {
+    "hour": """
+SELECT m.device_id, m.sent FROM accounts_workspace w
+JOIN campaigns_hourmeter m ON (m.workspace_id, m.start) = (w.id, date_trunc('hour', now(), w.timezone))
+WHERE m.device_id = ANY(%s)
+""",
+    "day": """
+SELECT m.device_id, m.sent FROM accounts_workspace w
+JOIN campaigns_daymeter m ON (m.workspace_id, m.start) = (w.id, date_trunc('day', now(), w.timezone))
+WHERE m.device_id = ANY(%s)
+""",
+    "time": f"""
+SELECT DISTINCT ON (m.device_id) m.device_id, coalesce(m.time_ms::float8 / nullif({MESSAGES}, 0), 0)
+FROM accounts_workspace w
+JOIN campaigns_hourmeter m ON m.workspace_id = w.id AND m.start IN (
+    date_trunc('hour', now(), w.timezone), date_trunc('hour', now(), w.timezone) - interval '1 hour'
+)
+WHERE m.device_id = ANY(%s) ORDER BY m.device_id, m.start DESC
+""",  # noqa: S608
+}
+
+
+def rolled_up_figure(name: str, devices: Collection[int]) -> dict[int, float]:
+    """By device (id), what it sent in the ``hour`` or the ``day`` of `RolledUp`, or the mean ``time`` in milliseconds.
+
+    Where nothing is rolled up the device is missing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(FIGURE_SQL[name], [list(devices)])
+        return dict(cursor.fetchall())
+
+
+def sent_in_minute(start: datetime, devices: Collection[int]) -> dict[int, int]:
+    """By device (id); those that sent nothing are missing."""
+    with connection.cursor() as cursor:
+        cursor.execute(SENT_IN_MINUTE_SQL, [start, list(devices)])
+        return dict(cursor.fetchall())
 
 
 # What an engine publishes of its devices: the hour and the day as they are rolled up, and which of the latest minutes
