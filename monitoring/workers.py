@@ -80,8 +80,13 @@ class Scope:
         owners = Device.objects.for_workspace(self.workspace).exclude(owner=None).order_by("owner")
         return list(owners.values_list("owner_id", flat=True).distinct())
 
-    def workspaces(self) -> list[Workspace] | None:
-        return None if self.workspace is not None else list(Workspace.objects.order_by("name", "pk"))
+    def workspaces(self) -> list[tuple[str, str]] | None:
+        """Of everybody's: their ids and names."""
+        if self.workspace is not None:
+            return None
+        return [
+            (str(uuid), name) for uuid, name in Workspace.objects.order_by("name", "pk").values_list("uuid", "name")
+        ]
 
 
 @dataclass(frozen=True, slots=True)
