@@ -142,6 +142,19 @@ class Row:
             return self.hold.reason if self.hold else "Now"
         return "" if self.next_at > timezone.now() else "Now"
 
+    @property
+    def mean(self) -> str:
+        return milliseconds(self.meter.mean_ms)
+
+    @property
+    def p95(self) -> str:
+        return milliseconds(self.meter.p95_ms)
+
+
+def milliseconds(ms: float | None) -> str:
+    """Empty for nothing."""
+    return "" if ms is None else f"{ms:,.0f}"
+
 
 # ---- What is chosen
 
