@@ -245,17 +245,17 @@ def in_order(found: DeviceQuerySet, name: str, down: bool) -> list[int]:
 
     Meters by what is rolled up, at most a minute and a half old: to ask Redis about thousands takes longer.
     """
-    by_name = found.order_by("name", "pk")
+    rows = list(found.order_by("name", "pk").values_list("pk", "shown_state", "workspace"))
+    ids = [pk for pk, *_ in rows]
     keys: Mapping[int, float]
     if name == "state":
-        states = dict(by_name.values_list("pk", "shown_state"))
-        ids, keys = list(states), {pk: ORDER.index(state) for pk, state in states.items()}
+        keys = {pk: ORDER.index(state) for pk, state, _ in rows}
+    elif name == "queue":
+        keys = depths(ids)
+    elif name == "minute":
+        keys = sent_last_minute(ids)
     else:
-        ids = list(by_name.values_list("pk", flat=True))
-        if name == "queue":
-            keys = depths(ids)
-        else:
-            keys = sent_last_minute(ids) if name == "minute" else rolled_up_figure(name, ids)
+        keys = rolled_up_figure(name, {workspace for *_, workspace in rows})
     return sorted(ids, key=lambda pk: keys.get(pk, 0), reverse=down)
 
 

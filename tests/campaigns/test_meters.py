@@ -140,10 +140,11 @@ def test_what_orders_a_fleet_is_what_its_pages_show(device: Device, workspace: W
         )
         if not ago:
             DayMeter.objects.create(**of, start=local.replace(hour=0), sent=sent)
-    every = list(Device.objects.values_list("pk", flat=True))
-    shown = rolled_up(every)
+    shown = rolled_up(Device.objects.values_list("pk", flat=True))
+    everybody = [workspace.pk, far.workspace.pk]
     for name in ("hour", "day"):
         expected = {pk: getattr(known, name)[0] for pk, known in shown.items() if getattr(known, name)[0]}
-        assert rolled_up_figure(name, every) == expected
+        assert rolled_up_figure(name, everybody) == expected
     times = {pk: mean_of(known.time_ms, known.times) for pk, known in shown.items() if known.times}
-    assert rolled_up_figure("time", every) == times == {device.pk: 70, far.pk: 70}
+    assert rolled_up_figure("time", everybody) == times == {device.pk: 70, far.pk: 70}
+    assert rolled_up_figure("hour", [far.workspace.pk]) == {}
