@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django import template
@@ -54,6 +55,7 @@ WORKSPACE_TABS = [
 UNITS = [("second", 60), ("minute", 60), ("hour", 24), ("day", 30), ("month", 12)]
 
 
+@cache
 def exists(path: str) -> bool:
     try:
         resolve(path)
