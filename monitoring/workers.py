@@ -80,8 +80,13 @@ class Scope:
         owners = Device.objects.for_workspace(self.workspace).exclude(owner=None).order_by("owner")
         return list(owners.values_list("owner_id", flat=True).distinct())
 
-    def workspaces(self) -> list[Workspace] | None:
-        return None if self.workspace is not None else list(Workspace.objects.order_by("name", "pk"))
+    def workspaces(self) -> list[tuple[str, str]] | None:
+        """Of everybody's: their ids and names."""
+        if self.workspace is not None:
+            return None
+        return [
+            (str(uuid), name) for uuid, name in Workspace.objects.order_by("name", "pk").values_list("uuid", "name")
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,19 @@ class Row:
         if self.next_at is None:
             return self.hold.reason if self.hold else "Now"
         return "" if self.next_at > timezone.now() else "Now"
+
+    @property
+    def mean(self) -> str:
+        return milliseconds(self.meter.mean_ms)
+
+    @property
+    def p95(self) -> str:
+        return milliseconds(self.meter.p95_ms)
+
+
+def milliseconds(ms: float | None) -> str:
+    """Empty for nothing."""
+    return "" if ms is None else f"{ms:,.0f}"
 
 
 # ---- What is chosen
@@ -227,17 +245,17 @@ def in_order(found: DeviceQuerySet, name: str, down: bool) -> list[int]:
 
     Meters by what is rolled up, at most a minute and a half old: to ask Redis about thousands takes longer.
     """
-    by_name = found.order_by("name", "pk")
+    rows = list(found.order_by("name", "pk").values_list("pk", "shown_state", "workspace"))
+    ids = [pk for pk, *_ in rows]
     keys: Mapping[int, float]
     if name == "state":
-        states = dict(by_name.values_list("pk", "shown_state"))
-        ids, keys = list(states), {pk: ORDER.index(state) for pk, state in states.items()}
+        keys = {pk: ORDER.index(state) for pk, state, _ in rows}
+    elif name == "queue":
+        keys = depths(ids)
+    elif name == "minute":
+        keys = sent_last_minute(ids)
     else:
-        ids = list(by_name.values_list("pk", flat=True))
-        if name == "queue":
-            keys = depths(ids)
-        else:
-            keys = sent_last_minute(ids) if name == "minute" else rolled_up_figure(name, ids)
+        keys = rolled_up_figure(name, {workspace for *_, workspace in rows})
     return sorted(ids, key=lambda pk: keys.get(pk, 0), reverse=down)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns.meters import LiveMeter, live_meters
+from campaigns.querysets.lanes import lane_depths
 from devices.models import Device
 from devices.seen import Seen, seen
 from devices.shown import held, may_send_at, shown
 from monitoring.checkup import database
-from monitoring.workers import LANE_WORDS, NOTHING_QUEUED, Queue, queues
+from monitoring.workers import LANE_WORDS
 
 A_PAGE = 1_000
-NO_LANE: dict[str, int] = dict.fromkeys(LANE_WORDS.values(), 0)
 
 
 def workers_answer(workspace: Workspace | None, after: UUID | None, limit: int) -> dict[str, Any]:
@@ -44,11 +44,12 @@ def workers_answer(workspace: Workspace | None, after: UUID | None, limit: int) 
 
 def devices_told(devices: Sequence[Seen], with_host: bool) -> list[dict[str, Any]]:
     meters = live_meters(devices)
-    queued = queues([device.pk for device in devices])
-    return [told(device, meters[device.pk], queued.get(device.pk, NOTHING_QUEUED), with_host) for device in devices]
+    queued = lane_depths([device.pk for device in devices])
+    return [told(device, meters[device.pk], queued.get(device.pk, {}), with_host) for device in devices]
 
 
-def told(device: Seen, meter: LiveMeter, queue: Queue, with_host: bool) -> dict[str, Any]:
+def told(device: Seen, meter: LiveMeter, queued: Mapping[int, int], with_host: bool) -> dict[str, Any]:
+    """``queued``: by lane."""
     state, hold = shown(device), held(device)
     return {
         "id": str(device.uuid),
@@ -56,7 +57,7 @@ def told(device: Seen, meter: LiveMeter, queue: Queue, with_host: bool) -> dict[
         "state": device.shown_state,
         "state_since": device.state_at.isoformat(),
         **({"host": device.owner_id, "workspace": str(device.workspace.uuid)} if with_host else {}),
-        "queue": NO_LANE | dict(queue.lanes),
+        "queue": {word: queued.get(lane, 0) for lane, word in LANE_WORDS.items()},
         "minute": meter.minute._asdict(),
         "hour": meter.hour._asdict(),
         "day": meter.day._asdict(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django import template
@@ -12,7 +13,6 @@ from django.template.base import NodeList, Parser, Token
 from django.template.context import Context
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.access import current_membership
@@ -55,6 +55,7 @@ WORKSPACE_TABS = [
 UNITS = [("second", 60), ("minute", 60), ("hour", 24), ("day", 30), ("month", 12)]
 
 
+@cache
 def exists(path: str) -> bool:
     try:
         resolve(path)
@@ -104,8 +105,10 @@ def current_workspace(context: Context) -> Workspace | None:
         return None
     if hasattr(request, "workspace"):
         return request.workspace
-    membership = current_membership(request)
-    return membership.workspace if membership else None
+    if not hasattr(request, "workspace_in_menu"):  # the top bar and the menu ask one after the other
+        membership = current_membership(request)
+        request.workspace_in_menu = membership.workspace if membership else None
+    return request.workspace_in_menu
 
 
 @register.filter
@@ -122,11 +125,10 @@ def relative_time(value: datetime | None) -> str | SafeString:
     if value is None:
         return "—"
     exact = timezone.localtime(value)
-    return format_html(
-        '<time datetime="{}" title="{}" data-relative>{}</time>',
-        value.isoformat(),
-        f"{exact:%a %-d %b %Y, %H:%M:%S} ({exact.tzname()})",
-        in_words((timezone.now() - value).total_seconds()),
+    words = in_words((timezone.now() - value).total_seconds())
+    return SafeString(
+        f'<time datetime="{value.isoformat()}" title="{exact:%a %-d %b %Y, %H:%M:%S} ({exact.tzname()})"'
+        f" data-relative>{words}</time>"
     )
 
 

@@ -48,7 +48,7 @@ from campaigns.models import (
     Tag,
 )
 from campaigns.steps import STEPS
-from devices.models import Device, DeviceEvent, DeviceState
+from devices.models import Device, DeviceEvent, DeviceState, Host
 
 EMAIL = "demo@flotilla.test"
 NAME = "Meridian Coffee"
@@ -146,6 +146,7 @@ def seed() -> bool:
     need_a_word(workspace, owner, devices, rng)
     write_coming(workspace, owner, devices)
     fill_library(workspace, owner)
+    name_host()
     return True
 
 
@@ -163,6 +164,16 @@ def make_owner() -> User:
 
 
 # ---- Devices and people
+
+
+def name_host() -> None:
+    """So that pages and their pictures name the first engine, which takes this id, and not the machine."""
+    path = Path(settings.SESSIONS_DIR) / "host.id"
+    if path.exists() or Host.objects.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    path.write_text("host-1")
 
 
 def link_devices(workspace: Workspace, owner: User) -> list[Device]:

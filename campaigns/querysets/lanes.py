@@ -37,6 +37,10 @@ DEPTHS_SQL = f"""
 SELECT s.device_id, {DEPTH} FROM campaigns_stream s
 WHERE s.device_id = ANY(%s) AND s.running AND s.pending + s.waiting > 0 GROUP BY s.device_id
 """  # noqa: S608
+LANE_DEPTHS_SQL = f"""
+SELECT s.device_id, s.lane, {DEPTH} FROM campaigns_stream s
+WHERE s.device_id = ANY(%s) AND s.running AND s.pending + s.waiting > 0 GROUP BY s.device_id, s.lane
+"""  # noqa: S608
 
 
 class InLane(NamedTuple):
@@ -79,3 +83,13 @@ def depths(devices: Collection[int]) -> dict[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(DEPTHS_SQL, [list(devices)])
         return dict(cursor.fetchall())
+
+
+def lane_depths(devices: Collection[int]) -> dict[int, dict[int, int]]:
+    """By device (id), what waits in each lane; where nothing does, the lane or the device is missing."""
+    found: dict[int, dict[int, int]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(LANE_DEPTHS_SQL, [list(devices)])
+        for device, lane, depth in cursor.fetchall():
+            found[device][lane] = depth
+    return dict(found)

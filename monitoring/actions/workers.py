@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 
@@ -106,18 +106,18 @@ def reason_not_to_reconnect(device: Device) -> str:
 
 
 @transaction.atomic
-def check_health(workspace: Workspace | None, devices: Sequence[Device], by: User) -> str:
+def check_health(workspace: Workspace | None, devices: Mapping[int, str | None], by: User) -> str:
     """Have the hosts of these devices say at once how they, their gateways and their devices are.
 
-    Their heartbeat follows within a second or two; what it says stands on the page. ``workspace`` None: by staff.
-    One person may ask so often a minute.
+    Their heartbeat follows within a second or two; what it says stands on the page. ``devices``: the host of each, by
+    device id. ``workspace`` None: by staff. One person may ask so often a minute.
     """
     if not take_check(by.pk):
         return "Hosts were asked a moment ago, and tell how they are every few seconds anyway. Ask again in a minute."
     of_host: dict[str, list[int]] = {}
-    for device in devices:
-        if device.owner_id:
-            of_host.setdefault(device.owner_id, []).append(device.pk)
+    for device, owner in devices.items():
+        if owner:
+            of_host.setdefault(owner, []).append(device)
     alive = set(Host.objects.alive().filter(pk__in=list(of_host)).values_list("pk", flat=True))
     for host in alive:
         hurry(host, of_host[host])

@@ -6,6 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.forms.utils import flatatt
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from accounts.models import Workspace
 from campaigns.models import Campaign
@@ -16,6 +19,20 @@ from monitoring.models import WallKind
 LONGEST_HOST_ID = 40
 SHOWN_AT_MOST = 100  # of the campaigns to choose from
 LASTS = {"1": "1 day", "7": "7 days", "30": "30 days", "90": "90 days", "365": "A year"}
+
+
+class LongSelect(forms.Select):
+    """Of hundreds of choices: Django's own draws each by a template."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        chosen = str(value or "")
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            ((key, SafeString(" selected") if key == chosen else "", word) for key, word in self.choices),
+        )
+        built = self.build_attrs(self.attrs, {"name": name, **(attrs or {})})
+        return format_html("<select{}>{}</select>", flatatt(built), options)
 
 
 class WorkerFilterForm(forms.Form):
@@ -34,18 +51,17 @@ class WorkerFilterForm(forms.Form):
     )
     host = forms.ChoiceField(required=False, widget=forms.Select(attrs={"class": "form-select", "aria-label": "Host"}))
     workspace = forms.ChoiceField(
-        required=False, widget=forms.Select(attrs={"class": "form-select", "aria-label": "Workspace"})
+        required=False, widget=LongSelect(attrs={"class": "form-select", "aria-label": "Workspace"})
     )
 
-    def __init__(self, *args: Any, hosts: list[str], workspaces: list[Workspace] | None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, hosts: list[str], workspaces: list[tuple[str, str]] | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         by_host = [("", "Every host"), *((host, host) for host in hosts), ("none", "No host")]
         self.fields["host"].choices = by_host  # type: ignore[attr-defined]
         if workspaces is None:
             del self.fields["workspace"]
         else:
-            named = ((str(workspace.uuid), workspace.name) for workspace in workspaces)
-            self.fields["workspace"].choices = [("", "Every workspace"), *named]  # type: ignore[attr-defined]
+            self.fields["workspace"].choices = [("", "Every workspace"), *workspaces]  # type: ignore[attr-defined]
 
     def chosen(self) -> dict[str, str]:
         self.is_valid()

@@ -17,6 +17,7 @@ from accounts.audit import note_look
 from accounts.models import User
 from campaigns.models import OPEN, Campaign, CampaignState, Stream
 from devices.models import Device
+from devices.querysets import DeviceQuerySet
 from monitoring.actions import workers as actions
 from monitoring.forms.workers import WorkerFilterForm
 from monitoring.views.operations import staff_only
@@ -189,32 +190,41 @@ def reconnect(request: WorkspaceRequest) -> HttpResponse:
 @require_POST
 @workspace_role("manager")
 def health_check(request: WorkspaceRequest) -> HttpResponse:
-    return done(request, actions.check_health(request.workspace, meant(request), request.user))
+    devices = owners_of(chosen_of(request, Scope(request.workspace)))
+    return done(request, actions.check_health(request.workspace, devices, request.user))
 
 
 @require_POST
 @staff_only
 def fleet_health_check(request: HttpRequest) -> HttpResponse:
     scope = Scope(None)
-    return done(request, actions.check_health(None, chosen_of(request, scope), cast(User, request.user)), scope)
+    devices = owners_of(chosen_of(request, scope))
+    return done(request, actions.check_health(None, devices, cast(User, request.user)), scope)
 
 
 def meant(request: WorkspaceRequest) -> list[Device]:
-    return chosen_of(request, Scope(request.workspace))
+    return list(chosen_of(request, Scope(request.workspace)).select_related("workspace").order_by("pk"))
 
 
-def chosen_of(request: HttpRequest, scope: Scope) -> list[Device]:
+def owners_of(devices: DeviceQuerySet) -> dict[int, str | None]:
+    return dict(devices.order_by().values_list("pk", "owner_id"))
+
+
+def chosen_of(request: HttpRequest, scope: Scope) -> DeviceQuerySet:
     """Those that the posted filters choose, or the one that ``device`` names."""
     if "device" in request.POST:
         try:
             uuid = UUID(request.POST["device"])
         except ValueError:
             raise Http404 from None
-        return [get_object_or_404(scope.devices().select_related("workspace"), uuid=uuid)]
+        one = scope.devices().filter(uuid=uuid)
+        if not one.exists():
+            raise Http404
+        return one
     filters = WorkerFilterForm(request.POST, hosts=scope.hosts(), workspaces=scope.workspaces())
     if not filters.is_valid():  # else everything would be meant
         raise Http404("What was chosen is not there any more.")
-    return list(chosen_devices(scope, filters.chosen()).select_related("workspace").order_by("pk"))
+    return chosen_devices(scope, filters.chosen())
 
 
 def done(request: HttpRequest, sentence: str, scope: Scope | None = None) -> HttpResponse:

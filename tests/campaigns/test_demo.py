@@ -41,6 +41,7 @@ from campaigns.models import (
     Template,
     WireId,
 )
+from devices.hosting.leases import HostId
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from monitoring.overview import overview
@@ -61,7 +62,9 @@ def seeded(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Seeded]:
     """One seeding for all tests of this module: each works in a savepoint on top of it."""
-    with override_settings(VAR_DIR=tmp_path_factory.mktemp("demo")), django_db_blocker.unblock(), transaction.atomic():
+    var = tmp_path_factory.mktemp("demo")
+    places = override_settings(VAR_DIR=var, SESSIONS_DIR=var / "sessions")
+    with places, django_db_blocker.unblock(), transaction.atomic():
         began = time.process_time()
         said = seed_by_command()
         yield Seeded(said, time.process_time() - began)
@@ -109,6 +112,10 @@ def test_each_installation_draws_its_own_password(workspace: Workspace, settings
 def test_a_lost_password_file_is_said_in_place_of_the_password(seeded: Seeded, settings, tmp_path: Path) -> None:
     settings.VAR_DIR = tmp_path
     assert "changepassword" in seed_by_command()[-1]
+
+
+def test_its_first_engine_is_not_named_after_the_machine(seeded: Seeded, settings) -> None:
+    assert HostId(Path(settings.SESSIONS_DIR)).value == "host-1"
 
 
 def test_it_takes_seconds(seeded: Seeded) -> None:

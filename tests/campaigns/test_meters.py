@@ -15,8 +15,9 @@ from accounts.models import Workspace
 from accounts.tenancy import tenant_scope
 from campaigns.meters import Counts, LiveMeter, live_meters, mean_of, p95_of
 from campaigns.models import DayMeter, HourMeter, MinuteMeter
+from campaigns.querysets.meters import rolled_up, rolled_up_figure
 from devices.models import Device
-from tests.factories import make_device
+from tests.factories import make_device, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -125,3 +126,25 @@ def test_p95_lies_where_95_of_100_messages_are_done(times: list[int], p95: float
 def test_a_meter_may_be_made_without_its_instant() -> None:
     none = Counts(0, 0, 0, 0)
     assert LiveMeter(none, none, none, None, None).at is None
+
+
+def test_what_orders_a_fleet_is_what_its_pages_show(device: Device, workspace: Workspace) -> None:
+    """In two zones whose hours and days begin at different instants; one has no meter of this hour yet."""
+    far = make_device(make_workspace(timezone="Asia/Kolkata"))
+    make_device(workspace)
+    for one, ago, sent in ((device, 0, 4), (device, 1, 9), (far, 1, 2)):
+        local = timezone.now().astimezone(one.workspace.zone).replace(minute=0, second=0, microsecond=0)
+        of = {"workspace": one.workspace, "device": one}
+        HourMeter.objects.create(
+            **of, start=local - timedelta(hours=ago), sent=sent, time_ms=sent * 70, times=[0, sent] + [0] * 10
+        )
+        if not ago:
+            DayMeter.objects.create(**of, start=local.replace(hour=0), sent=sent)
+    shown = rolled_up(Device.objects.values_list("pk", flat=True))
+    everybody = [workspace.pk, far.workspace.pk]
+    for name in ("hour", "day"):
+        expected = {pk: getattr(known, name)[0] for pk, known in shown.items() if getattr(known, name)[0]}
+        assert rolled_up_figure(name, everybody) == expected
+    times = {pk: mean_of(known.time_ms, known.times) for pk, known in shown.items() if known.times}
+    assert rolled_up_figure("time", everybody) == times == {device.pk: 70, far.pk: 70}
+    assert rolled_up_figure("hour", [far.workspace.pk]) == {}

@@ -103,6 +103,8 @@ def test_the_table_tells_queue_meters_and_what_is_on_its_way(as_bob: Client, wor
         ("sort=-queue", ["b", "a", "c", "d"]),
         ("sort=-minute", ["c", "a", "b", "d"]),
         ("sort=-hour", ["d", "a", "b", "c"]),
+        ("sort=-time", ["d", "a", "b", "c"]),
+        ("sort=-day", ["a", "b", "c", "d"]),
         ("sort=state", ["d", "c", "a", "b"]),
         ("sort=bogus&page=-3", ["a", "b", "c", "d"]),
         ("sort=-last", ["b", "a", "c", "d"]),
@@ -118,7 +120,7 @@ def test_the_table_is_filtered_and_sorted_by_its_address(
     d = make_device(workspace, name="d", owner=None)
     give_work(b, pending=9)
     sent_in_last_minute(c, 5)
-    sent_this_hour(d, 6)
+    sent_this_hour(d, 6, time_ms=600)
     assert a.pk
     assert names(as_bob, query) == expected
 
