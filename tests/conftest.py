@@ -5,6 +5,7 @@ Alice owns the workspace, Bob looks on, Charlie is a stranger with a workspace o
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import tempfile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # pytest reads this file before Django is set up: models are 
     from accounts.models import User, Workspace
 
 session = ExitStack()
+gc.set_threshold(50_000, 20, 20)  # thousands of collected tests stay: do not look through them again and again
 
 
 def start_servers() -> None:

@@ -97,22 +97,21 @@ class Run:
         shutil.rmtree(Path("/run/flotilla") / path_hash(self.var), ignore_errors=True)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    run = Run(tmp_path)
-    yield run
-    run.clear()
-
-
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """One that runs, for tests that leave it running."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """One folder for all tests here: a first start, which makes everything, takes longer than any other."""
     run = Run(tmp_path_factory.mktemp("run"))
     try:
-        run.start()
         yield run
     finally:
         run.clear()
+
+
+@pytest.fixture
+def running(run: Run) -> Run:
+    if run.process is None or run.ended():
+        run.start()
+    return run
 
 
 def within(seconds: float, condition: Callable[[], object]) -> None:
@@ -123,92 +122,94 @@ def runs_anew(run: Run, killed: int, words: list[str]) -> bool:
     return any(process.pid != killed for process in run.processes(*words))
 
 
-def test_one_command_starts_everything_and_sigterm_leaves_nothing(run: Run) -> None:
-    run.start()
-    assert f"Flotilla is at http://localhost:{run.port}/" in run.said()
-    assert "/setup/" in run.said()
-    assert run.get("/accounts/login/") == 200
-    within(20, lambda: run.said().count("Successfully connected to Redis") >= 5)
+def test_one_command_starts_everything_once(running: Run) -> None:
+    assert f"Flotilla is at http://localhost:{running.port}/" in running.said()
+    assert "/setup/" in running.said()
+    assert running.get("/accounts/login/") == 200
+    within(20, lambda: running.said().count("Successfully connected to Redis") >= 5)
     for words in (["daphne"], ["run_clock"], ["run_engine"], ["imports", "exports"], ["simulator", "--network"]):
-        assert run.processes(*words), words
+        assert running.processes(*words), words
 
-    second = run.again()
+    second = running.again()
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
     assert "already runs" in second.stderr
 
-    assert run.manage("migrate", "--check").returncode == 0
-    started = time.monotonic()
-    assert run.stop() == 0
-    assert time.monotonic() - started < 20
-    assert run.processes() == []
-    assert run.manage("migrate", "--check").returncode == 2
 
-
-def test_secrets_are_private_and_each_is_given_to_who_needs_it(lasting: Run) -> None:
-    assert lasting.var.stat().st_mode & 0o777 == 0o700
-    secrets = {path.name: path.read_text() for path in (lasting.var / "secrets").iterdir()}
+def test_secrets_are_private_and_each_is_given_to_who_needs_it(running: Run) -> None:
+    assert running.var.stat().st_mode & 0o777 == 0o700
+    secrets = {path.name: path.read_text() for path in (running.var / "secrets").iterdir()}
     assert set(secrets) == {"secret_key", "vault_keys", "redis_password"}
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (lasting.var / "secrets").iterdir())
-    written = [path for folder in ("redis", "sessions", "simulator") for path in (lasting.var / folder).rglob("*")]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (running.var / "secrets").iterdir())
+    written = [path for folder in ("redis", "sessions", "simulator") for path in (running.var / folder).rglob("*")]
     assert any(path.name.startswith("appendonly") for path in written)
     assert [path for path in written if path.stat().st_mode & 0o077] == []
-    said = lasting.said()
-    command_lines = " ".join(" ".join(process.cmdline()) for process in lasting.processes())
+    said = running.said()
+    command_lines = " ".join(" ".join(process.cmdline()) for process in running.processes())
     for secret in secrets.values():
         assert secret not in said
         assert secret not in command_lines
-    within(20, lambda: lasting.processes("run_engine"))
-    holders = [p for p in lasting.processes() if secrets["vault_keys"] in p.environ().values()]
+    within(20, lambda: running.processes("run_engine"))
+    holders = [p for p in running.processes() if secrets["vault_keys"] in p.environ().values()]
     assert holders
     assert all("run_engine" in " ".join(p.cmdline()) or "devices.gateway" in " ".join(p.cmdline()) for p in holders)
 
 
-def test_every_process_says_when_redis_goes_and_when_it_is_back(lasting: Run) -> None:
+def test_every_process_says_when_redis_goes_and_when_it_is_back(running: Run) -> None:
     processes = ("web", "worker", "clock", "engine")
 
     def told(sentence: str, times: int) -> bool:
-        lines = [line for line in lasting.said().splitlines() if sentence in line]
+        lines = [line for line in running.said().splitlines() if sentence in line]
         return all(sum(f'"process": "{name}"' in line for line in lines) >= times for name in processes)
 
     within(20, lambda: told("Successfully connected to Redis", 1))
-    (valkey,) = lasting.processes("valkey-server")
+    (valkey,) = running.processes("valkey-server")
     valkey.suspend()
     within(20, lambda: told("Redis is not reachable; sending goes on from PostgreSQL", 1))
-    assert lasting.get("/accounts/login/") == 200
+    assert running.get("/accounts/login/") == 200
     valkey.resume()
     within(20, lambda: told("Successfully connected to Redis", 2))
 
 
-def test_a_killed_process_is_started_again(lasting: Run) -> None:
+def test_a_killed_process_is_started_again(running: Run) -> None:
     for words in (["daphne"], ["valkey-server"], ["postgres", "-D"]):
-        (killed, *_) = lasting.processes(*words)
+        (killed, *_) = running.processes(*words)
         killed.kill()
-        within(20, partial(runs_anew, lasting, killed.pid, words))
-    within(30, lambda: lasting.get("/accounts/login/") == 200)
+        within(20, partial(runs_anew, running, killed.pid, words))
+    within(30, lambda: running.get("/accounts/login/") == 200)
 
 
-def test_after_a_kill_nothing_runs_on_and_the_next_start_finds_its_data(run: Run) -> None:
-    run.start()
-    made = run.manage("shell", "-c", "from accounts.models import User; User.objects.create_user('a@example.com')")
+def test_after_a_kill_nothing_runs_on_and_the_next_start_finds_its_data(running: Run) -> None:
+    made = running.manage("shell", "-c", "from accounts.models import User; User.objects.create_user('a@example.com')")
     assert made.returncode == 0, made.stderr
-    run.send(signal.SIGKILL)
-    within(40, lambda: run.processes() == [])
-    run.start()
-    found = run.manage("shell", "-v", "0", "-c", "from accounts.models import User; print(User.objects.get().email)")
+    running.send(signal.SIGKILL)
+    within(40, lambda: running.processes() == [])
+    running.start()
+    found = running.manage(
+        "shell", "-v", "0", "-c", "from accounts.models import User; print(User.objects.get().email)"
+    )
     assert found.stdout.strip() == "a@example.com", found.stderr
 
 
-def test_when_supervisor_is_killed_everything_ends(run: Run) -> None:
-    run.start()
-    (supervisor, *_) = run.processes("supervisor.supervisord")
+def test_sigterm_leaves_nothing(running: Run) -> None:
+    assert running.manage("migrate", "--check").returncode == 0
+    started = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - started < 20
+    assert running.processes() == []
+    assert running.manage("migrate", "--check").returncode == 2
+
+
+def test_when_supervisor_is_killed_everything_ends(running: Run) -> None:
+    (supervisor, *_) = running.processes("supervisor.supervisord")
     supervisor.kill()
-    assert run.process is not None
-    assert run.process.wait(timeout=30) == 1
-    within(40, lambda: run.processes() == [])
+    assert running.process is not None
+    assert running.process.wait(timeout=30) == 1
+    within(40, lambda: running.processes() == [])
 
 
-def test_a_taken_port_is_refused_in_one_line(run: Run) -> None:
+def test_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
+    run = Run(tmp_path)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", run.port))
         taken.listen()
