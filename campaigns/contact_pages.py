@@ -18,7 +18,7 @@ from campaigns.models import Contact
 from campaigns.querysets.contacts import ContactQuerySet
 
 LOOKED_THROUGH = 10_000  # contacts at a time
-PATIENCE_S = 0.05  # no look of a request begins later
+PATIENCE_S = 0.04  # no look of a request begins later
 _PLACE = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,4})", re.ASCII)
 
 
@@ -48,13 +48,23 @@ class Page:
     """``following``: the next page's have smaller ids; None: it is not known that there is one.
 
     ``further``: where to go on looking for the rest of this page; None: all were looked at, or it is full.
-    ``fit``: how many are on this page by now, with those found before ``place``.
+    ``fit``: how many are on this page by now, with those found before ``place``. ``passed`` of ``ids``: how far that
+    is, by the ids of the contacts.
     """
 
     rows: list[Contact] = field(default_factory=list)
     following: int | None = None
     further: Place | None = None
     fit: int = 0
+    passed: int = 0
+    ids: int = 0
+
+    @property
+    def about(self) -> int:
+        """How many contacts there are, from those looked through: nobody has time to count a million of them."""
+        looked = self.further.looked if self.further else 0
+        about = looked * self.ids // max(self.passed, 1)
+        return max(looked, round(about, 2 - len(str(about))))
 
 
 def page_of(filters: Filters, size: int, before: int | None, place: Place | None, large: bool) -> Page:
@@ -92,7 +102,9 @@ def _looked_through(filters: Filters, size: int, before: int | None, place: Plac
         below, looked = end, looked + LOOKED_THROUGH
         if perf_counter() - began > PATIENCE_S:
             fit += len(rows)
-            return Page(_with_tags(rows), None, Place(below, looked, fit), fit)
+            newest, oldest = ids.first() or 0, ids.last() or 0
+            further = Place(below, looked, fit)
+            return Page(_with_tags(rows), None, further, fit, passed=newest - below, ids=newest - oldest)
 
 
 def _newest(people: ContactQuerySet, below: int | None, most: int) -> list[Contact]:
