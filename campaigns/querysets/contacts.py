@@ -25,7 +25,7 @@ class ContactQuerySet(TenantQuerySet):
     narrowed = False
 
     def _clone(self) -> Self:
-        clone = super()._clone()
+        clone = super()._clone()  # type: ignore[misc]  # the stubs leave it out
         clone.narrowed = self.narrowed
         return clone
 
