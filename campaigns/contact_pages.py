@@ -18,7 +18,8 @@ from campaigns.models import Contact
 from campaigns.querysets.contacts import ContactQuerySet
 
 LOOKED_THROUGH = 10_000  # contacts at a time
-PATIENCE_S = 0.04  # no look of a request begins later
+PATIENCE_S = 0.04  # no look begins later, where a whole page is drawn
+FURTHER_S = 0.07  # the same for the rest of a page that stands
 _PLACE = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,4})", re.ASCII)
 
 
@@ -100,7 +101,7 @@ def _looked_through(filters: Filters, size: int, before: int | None, place: Plac
             if people.narrowed or filters.leads_to_few(LOOKED_THROUGH):
                 return _page(rows + _newest(people, end, size + 1 - len(rows)), size, begin, place)
         below, looked = end, looked + LOOKED_THROUGH
-        if perf_counter() - began > PATIENCE_S:
+        if perf_counter() - began > (FURTHER_S if place else PATIENCE_S):
             fit += len(rows)
             newest, oldest = ids.first() or 0, ids.last() or 0
             further = Place(below, looked, fit)

@@ -28,6 +28,7 @@ def people(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr("campaigns.querysets.contacts.MANY", 1)
     monkeypatch.setattr("campaigns.contact_pages.LOOKED_THROUGH", 2)
     monkeypatch.setattr("campaigns.contact_pages.PATIENCE_S", -1)
+    monkeypatch.setattr("campaigns.contact_pages.FURTHER_S", -1)
     elsewhere = make_workspace()
     for owner in (workspace, elsewhere):
         CustomField.objects.create(workspace=owner, name="spent", kind="number")
