@@ -14,7 +14,7 @@ from campaigns.models import Contact, ContactImport, ContactStatus, Segment, Tag
 from campaigns.numbers import on_whatsapp, unchecked
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.querysets.search import FEW
-from campaigns.segments import BadConditions, check, in_words, matching, members
+from campaigns.segments import BadConditions, check, in_words, matching
 from devices.models import Device
 
 SEARCH_LENGTH = 100
@@ -61,6 +61,7 @@ class Filters:
         self.in_segment = self._segment()
         self.source = self._import()
         self.known_device = self._device()
+        self.known_tag = self._tag()
         self.on_field = self._field()
         for word, known in KNOWN.items():
             if word in self.asked and self[word] not in known:
@@ -102,6 +103,10 @@ class Filters:
         uuid = uuid_or_nothing(self["device"])
         return devices.filter(uuid=uuid).first() if uuid else None
 
+    def _tag(self) -> Tag | None:
+        tags = Tag.objects.for_workspace(self.workspace)
+        return tags.filter(name=self["tag"]).first() if self["tag"] else None
+
     def _field(self) -> dict[str, Any] | None:
         """The condition on a custom field, where it makes sense."""
         if "field" not in self.asked:
@@ -132,18 +137,31 @@ class Filters:
         elif self["consent"] == "opted-out":
             contacts = contacts.opted_out()
         if self["tag"]:
-            tag = Tag.objects.for_workspace(self.workspace).filter(name=self["tag"]).first()
-            contacts = contacts.tagged(tag.pk) if tag else contacts.none()
+            contacts = contacts.tagged(self.known_tag.pk) if self.known_tag else contacts.none()
         if rules := self.rules()[self._quicker() :]:
             contacts = matching(self.workspace, {"match": "all", "rules": rules}, contacts, most)
         if self.in_segment:
-            contacts = contacts.filter(pk__in=members(self.in_segment, most).values("pk"))
+            contacts = matching(self.workspace, self.in_segment.conditions, contacts, most)
         return contacts
 
     @property
-    def searches(self) -> bool:
-        """Whether a name, a number or a field is looked for, which takes a look at each person or a special index."""
-        return "q" in self.asked or self.on_field is not None
+    def in_order(self) -> bool:
+        """Whether an index holds exactly those who pass, in the order of the list."""
+        if not self.asked or self.unclear:
+            return True
+        return len(self.asked) == 1 and bool(self.known_tag or self.source or self["consent"] == "opted-out")
+
+    def leads_to_few(self, most: int) -> bool:
+        """Whether an index shows that no more than so many pass one of the filters."""
+        every = Contact.objects.for_workspace(self.workspace)
+        known = [every.filter(consent_import=self.source)] if self.source else []
+        if self["consent"] == "opted-out":
+            known.append(every.opted_out())
+        if self.known_tag:
+            known.append(every.tagged(self.known_tag.pk))
+        replied = [rule for rule in self.rules() if (rule["what"], rule["is"]) == ("reply", "within")]
+        known += [matching(self.workspace, {"rules": [rule]}) for rule in replied]
+        return any(people.count_up_to(most + 1) <= most for people in known)
 
     def rules(self) -> list[dict[str, Any]]:
         """As conditions of a segment. First those that `contacts` asks in its own, quicker way."""

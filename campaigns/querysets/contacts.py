@@ -20,6 +20,15 @@ KEPT_S = 30
 
 
 class ContactQuerySet(TenantQuerySet):
+    """``narrowed``: an index named the few among whom all are that it asks for."""
+
+    narrowed = False
+
+    def _clone(self) -> Self:
+        clone = super()._clone()  # type: ignore[misc]  # the stubs leave it out
+        clone.narrowed = self.narrowed
+        return clone
+
     def matching(self, text: str, workspace: Workspace, most: int = FEW) -> Self:
         """The one with this number, when the text is a whole one; else those whom `search_for` means.
 
@@ -27,7 +36,7 @@ class ContactQuerySet(TenantQuerySet):
         """
         country = workspace.default_country
         try:
-            return self.filter(phone=to_e164(text, country))
+            return self.filter(phone=to_e164(text, country))._as_narrowed()
         except BadPhone:
             search = search_for(text, country)
         few = search.few(workspace.pk, most) if most and self.of_many(workspace) else None
@@ -42,7 +51,11 @@ class ContactQuerySet(TenantQuerySet):
         """Only these ids; None: no matter which."""
         if few is None:
             return self
-        return self.filter(one_of(few)) if few else self.none()
+        return (self.filter(one_of(few)) if few else self.none())._as_narrowed()
+
+    def _as_narrowed(self) -> Self:
+        self.narrowed = True
+        return self
 
     def of_many(self, workspace: Workspace) -> bool:
         return self.model._base_manager.filter(workspace=workspace).order_by()[:MANY].count() >= MANY

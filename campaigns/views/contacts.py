@@ -17,6 +17,7 @@ from accounts.access import WorkspaceRequest, workspace_role
 from campaigns.actions.contacts import add_contact, edit_contact
 from campaigns.actions.suppression import suppress, suppressed_everywhere, suppression_of
 from campaigns.contact_filters import REPLIES, Filters, NotThere
+from campaigns.contact_pages import Place, page_of
 from campaigns.contact_timeline import timeline
 from campaigns.fields import fields_of
 from campaigns.forms.contacts import ContactForm, ReasonForm
@@ -30,7 +31,6 @@ from campaigns.views.suppression import ask_again
 
 PAGE = 50
 COUNTED = 10_000
-LOOKED_THROUGH = 10_000
 OFFERED = 200
 OPTED_OUT_BY: dict[str, str] = {
     SuppressionSource.REPLY: "They replied with a request to stop.",
@@ -58,6 +58,7 @@ def the_filters(request: WorkspaceRequest, query: Mapping[str, Any]) -> Filters:
 @require_GET
 @workspace_role("viewer")
 def contact_list(request: WorkspaceRequest) -> HttpResponse:
+    """With ``further`` in its address: on from that place, and to htmx only what belongs to the page that stands."""
     every = Contact.objects.for_workspace(request.workspace)
     filters = the_filters(request, request.GET)
     if "count" in request.GET:
@@ -65,21 +66,30 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
         return render(request, "campaigns/contacts/_count.html", {"count": people, "many": people == COUNTED})
     before = request.GET.get("before", "")
     last = int(before) if before.isdecimal() and len(before) < 19 else None
+    place = Place.read(request.GET.get("further", ""))
+    goes_on = place is not None and is_fragment(request)
     narrowed = bool(filters)
     large = narrowed and every.of_many(request.workspace)
-    rows = rows_of(filters, every, last, large)
-    count: int | None = len(rows)
-    if len(rows) > PAGE or last is not None:
+    size = max(PAGE - place.fit, 0) if place and goes_on else PAGE
+    page = page_of(filters, size, last, place, large)
+    count: int | None = page.fit
+    if page.further or page.following or last is not None:
         # What no index counts is counted once the page stands, where there are so many that it takes long.
         count = None if large else filters.contacts().count_up_to(COUNTED) if narrowed else total(every)
     context = {
-        "rows": rows[:PAGE],
-        "absent": absent_among(rows[:PAGE]),
-        "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
+        "rows": page.rows,
+        "following": page.following,
+        "further": page.further,
+        "fit": page.fit,
+        "place": place,
+        "passed": page.passed,
+        "ids": page.ids,
+        "about": page.about if last is None else None,
+        "absent": absent_among(page.rows),
         "count": count,
         "many": narrowed and count == COUNTED,
         "narrowed": narrowed,
-        "any": bool(rows) or (narrowed and every.exists()),
+        "any": bool(page.rows) or (narrowed and every.exists()),
         "filters": filters,
         "chips": filters.chips(),
         "unclear": filters.unclear,
@@ -89,31 +99,8 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
         "can_manage": request.role.covers("manager"),
     }
     if is_fragment(request):
-        return render(request, "campaigns/contacts/_list.html", context)
+        return render(request, f"campaigns/contacts/{'_further' if goes_on else '_list'}.html", context)
     return render(request, "campaigns/contacts/index.html", context | offered(request))
-
-
-def rows_of(filters: Filters, every: ContactQuerySet, last: int | None, large: bool) -> list[Contact]:
-    """A page and one more, the newest first, of those with a smaller id than ``last``.
-
-    What is common among very many people stands among the next few thousand, where no index is faster than looking.
-    """
-    if last is not None:
-        every = every.filter(pk__lt=last)
-    if large and filters.searches:
-        ids = every.order_by("-pk").values_list("pk", flat=True)
-        # Both ends, for newer ids belong to other workspaces.
-        newest, end = ids.first() or 0, ids[LOOKED_THROUGH : LOOKED_THROUGH + 1].first() or 0
-        rows = page_of(filters.contacts(0).filter(pk__lte=newest, pk__gt=end))
-        if len(rows) > PAGE or not end:
-            return rows
-        return (rows + page_of(filters.contacts().filter(pk__lte=end)))[: PAGE + 1]
-    people = filters.contacts()
-    return page_of(people if last is None else people.filter(pk__lt=last))
-
-
-def page_of(people: ContactQuerySet) -> list[Contact]:
-    return list(people.order_by("-pk").prefetch_related("tag_links__tag")[: PAGE + 1])
 
 
 def offered(request: WorkspaceRequest) -> dict[str, Any]:

@@ -300,7 +300,7 @@ def test_a_page_of_many_is_whole_wherever_its_people_stand(
     monkeypatch.setattr("campaigns.querysets.contacts.MANY", 1)
     monkeypatch.setattr("campaigns.views.contacts.PAGE", 2)
     for looked_through in (1, 2, 3, 4, 7, 8):
-        monkeypatch.setattr("campaigns.views.contacts.LOOKED_THROUGH", looked_through)
+        monkeypatch.setattr("campaigns.contact_pages.LOOKED_THROUGH", looked_through)
         for query in ({"q": "lee"}, {"field": "city", "is": "is", "value": "ipoh"}):
             first = as_alice.get(reverse("campaigns:contacts"), query).context
             second = as_alice.get(reverse("campaigns:contacts"), {**query, "before": first["following"]}).context

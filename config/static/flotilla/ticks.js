@@ -22,7 +22,9 @@
     if (name) for (const box of boxes(name)) box.checked = event.target.checked;
     if (name || event.target.type === "checkbox") refresh(name || event.target.name);
   });
-  document.addEventListener("DOMContentLoaded", () => {
-    for (const head of document.querySelectorAll("[data-tick-all]")) refresh(head.dataset.tickAll);
-  });
+  for (const moment of ["DOMContentLoaded", "htmx:afterSettle"]) {
+    document.addEventListener(moment, () => {
+      for (const head of document.querySelectorAll("[data-tick-all]")) refresh(head.dataset.tickAll);
+    });
+  }
 })();
