@@ -33,7 +33,7 @@ class Meter(TenantModel):
     sent = models.PositiveIntegerField(default=0, help_text="Acknowledged by WhatsApp.")
     failed = models.PositiveIntegerField(default=0, help_text="Given up: dead.")
     delivered = models.PositiveIntegerField(default=0)
-    replied = models.PositiveIntegerField(default=0, help_text="Messages that were answered.")
+    replied = models.PositiveIntegerField(default=0, help_text="Messages that were replied to.")
     time_ms = models.PositiveBigIntegerField(default=0, help_text="All processing times together.")
     times = ArrayField(
         models.PositiveIntegerField(), default=no_times, help_text="Messages by class of `TIME_BOUNDS_MS`."

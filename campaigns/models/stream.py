@@ -65,7 +65,7 @@ class Stream(TenantModel):
     skipped = models.PositiveIntegerField(default=0)
     expired = models.PositiveIntegerField(default=0)
     cancelled = models.PositiveIntegerField(default=0)
-    replied = models.PositiveIntegerField(default=0, help_text="People who answered; not a state.")
+    replied = models.PositiveIntegerField(default=0, help_text="People who replied; not a state.")
 
     objects = StreamQuerySet.as_manager()  # type: ignore[misc]  # the base class has a manager, too
 
