@@ -13,7 +13,7 @@ from django.utils.text import Truncator
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.actions import in_steps
-from campaigns.actions.merging import Gone, hindrance, lacking, lock_pair, merge_tags, pair_of
+from campaigns.actions.merging import Gone, hindrance, lock_pair, merge_tags, pair_of
 from campaigns.actions.segments import InUse
 from campaigns.contact_filters import Filters, NotThere
 from campaigns.live import push_campaigns
@@ -114,10 +114,9 @@ def start_merge(source: Tag, target: Tag, by: User) -> ContactChange:
         asked = {"query": {"tag": source.name}}
         change = ContactChange(workspace=source.workspace, created_by=by, deed=Deed.MERGE, selection=asked)
         change.name, change.value = target.name, source.name
-        change.up_to, change.expected = EVERYBODY, lacking(source, target).count()
+        change.up_to, change.expected = EVERYBODY, source.contact_links.count()
         _note(change)
-        people = source.contact_links.count()
-    in_steps.start(change_step, change.pk, CHANGE_JOB, people)
+    in_steps.start(change_step, change.pk, CHANGE_JOB, change.expected)
     change.refresh_from_db()
     return change
 
@@ -151,14 +150,16 @@ def change_step(change_id: int, size: int = in_steps.STEP) -> bool:
     change = found.select_related("workspace", "created_by").first()
     if change is None:
         return True
-    people: list[tuple[int, str]] = []
     try:
-        people = _lock_people(change, size)
-        if people:
-            change.changed += DEEDS[Deed(change.deed)](change, [pk for pk, _phone in people])
-            change.people += len(people)
-            change.last_phone = people[-1][1]
-        done = _is_merged(change, people) if change.deed == Deed.MERGE else len(people) < size
+        if change.deed == Deed.MERGE:
+            done = _merge(change, size)
+        else:
+            people = _lock_people(change, size)
+            if people:
+                change.changed += DEEDS[Deed(change.deed)](change, [pk for pk, _phone in people])
+                change.people += len(people)
+                change.last_phone = people[-1][1]
+            done = len(people) < size
     except (NotThere, BadConditions, Gone, InUse) as problem:
         said = str(problem) or "The segment or import it was about is gone."
         change.error, done = Truncator(said).chars(ERROR_LENGTH), True
@@ -173,10 +174,7 @@ def change_step(change_id: int, size: int = in_steps.STEP) -> bool:
 
 def _lock_people(change: ContactChange, size: int) -> list[tuple[int, str]]:
     """The next people's (id, number), locked by number, on from the last one: who was changed may match no more."""
-    if change.deed == Deed.MERGE:
-        chosen = lacking(*pair_of(change)).values("pk")
-    else:
-        chosen = selected(change.workspace, change.selection).values("pk")
+    chosen = selected(change.workspace, change.selection).values("pk")
     people = Contact.objects.for_workspace(change.workspace).filter(
         pk__in=chosen, pk__lte=change.up_to, phone__gt=change.last_phone
     )
@@ -185,21 +183,21 @@ def _lock_people(change: ContactChange, size: int) -> list[tuple[int, str]]:
     return list(locked.values_list("pk", "phone")[:size])
 
 
-def _is_merged(change: ContactChange, people: Sequence[object]) -> bool:
-    """After a step with these ``people``; once there are none, what is left of the merge is done.
+def _merge(change: ContactChange, size: int) -> bool:
+    """Give the tag that stays to the next people who have the one that goes, the newest first; or end the merge.
 
-    No person and no link is locked or given in the transaction that has the tag for itself: an import that holds
-    some may be waiting for it. So whoever got the tag meanwhile takes another round.
+    By their ids, so that a step reads off the index of the links whom it is about, however many there are.
     """
-    if people:
-        return False
-    if change.last_phone:
-        change.last_phone = ""  # whoever got it since may have a smaller number
-        return False
-    had = merge_tags(change)
-    if had is not None:
-        change.people = had
-    return had is not None
+    source, _target = pair_of(change)
+    links = ContactTag.objects.for_workspace(change.workspace).filter(tag=source, contact__lte=change.up_to)
+    people = list(links.order_by("-contact").values_list("contact", flat=True)[:size])
+    if not people:
+        return merge_tags(change)
+    locked = Contact.objects.filter(pk__in=people).order_by("phone").select_for_update(no_key=True)
+    change.changed += _tag(change, list(locked.values_list("pk", flat=True)))
+    change.people = min(change.people + len(people), change.expected)
+    change.up_to = people[-1] - 1
+    return False
 
 
 def _execute(sql: str, **values: Any) -> int:
@@ -267,7 +265,6 @@ def forget(people: Sequence[int]) -> int:
 
 DEEDS = {
     Deed.TAG: _tag,
-    Deed.MERGE: _tag,
     Deed.UNTAG: _untag,
     Deed.FIELD: _set_field,
     Deed.STATUS: _set_status,

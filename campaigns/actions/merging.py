@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from accounts.audit import record
@@ -14,16 +14,14 @@ from campaigns.models import (
     CampaignState,
     CampaignTag,
     CheckRun,
-    Contact,
     ContactChange,
     ContactImport,
-    ContactTag,
     Deed,
     ImportState,
     Segment,
     Tag,
 )
-from campaigns.querysets.contacts import ContactQuerySet
+from campaigns.querysets.tags import newest_lacking
 
 ONE_GONE = "one of the two was deleted or renamed meanwhile"
 UNREAD = (ImportState.OPENING, ImportState.UPLOADED, ImportState.QUEUED, ImportState.RUNNING)
@@ -51,35 +49,31 @@ def pair_of(change: ContactChange) -> tuple[Tag, Tag]:
     return found[change.value], found[change.name]
 
 
-def lacking(source: Tag, target: Tag) -> ContactQuerySet:
-    """Whoever has ``source`` and not yet ``target``."""
-    have = ContactTag.objects.filter(tag=target, contact=OuterRef("pk"))
-    return Contact.objects.for_workspace(source.workspace).tagged(source.pk).filter(~Exists(have))
-
-
-def merge_tags(change: ContactChange) -> int | None:
+def merge_tags(change: ContactChange) -> bool:
     """What is left of a merge once everybody has both tags: all that named the one means the other, and it goes.
 
-    Returns how many had it; None, and nothing is done, when somebody got it meanwhile and has not the other one yet.
-    Raises Gone, and InUse where that would turn a meaning over: see `hindrance`.
+    False, and nothing is done, when somebody got it meanwhile and has not the other one yet: the steps go on from them.
+    No person and no link is locked or given in the transaction that has the tag for itself; an import that holds some
+    may be waiting for it. Raises Gone, and InUse where that would turn a meaning over: see `hindrance`.
     """
     source, target = lock_pair(*pair_of(change))
     if why := hindrance(source, target, change):
         raise InUse(why)
     # Nobody else gives it to anybody from here on. The one that stays can be given: imports need not wait.
     Tag.objects.select_for_update().get(pk=source.pk)
-    if lacking(source, target).exists():
-        return None
-    people = source.contact_links.count()
+    if left := newest_lacking(source.pk, target.pk):
+        change.up_to = left
+        return False
+    change.people = source.contact_links.count()
     segments = rename_in_segments(source, target)
     campaigns = move_campaigns(source, target)
     rename_in_imports(source, target)
     CheckRun.objects.filter(tag=source).update(tag=target)
-    told = {"people": people, "new": change.changed, "segments": segments, "campaigns": campaigns}
+    told = {"people": change.people, "new": change.changed, "segments": segments, "campaigns": campaigns}
     by = change.created_by
     record(target.workspace, by, "tag.merged", f"tag:{target.pk}", old=source.name, name=target.name, **told)
     source.delete()
-    return people
+    return True
 
 
 def hindrance(source: Tag, target: Tag, but: ContactChange | None = None) -> str:

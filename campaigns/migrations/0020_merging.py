@@ -36,6 +36,13 @@ class Migration(migrations.Migration):
                 ),
                 migrations.AlterField(
                     model_name="contactchange",
+                    name="up_to",
+                    field=models.PositiveBigIntegerField(
+                        help_text="Contacts up to this id take part; of a merge, those still to come."
+                    ),
+                ),
+                migrations.AlterField(
+                    model_name="contactchange",
                     name="value",
                     field=models.CharField(
                         blank=True,

@@ -37,7 +37,9 @@ class ContactChange(TenantModel):
         help_text="Of the field, status or device; of a merge, the tag that goes.",
     )
     selection = models.JSONField(help_text='{"uuids": […]} or {"query": the filters of the list, as in its address}.')
-    up_to = models.PositiveBigIntegerField(help_text="Contacts up to this id take part.")
+    up_to = models.PositiveBigIntegerField(
+        help_text="Contacts up to this id take part; of a merge, those still to come."
+    )
     expected = models.PositiveIntegerField(help_text="People who were meant when somebody asked.")
     people = models.PositiveIntegerField(default=0, help_text="Gone through so far.")
     changed = models.PositiveIntegerField(default=0, help_text="Of them, those who were not so already.")

@@ -228,9 +228,9 @@ def test_many_are_merged_by_a_job_while_a_page_shows_how_far_it_is(
     assert as_charlie.get(answer.url).status_code == 404
     page = as_bob.get(answer.url).content.decode()
     assert "hx-trigger" in page
-    assert "0 of 2 people" in page
+    assert "0 of 3 people" in page
     assert not change_step(change.pk, size=1)
-    assert (having(many, "VIP"), having(many, "vip")) == (["Ana", "Ben", "Dan"], ["Ana", "Ben", "Cem"])
+    assert (having(many, "VIP"), having(many, "vip")) == (["Ana", "Ben", "Dan"], ["Ben", "Cem", "Dan"])
     work_on_change(change.pk)
     page = as_bob.get(answer.url, headers={"HX-Request": "true"}).content.decode()
     assert "“VIP” was joined to “vip”. 3 people had it." in page
@@ -291,7 +291,6 @@ def test_what_would_be_turned_over_at_the_end_ends_it_and_people_keep_both(as_al
     campaign = make_campaign(many, name="Autumn " * 17)
     address(many, campaign, "VIP")
     address(many, campaign, "vip", excluded=True)
-    assert not change_step(change.pk)  # looks whether anybody is left
     assert "one of them is addressed and the other one left out by the campaign “Autumn" in stopped(change)
     assert (having(many, "VIP"), having(many, "vip")) == (["Ana", "Ben"], ["Ana", "Ben", "Cem"])
     page = as_alice.get(reverse("campaigns:contact_change_page", args=[change.uuid])).content.decode()
@@ -331,7 +330,6 @@ def test_a_change_with_one_of_the_two_that_is_under_way_ends_it(many: Workspace)
     start_change(eve.workspace, many.owner, Deed.UNTAG, {"query": {}}, "VIP")
     other = start_change(many, many.owner, Deed.UNTAG, {"query": {}}, "vip")
     assert not other.finished_at
-    assert not change_step(change.pk)
     assert not change_step(change.pk)
     assert stopped(change) == "a change of many people is under way with them"
 
