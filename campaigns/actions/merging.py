@@ -95,8 +95,8 @@ def hindrance(source: Tag, target: Tag, but: ContactChange | None = None) -> str
 def under_way(names: set[str], workspace: Workspace, but: ContactChange | None) -> str:
     """A change of many people that gives, takes or merges a tag of these names, in words."""
     with_them = Q(deed__in=(Deed.TAG, Deed.UNTAG, Deed.MERGE), name__in=names) | Q(deed=Deed.MERGE, value__in=names)
-    changes = ContactChange.objects.for_workspace(workspace).filter(with_them, finished_at=None)
-    change = changes.exclude(pk=but.pk if but else None).order_by("pk").first()
+    changes = ContactChange.objects.for_workspace(workspace).filter(with_them, finished_at=None).order_by("pk")
+    change = next((change for change in changes if change != but), None)
     if change is None:
         return ""
     if change.deed == Deed.MERGE:
