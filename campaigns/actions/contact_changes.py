@@ -1,4 +1,4 @@
-"""Changing many contacts at once: tag, untag, field, status, device, delete; in steps, so that nobody waits long."""
+"""Changing many contacts at once: tag, untag, merge, field, status, device, delete; in steps, so nobody waits long."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
+from django.utils.text import Truncator
 
 from accounts.audit import record
 from accounts.models import User, Workspace
 from campaigns.actions import in_steps
+from campaigns.actions.merging import Gone, hindrance, lock_pair, merge_tags, pair_of
+from campaigns.actions.segments import InUse
 from campaigns.contact_filters import Filters, NotThere
 from campaigns.live import push_campaigns
 from campaigns.models import Contact, ContactChange, ContactTag, Deed, Tag
@@ -20,10 +23,13 @@ from campaigns.segments import BadConditions
 from devices.models import Device
 
 CHANGE_JOB = "campaigns.jobs.contacts.change_contacts"
+EVERYBODY = 2**63 - 1  # also whoever comes later
+ERROR_LENGTH = 200
 
+# By their ids, as imports give tags: these do not lock people of whom nothing else changes.
 TAG_SQL = """
 INSERT INTO campaigns_contacttag (workspace_id, contact_id, tag_id)
-SELECT %(workspace)s, id, %(tag)s FROM unnest(%(people)s::bigint[]) AS these(id)
+SELECT %(workspace)s, id, %(tag)s FROM unnest(%(people)s::bigint[]) AS these(id) ORDER BY id
 ON CONFLICT (contact_id, tag_id) DO NOTHING
 """
 FIELD_SQL = """
@@ -87,26 +93,44 @@ def start_change(
     if deed == Deed.TAG:
         Tag.objects.bulk_create([Tag(workspace=workspace, name=name)], ignore_conflicts=True)
     last = Contact.objects.for_workspace(workspace).aggregate(last=Max("pk"))["last"] or 0
-    change = ContactChange.objects.create(
-        workspace=workspace,
-        deed=deed,
-        name=name,
-        value=value,
-        selection=selection,
-        up_to=last,
-        expected=people.filter(pk__lte=last).count(),
-        created_by=by,
-    )
-    record(workspace, by, f"contacts.{deed}", change.target, people=change.expected, **_told(change))
+    change = ContactChange(workspace=workspace, created_by=by, deed=deed, name=name, value=value, selection=selection)
+    change.up_to, change.expected = last, people.filter(pk__lte=last).count()
+    _note(change)
     in_steps.start(change_step, change.pk, CHANGE_JOB, change.expected)
     change.refresh_from_db()
     return change
 
 
+def start_merge(source: Tag, target: Tag, by: User) -> ContactChange:
+    """Join ``source`` to ``target``: people get the one in steps, few at once and many in a job, and keep the other.
+
+    `merge_tags` ends it, and takes the other away. Raises Gone, and InUse where that would turn a meaning over.
+    """
+    with transaction.atomic():
+        # Of two who want one of them at the same time, the second one finds the change of the first.
+        source, target = lock_pair(source, target)
+        if why := hindrance(source, target):
+            raise InUse(why)
+        asked = {"query": {"tag": source.name}}
+        change = ContactChange(workspace=source.workspace, created_by=by, deed=Deed.MERGE, selection=asked)
+        change.name, change.value = target.name, source.name
+        change.up_to, change.expected = EVERYBODY, source.contact_links.count()
+        _note(change)
+    in_steps.start(change_step, change.pk, CHANGE_JOB, change.expected)
+    change.refresh_from_db()
+    return change
+
+
+def _note(change: ContactChange) -> None:
+    change.save()
+    people, by = change.expected, change.created_by
+    record(change.workspace, by, f"contacts.{change.deed}", change.target, people=people, **_told(change))
+
+
 def _told(change: ContactChange) -> dict[str, str]:
     """For the ledger: no values of fields, which may be anything about a person."""
     told = {"name": change.name} if change.name else {}
-    if change.deed in (Deed.STATUS, Deed.DEVICE):
+    if change.deed in (Deed.STATUS, Deed.DEVICE, Deed.MERGE):
         told["value"] = change.value
     return told
 
@@ -127,25 +151,25 @@ def change_step(change_id: int, size: int = in_steps.STEP) -> bool:
     if change is None:
         return True
     try:
-        people = _lock_people(change, size)
-        if people:
-            change.changed += DEEDS[Deed(change.deed)](change, [pk for pk, _phone in people])
-    except (NotThere, BadConditions, Gone) as problem:
-        people, change.error = [], str(problem) or "The segment or import it was about is gone."
-    change.people += len(people)
-    change.last_phone = people[-1][1] if people else change.last_phone
+        if change.deed == Deed.MERGE:
+            done = _merge(change, size)
+        else:
+            people = _lock_people(change, size)
+            if people:
+                change.changed += DEEDS[Deed(change.deed)](change, [pk for pk, _phone in people])
+                change.people += len(people)
+                change.last_phone = people[-1][1]
+            done = len(people) < size
+    except (NotThere, BadConditions, Gone, InUse) as problem:
+        said = str(problem) or "The segment or import it was about is gone."
+        change.error, done = Truncator(said).chars(ERROR_LENGTH), True
     change.heartbeat_at = Now()
-    done = len(people) < size
     if done:
         change.finished_at = Now()
         told = {"people": change.people, "changed": change.changed, "error": change.error}
         record(change.workspace, change.created_by, f"contacts.{change.deed}_done", change.target, **told)
     change.save()
     return done
-
-
-class Gone(Exception):
-    """The tag or device of a change was removed meanwhile."""
 
 
 def _lock_people(change: ContactChange, size: int) -> list[tuple[int, str]]:
@@ -157,6 +181,23 @@ def _lock_people(change: ContactChange, size: int) -> list[tuple[int, str]]:
     deletes = change.deed == Deed.DELETE
     locked = people.order_by("phone").select_for_update(no_key=not deletes)
     return list(locked.values_list("pk", "phone")[:size])
+
+
+def _merge(change: ContactChange, size: int) -> bool:
+    """Give the tag that stays to the next people who have the one that goes, the newest first; or end the merge.
+
+    By their ids, so that a step reads off the index of the links whom it is about, however many there are.
+    """
+    source, _target = pair_of(change)
+    links = ContactTag.objects.for_workspace(change.workspace).filter(tag=source, contact__lte=change.up_to)
+    people = list(links.order_by("-contact").values_list("contact", flat=True)[:size])
+    if not people:
+        return merge_tags(change)
+    locked = Contact.objects.filter(pk__in=people).order_by("phone").select_for_update(no_key=True)
+    change.changed += _tag(change, list(locked.values_list("pk", flat=True)))
+    change.people = min(change.people + len(people), change.expected)
+    change.up_to = people[-1] - 1
+    return False
 
 
 def _execute(sql: str, **values: Any) -> int:

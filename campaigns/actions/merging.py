@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from accounts.audit import record
-from accounts.models import User
+from accounts.models import Workspace
 from campaigns.actions.segments import InUse, named, segments_about
 from campaigns.models import (
     UNFINISHED,
@@ -22,42 +21,63 @@ from campaigns.models import (
     Segment,
     Tag,
 )
-from campaigns.querysets.tags import give_to_people_of
+from campaigns.querysets.tags import newest_lacking
 
+ONE_GONE = "one of the two was deleted or renamed meanwhile"
 UNREAD = (ImportState.OPENING, ImportState.UPLOADED, ImportState.QUEUED, ImportState.RUNNING)
 
 
 class Gone(Exception):
-    """One of the two is no longer there."""
+    """The tag or device that something is about was removed meanwhile."""
 
 
-def merge_tags(source: Tag, target: Tag, by: User) -> int:
-    """Whoever has ``source`` has ``target`` instead, and all that named it means ``target``; returns how many had it.
+def lock_pair(source: Tag, target: Tag) -> tuple[Tag, Tag]:
+    """Both as they are now, locked against other merges; people may get them meanwhile. Raises Gone."""
+    tags = Tag.objects.filter(pk__in=[source.pk, target.pk]).select_related("workspace")
+    found = {tag.pk: tag for tag in tags.order_by("pk").select_for_update(of=("self",), no_key=True)}
+    if len(found) < 2:
+        raise Gone(ONE_GONE)
+    return found[source.pk], found[target.pk]
 
-    Raises Gone, and InUse where that would turn a meaning over: see `hindrance`.
+
+def pair_of(change: ContactChange) -> tuple[Tag, Tag]:
+    """The tag that goes and the tag that stays, by their names. Raises Gone."""
+    tags = Tag.objects.for_workspace(change.workspace).filter(name__in=(change.value, change.name))
+    found = {tag.name: tag for tag in tags.select_related("workspace")}
+    if len(found) < 2:
+        raise Gone(ONE_GONE)
+    return found[change.value], found[change.name]
+
+
+def merge_tags(change: ContactChange) -> bool:
+    """What is left of a merge once everybody has both tags: all that named the one means the other, and it goes.
+
+    False, and nothing is done, when somebody got it meanwhile and has not the other one yet: the steps go on from them.
+    No person and no link is locked or given in the transaction that has the tag for itself; an import that holds some
+    may be waiting for it. Raises Gone, and InUse where that would turn a meaning over: see `hindrance`.
     """
-    with transaction.atomic():
-        pair = Tag.objects.filter(pk__in=[source.pk, target.pk]).order_by("pk").select_for_update()
-        found = {tag.pk: tag for tag in pair}
-        if len(found) < 2:
-            raise Gone
-        source, target = found[source.pk], found[target.pk]
-        if why := hindrance(source, target):
-            raise InUse(why)
-        people = source.contact_links.count()
-        new = give_to_people_of(source.pk, target.pk)
-        segments = rename_in_segments(source, target)
-        campaigns = move_campaigns(source, target)
-        rename_in_imports(source, target)
-        CheckRun.objects.filter(tag=source).update(tag=target)
-        told = {"people": people, "new": new, "segments": segments, "campaigns": campaigns}
-        record(target.workspace, by, "tag.merged", f"tag:{target.pk}", old=source.name, name=target.name, **told)
-        source.delete()
-    return people
+    source, target = lock_pair(*pair_of(change))
+    if why := hindrance(source, target, change):
+        raise InUse(why)
+    # Nobody else gives it to anybody from here on. The one that stays can be given: imports need not wait.
+    Tag.objects.select_for_update().get(pk=source.pk)
+    if left := newest_lacking(source.pk, target.pk):
+        change.up_to = left
+        return False
+    change.people = source.contact_links.count()
+    segments = rename_in_segments(source, target)
+    campaigns = move_campaigns(source, target)
+    rename_in_imports(source, target)
+    CheckRun.objects.filter(tag=source).update(tag=target)
+    told = {"people": change.people, "new": change.changed, "segments": segments, "campaigns": campaigns}
+    by = change.created_by
+    record(target.workspace, by, "tag.merged", f"tag:{target.pk}", old=source.name, name=target.name, **told)
+    source.delete()
+    return True
 
 
-def hindrance(source: Tag, target: Tag) -> str:
-    """What keeps the two from being joined; empty: nothing.
+def hindrance(source: Tag, target: Tag, but: ContactChange | None = None) -> str:
+    """What keeps the two from being joined, apart from the change ``but``; empty: nothing.
 
     Where one of them is wanted and the other one is not, nobody or everybody would be meant afterwards.
     """
@@ -69,10 +89,19 @@ def hindrance(source: Tag, target: Tag) -> str:
         return f"people are being found by them for {named('campaign', names)}"
     if segments := [segment.name for segment in segments_about_both(source, target)]:
         return f"one of them is asked for and the other one ruled out by {named('segment', segments)}"
-    changes = ContactChange.objects.for_workspace(source.workspace).filter(
-        finished_at=None, deed__in=(Deed.TAG, Deed.UNTAG), name__in=(source.name, target.name)
-    )
-    return "a change of many people is under way with them" if changes.exists() else ""
+    return under_way({source.name, target.name}, source.workspace, but)
+
+
+def under_way(names: set[str], workspace: Workspace, but: ContactChange | None) -> str:
+    """A change of many people that gives, takes or merges a tag of these names, in words."""
+    with_them = Q(deed__in=(Deed.TAG, Deed.UNTAG, Deed.MERGE), name__in=names) | Q(deed=Deed.MERGE, value__in=names)
+    changes = ContactChange.objects.for_workspace(workspace).filter(with_them, finished_at=None).order_by("pk")
+    change = next((change for change in changes if change != but), None)
+    if change is None:
+        return ""
+    if change.deed == Deed.MERGE:
+        return f"“{change.value}” is being merged into “{change.name}” already"
+    return "a change of many people is under way with them"
 
 
 def campaigns_of(tags: set[int]) -> QuerySet[Campaign]:

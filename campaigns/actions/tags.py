@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from accounts.audit import record
 from accounts.models import User, Workspace
+from campaigns.actions.merging import Gone
 from campaigns.actions.segments import InUse, NameTaken, named, segments_about
 from campaigns.models import UNFINISHED, Campaign, CustomField, Tag
 from campaigns.segments import FIELD
@@ -37,7 +38,10 @@ def delete_tag(tag: Tag, by: User) -> int:
     """Take it off everybody; returns how many had it.
 
     Raises InUse while a segment is about it or a campaign that has not ended addresses it: what they mean would change.
+    Raises Gone.
     """
+    if Tag.objects.select_for_update().filter(pk=tag.pk).first() is None:  # before its links, as a merge does
+        raise Gone
     campaigns = Campaign.objects.filter(tag_links__tag=tag, state__in=UNFINISHED).order_by("-pk")
     if names := list(campaigns.values_list("name", flat=True)[:4]):
         raise InUse(named("campaign", names))

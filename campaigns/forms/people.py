@@ -12,7 +12,7 @@ from accounts.places import timezones
 from campaigns.fields import Field, clean_value, fields_of
 from campaigns.forms.contacts import clean_tags
 from campaigns.imports.mapping import FIELD_LENGTH, NAME_LENGTH, TAG_LENGTH, clean, field_name
-from campaigns.models import Contact, ContactStatus, Deed, FieldKind, Tag
+from campaigns.models import ON_PEOPLE, Contact, ContactStatus, Deed, FieldKind, Tag
 from devices.models import Device
 
 YES_OR_NO = [("", "—"), ("yes", "Yes"), ("no", "No")]
@@ -134,7 +134,7 @@ def known_fields(contact: Contact) -> list[Field]:
 class ChangeForm(forms.Form):
     """What is done to many contacts: ``name`` and ``value`` as `start_change` takes them."""
 
-    deed = forms.ChoiceField(choices=Deed.choices)
+    deed = forms.ChoiceField(choices=ON_PEOPLE)
     name = forms.CharField(max_length=60, required=False)
     value = forms.CharField(max_length=FIELD_LENGTH, required=False, strip=False)
 

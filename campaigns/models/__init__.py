@@ -24,7 +24,7 @@ from campaigns.models.contact import (
     SuppressionSource,
     Tag,
 )
-from campaigns.models.contact_change import ContactChange, Deed
+from campaigns.models.contact_change import ON_PEOPLE, ContactChange, Deed
 from campaigns.models.contact_import import (
     ContactImport,
     ImportChunk,
@@ -47,6 +47,7 @@ __all__ = [
     "GOOD_FOR",
     "NOBODYS",
     "NO_VARIANT",
+    "ON_PEOPLE",
     "OPEN",
     "TIME_BOUNDS_MS",
     "UNFINISHED",

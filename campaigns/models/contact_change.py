@@ -18,15 +18,28 @@ class Deed(models.TextChoices):
     STATUS = "status", "Set the status"
     DEVICE = "device", "Set the number they know"
     DELETE = "delete", "Delete"
+    MERGE = "merge", "Merge a tag"
+
+
+ON_PEOPLE = [choice for choice in Deed.choices if choice[0] != Deed.MERGE]  # what is done to people chosen in a list
 
 
 class ContactChange(TenantModel):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     deed = models.CharField(max_length=6, choices=Deed.choices)
-    name = models.CharField(max_length=60, blank=True, default="", help_text="Of the tag or the field.")
-    value = models.CharField(max_length=1000, blank=True, default="", help_text="Of the field, status or device.")
+    name = models.CharField(
+        max_length=60, blank=True, default="", help_text="Of the tag or the field; of a merge, the tag that stays."
+    )
+    value = models.CharField(
+        max_length=1000,
+        blank=True,
+        default="",
+        help_text="Of the field, status or device; of a merge, the tag that goes.",
+    )
     selection = models.JSONField(help_text='{"uuids": […]} or {"query": the filters of the list, as in its address}.')
-    up_to = models.PositiveBigIntegerField(help_text="Contacts up to this id take part.")
+    up_to = models.PositiveBigIntegerField(
+        help_text="Contacts up to this id take part; of a merge, those still to come."
+    )
     expected = models.PositiveIntegerField(help_text="People who were meant when somebody asked.")
     people = models.PositiveIntegerField(default=0, help_text="Gone through so far.")
     changed = models.PositiveIntegerField(default=0, help_text="Of them, those who were not so already.")

@@ -1,23 +1,21 @@
-"""The statements that join two tags."""
+"""The questions that joining two tags asks of a million people."""
 
 from __future__ import annotations
 
 from django.db import connection
 
-# An import may give the tag to the same people at this moment: what it was quicker with stays.
-LINK_SQL = """
-INSERT INTO campaigns_contacttag (workspace_id, contact_id, tag_id)
-SELECT l.workspace_id, l.contact_id, %(target)s
-FROM campaigns_contacttag l
-WHERE l.tag_id = %(source)s
-  AND NOT EXISTS (SELECT FROM campaigns_contacttag t WHERE t.tag_id = %(target)s AND t.contact_id = l.contact_id)
-ORDER BY l.contact_id
-ON CONFLICT (contact_id, tag_id) DO NOTHING
+# Each is looked up by itself, which OFFSET 0 keeps out of any join: how many have a tag is not known while it is given.
+LACKING_SQL = """
+SELECT s.contact_id FROM campaigns_contacttag s
+WHERE s.tag_id = %(source)s AND NOT EXISTS (
+    SELECT FROM campaigns_contacttag t WHERE t.contact_id = s.contact_id AND t.tag_id = %(target)s OFFSET 0)
+ORDER BY s.contact_id DESC LIMIT 1
 """
 
 
-def give_to_people_of(source: int, target: int) -> int:
-    """Give the tag ``target`` to everybody who has ``source``; returns how many had it not."""
+def newest_lacking(source: int, target: int) -> int | None:
+    """The newest contact that has the tag ``source`` and not ``target``."""
     with connection.cursor() as cursor:
-        cursor.execute(LINK_SQL, {"source": source, "target": target})
-        return int(cursor.rowcount)
+        cursor.execute(LACKING_SQL, {"source": source, "target": target})
+        row = cursor.fetchone()
+    return row[0] if row else None

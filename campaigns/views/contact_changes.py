@@ -22,7 +22,7 @@ from campaigns.contact_files import ContactFile
 from campaigns.contact_filters import Filters, uuid_or_nothing
 from campaigns.fields import fields_of
 from campaigns.forms.people import YES_OR_NO, ChangeForm, known_devices
-from campaigns.models import ContactChange, ContactStatus, Deed, FieldKind, Tag
+from campaigns.models import ON_PEOPLE, ContactChange, ContactStatus, Deed, FieldKind, Tag
 from campaigns.shown import counted
 from campaigns.views.answers import is_fragment
 from campaigns.views.contacts import the_filters
@@ -48,7 +48,7 @@ def contact_change(request: WorkspaceRequest) -> HttpResponse:
         messages.info(request, "Tick the people first, or choose all of the list.")
         return redirect(back_to(filters))
     form = ChangeForm(initial={word: request.POST.get(word, "") for word in ("deed", "name", "value")}, **of(request))
-    if form.initial["deed"] not in Deed:
+    if form.initial["deed"] not in dict(ON_PEOPLE):
         messages.info(request, "Choose what to do with them.")
         return redirect(back_to(filters))
     return ask(request, form, selection, filters)
@@ -129,6 +129,8 @@ def ask(request: WorkspaceRequest, form: ChangeForm, selection: dict[str, Any], 
 
 def outcome(change: ContactChange) -> str:
     """What came of it, as a sentence or two."""
+    if change.deed == Deed.MERGE:
+        return outcome_of_merge(change)
     were = "was" if change.changed == 1 else "were"
     said = DONE[Deed(change.deed)].format(
         people=counted(change.changed, "person", "people"), name=change.name, were=were
@@ -136,6 +138,17 @@ def outcome(change: ContactChange) -> str:
     if left := change.people - change.changed:
         said += f" {counted(left, 'other was', 'others were')} so already."
     return f"{change.error} {said}" if change.error else said
+
+
+def outcome_of_merge(change: ContactChange) -> str:
+    old, new = change.value, change.name
+    if not change.error:
+        had = f"{counted(change.people, 'person', 'people')} had it." if change.people else "Nobody had it."
+        return f"“{old}” was joined to “{new}”. {had}"
+    said = f"“{old}” was not merged into “{new}”: {change.error}."
+    if change.changed:
+        said += f" {counted(change.changed, 'person', 'people')} had got “{new}” by then; that stays."
+    return said
 
 
 @require_POST

@@ -22,7 +22,7 @@ from campaigns.contact_timeline import timeline
 from campaigns.fields import fields_of
 from campaigns.forms.contacts import ContactForm, ReasonForm
 from campaigns.forms.people import EditForm, known_devices
-from campaigns.models import Contact, ContactStatus, Deed, FieldKind, Segment, Suppression, SuppressionSource, Tag
+from campaigns.models import ON_PEOPLE, Contact, ContactStatus, FieldKind, Segment, Suppression, SuppressionSource, Tag
 from campaigns.numbers import absent_among, check_of
 from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.segments import WORDS
@@ -95,7 +95,7 @@ def contact_list(request: WorkspaceRequest) -> HttpResponse:
         "unclear": filters.unclear,
         "as_segment": bool(filters.rules()),
         "query": urlencode(filters.asked),
-        "deeds": Deed.choices,
+        "deeds": ON_PEOPLE,
         "can_manage": request.role.covers("manager"),
     }
     if is_fragment(request):

@@ -11,7 +11,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
-from campaigns.actions.merging import Gone, hindrance, merge_tags
+from campaigns.actions import in_steps
+from campaigns.actions.contact_changes import start_merge
+from campaigns.actions.merging import Gone, hindrance
 from campaigns.actions.segments import InUse, NameTaken
 from campaigns.actions.tags import delete_field, delete_tag, rename_tag, save_field
 from campaigns.fields import fields_of
@@ -19,6 +21,7 @@ from campaigns.forms.people import FieldForm, MergeForm, TagForm
 from campaigns.models import CustomField, FieldKind, Tag
 from campaigns.shown import counted
 from campaigns.uses import COUNTED, use_of_tag, uses_of_fields, uses_of_tags
+from campaigns.views.contact_changes import outcome
 
 PAGE = 50
 OFFERED = 500  # names of tags while somebody types
@@ -89,6 +92,8 @@ def tag_delete(request: WorkspaceRequest) -> HttpResponse:
         messages.success(request, f"The tag “{tag.name}” was deleted. {said}")
     except InUse as users:
         messages.warning(request, f"“{tag.name}” stays: {users} use it.")
+    except Gone:
+        return gone(request, "campaigns:tags")
     return redirect("campaigns:tags")
 
 
@@ -104,17 +109,21 @@ def tag_merge(request: WorkspaceRequest) -> HttpResponse:
     target = form.cleaned_data["into"] if form.is_valid() else None
     if target and request.method == "POST":
         try:
-            people = merge_tags(tag, target, request.user)
-            said = f"{counted(people, 'person', 'people')} had it." if people else "Nobody had it."
-            messages.success(request, f"“{tag.name}” was joined to “{target.name}”. {said}")
+            change = start_merge(tag, target, request.user)
         except InUse as users:
-            messages.warning(request, f"“{tag.name}” stays: {users}.")
+            messages.warning(request, f"“{tag.name}” was not merged: {users}.")
+            return redirect("campaigns:tags")
         except Gone:
             return gone(request, "campaigns:tags")
+        if change.finished_at is None:
+            return redirect("campaigns:contact_change_page", change.uuid)
+        tell = messages.warning if change.error else messages.success
+        tell(request, outcome(change))
         return redirect("campaigns:tags")
     context: dict[str, Any] = {"tag": tag, "form": form, "target": target, "counted": COUNTED}
     if target:
-        context |= {"why_not": hindrance(tag, target), "use": use_of_tag(tag)}
+        use = use_of_tag(tag)
+        context |= {"why_not": hindrance(tag, target), "use": use, "in_steps": use.people > in_steps.STEP}
     else:
         others = Tag.objects.for_workspace(request.workspace).exclude(pk=tag.pk)
         context["names"] = list(others.values_list("name", flat=True)[:OFFERED])

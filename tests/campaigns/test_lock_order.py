@@ -9,14 +9,16 @@ import pytest
 from django.utils import timezone
 
 from campaigns.actions.campaigns import launch_campaign
+from campaigns.actions.contact_changes import start_merge, work_on_change
 from campaigns.actions.contact_moves import move_contacts
 from campaigns.actions.failover import send_from_others
 from campaigns.actions.planning import plan_chunk
-from campaigns.models import Contact, Message, Stream
+from campaigns.actions.segments import InUse
+from campaigns.models import Contact, ContactChange, ContactTag, Message, Stream, Tag
 from devices.models import Device
 from monitoring.invariants import audit, is_clean
 from tests.campaigns.campaign_cases import planned_campaign
-from tests.campaigns.waiting_for_locks import crosswise
+from tests.campaigns.waiting_for_locks import crosswise, while_held
 from tests.factories import make_campaign, make_contact, make_device, make_host, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,6 +51,44 @@ def test_people_move_to_another_device_while_an_import_saves_them() -> None:
         lambda: move_contacts(source, target, None),
     )
     assert set(Contact.objects.filter(workspace=workspace).values_list("device_id", flat=True)) == {target.pk}
+
+
+def tagged_by_an_import(person: Contact, tag: Tag) -> Callable[[], object]:
+    """An import gives tags in the order of people's ids, and does not lock whom it changes nothing else of."""
+    return lambda: ContactTag.objects.create(workspace=tag.workspace, contact=person, tag=tag)
+
+
+@pytest.mark.parametrize("given", ["source", "target"])
+def test_a_tag_is_merged_while_an_import_gives_one_of_the_two_to_the_same_people(given: str) -> None:
+    make_workspace()
+    workspace = make_workspace()
+    has = ("old",) if given == "target" else ()
+    first, second = (make_contact(workspace, phone=phone, tags=has) for phone in ("+60129999999", "+60121111111"))
+    make_contact(workspace, phone="+60125555555", tags=("old", "new"))
+    old, new = (Tag.objects.select_related("workspace").get(workspace=workspace, name=name) for name in ("old", "new"))
+    gives = [tagged_by_an_import(person, new if given == "target" else old) for person in (first, second)]
+    crosswise(gives, lambda: start_merge(old, new, workspace.owner))
+    tagged = Contact.objects.filter(tag_links__tag=new)
+    assert tagged.count() == 3
+    assert not Tag.objects.filter(pk=old.pk).exists()
+
+
+def test_of_two_who_merge_two_tags_into_each_other_at_once_the_second_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("campaigns.actions.in_steps.STEP", 0)
+    workspace = make_workspace()
+    make_contact(workspace, tags=("old", "new"))
+    old, new = (Tag.objects.select_related("workspace").get(name=name) for name in ("old", "new"))
+    told: list[str] = []
+
+    def the_other_way() -> None:
+        with pytest.raises(InUse) as why:
+            start_merge(new, old, workspace.owner)
+        told.append(str(why.value))
+
+    while_held(lambda: start_merge(old, new, workspace.owner), the_other_way)
+    assert told == ["“old” is being merged into “new” already"]
+    work_on_change(ContactChange.objects.get().pk)
+    assert list(Tag.objects.values_list("name", flat=True)) == ["new"]
 
 
 def test_several_devices_messages_are_handed_over_while_receipts_arrive_for_them() -> None:

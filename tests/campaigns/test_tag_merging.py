@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,8 +13,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Workspace
-from campaigns.actions.merging import Gone, merge_tags
-from campaigns.models import CampaignTag, CheckRun, Contact, ContactChange, ContactImport, Tag
+from campaigns.actions.contact_changes import (
+    change_step,
+    resume_stalled_changes,
+    start_change,
+    start_merge,
+    work_on_change,
+)
+from campaigns.actions.merging import Gone
+from campaigns.actions.segments import InUse
+from campaigns.actions.tags import delete_tag, rename_tag
+from campaigns.models import CampaignTag, CheckRun, Contact, ContactChange, ContactImport, Deed, Tag
 from tests.factories import make_campaign, make_contact, make_import, make_segment, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -64,7 +74,9 @@ def test_a_second_post_finds_nothing_to_do(as_alice: Client, people: Workspace) 
     assert "It is gone" in merge(as_alice)
     assert AuditEntry.objects.filter(action="tag.merged").count() == 1
     with pytest.raises(Gone):
-        merge_tags(source, target, people.owner)
+        start_merge(source, target, people.owner)
+    with pytest.raises(Gone):
+        delete_tag(source, people.owner)
 
 
 def test_campaigns_mean_the_tag_that_stays_without_having_it_twice(as_alice: Client, people: Workspace) -> None:
@@ -172,6 +184,161 @@ def test_many_people_and_campaigns_take_no_more_questions(people: Workspace) -> 
         make_contact(people, name=f"n{number}", tags=("VIP",))
         address(people, make_campaign(people, name=f"c{number}"), "VIP")
     with CaptureQueriesContext(connection) as questions:
-        merge_tags(tag(people, "VIP"), tag(people, "vip"), people.owner)
-    assert len(questions) < 30
+        start_merge(tag(people, "VIP"), tag(people, "vip"), people.owner)
+    assert len(questions) < 60
     assert tag(people, "vip").contact_links.count() == 8
+
+
+# ---- of many people, in steps
+
+
+@pytest.fixture
+def many(people: Workspace, redis: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Two people are too many to be done at once."""
+    monkeypatch.setattr("campaigns.actions.in_steps.STEP", 1)
+    return people
+
+
+def started(workspace: Workspace, source: str = "VIP", target: str = "vip") -> ContactChange:
+    return start_merge(tag(workspace, source), tag(workspace, target), workspace.owner)
+
+
+def having(workspace: Workspace, name: str) -> list[str]:
+    tagged = Contact.objects.filter(workspace=workspace, tag_links__tag__name=name)
+    return list(tagged.order_by("name").values_list("name", flat=True))
+
+
+def stopped(change: ContactChange) -> str:
+    """It has ended, by its error, and nobody lost a tag."""
+    assert change_step(change.pk)
+    change.refresh_from_db()
+    assert change.finished_at
+    assert not AuditEntry.objects.filter(action="tag.merged").exists()
+    return change.error
+
+
+def test_many_are_merged_by_a_job_while_a_page_shows_how_far_it_is(
+    as_alice: Client, as_bob: Client, as_charlie: Client, many: Workspace
+) -> None:
+    make_contact(many, name="Dan", tags=("VIP",))
+    assert "Until it is done, they have both tags" in asked(as_alice).content.decode()
+    answer = as_alice.post(reverse("campaigns:tag_merge"), PAIR)
+    change = ContactChange.objects.get()
+    progress = reverse("campaigns:contact_change_page", args=[change.uuid])
+    assert answer["Location"] == progress
+    assert as_charlie.get(progress).status_code == 404
+    page = as_bob.get(progress).content.decode()
+    assert "hx-trigger" in page
+    assert "0 of 3 people" in page
+    assert not change_step(change.pk, size=1)
+    assert (having(many, "VIP"), having(many, "vip")) == (["Ana", "Ben", "Dan"], ["Ben", "Cem", "Dan"])
+    work_on_change(change.pk)
+    page = as_bob.get(progress, headers={"HX-Request": "true"}).content.decode()
+    assert "“VIP” was joined to “vip”. 3 people had it." in page
+    assert "hx-trigger" not in page
+    assert having(many, "vip") == ["Ana", "Ben", "Cem", "Dan"]
+    assert not Tag.objects.filter(workspace=many, name="VIP").exists()
+    detail = AuditEntry.objects.get(action="tag.merged").detail
+    assert (detail["people"], detail["new"]) == (3, 2)
+
+
+def test_a_merge_whose_process_died_goes_on_where_it_was(many: Workspace) -> None:
+    make_contact(many, name="Dan", tags=("VIP",))
+    change = started(many)
+    assert not change_step(change.pk, size=1)
+    ContactChange.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
+    assert resume_stalled_changes() == 1
+    work_on_change(change.pk)
+    work_on_change(change.pk)  # a job that came twice
+    change.refresh_from_db()
+    assert (change.people, change.changed, change.error) == (3, 2, "")
+    assert having(many, "vip") == ["Ana", "Ben", "Cem", "Dan"]
+    assert AuditEntry.objects.filter(action="tag.merged").count() == 1
+    assert resume_stalled_changes() == 0
+
+
+def test_whoever_gets_the_tag_meanwhile_is_merged_too(many: Workspace) -> None:
+    change = started(many)
+    assert not change_step(change.pk)
+    make_contact(many, name="Late", phone="+10000000000", tags=("VIP",))
+    work_on_change(change.pk)
+    assert having(many, "vip") == ["Ana", "Ben", "Cem", "Late"]
+    change.refresh_from_db()
+    assert (change.people, change.changed) == (3, 2)
+
+
+def test_whoever_gets_the_tag_at_the_last_moment_takes_another_round(
+    many: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from campaigns.actions import merging
+
+    change = started(many)
+    look = merging.hindrance
+
+    def meanwhile(*args: Any) -> str:
+        monkeypatch.setattr(merging, "hindrance", look)
+        make_contact(many, name="Late", tags=("VIP",))
+        return look(*args)
+
+    monkeypatch.setattr(merging, "hindrance", meanwhile)
+    work_on_change(change.pk)
+    assert having(many, "vip") == ["Ana", "Ben", "Cem", "Late"]
+    assert not having(many, "VIP")
+
+
+def test_what_would_be_turned_over_at_the_end_ends_it_and_people_keep_both(as_alice: Client, many: Workspace) -> None:
+    change = started(many)
+    assert not change_step(change.pk)
+    campaign = make_campaign(many, name="Autumn " * 17)
+    address(many, campaign, "VIP")
+    address(many, campaign, "vip", excluded=True)
+    assert "one of them is addressed and the other one left out by the campaign “Autumn" in stopped(change)
+    assert (having(many, "VIP"), having(many, "vip")) == (["Ana", "Ben"], ["Ana", "Ben", "Cem"])
+    page = as_alice.get(reverse("campaigns:contact_change_page", args=[change.uuid])).content.decode()
+    assert "“VIP” was not merged into “vip”: one of them" in page
+    assert "1 person had got “vip” by then; that stays." in page
+    campaign.delete()
+    work_on_change(started(many).pk)
+    assert not having(many, "VIP"), "the same again, once nothing is in the way"
+
+
+@pytest.mark.parametrize("lost", ["deleted", "renamed", "target"])
+def test_a_tag_that_is_lost_meanwhile_ends_it(many: Workspace, lost: str) -> None:
+    change = started(many)
+    if lost == "renamed":
+        rename_tag(tag(many, "VIP"), "friends", many.owner)
+    else:
+        delete_tag(tag(many, "vip" if lost == "target" else "VIP"), many.owner)
+    assert stopped(change) == "one of the two was deleted or renamed meanwhile"
+    assert having(many, "friends" if lost == "renamed" else "VIP") == ([] if lost == "deleted" else ["Ana", "Ben"])
+
+
+@pytest.mark.parametrize(("source", "target"), [("VIP", "vip"), ("vip", "VIP"), ("vip", "other"), ("other", "VIP")])
+def test_of_two_merges_of_one_tag_the_second_is_told_of_the_first(
+    as_alice: Client, many: Workspace, source: str, target: str
+) -> None:
+    change = started(many)
+    said = merge(as_alice, tag=source, into=target)
+    assert f"“{source}” was not merged: “VIP” is being merged into “vip” already." in said
+    with pytest.raises(InUse):
+        started(many, source, target)
+    work_on_change(change.pk)
+    assert set(Tag.objects.filter(workspace=many).values_list("name", flat=True)) == {"vip", "other"}
+
+
+def test_a_change_with_one_of_the_two_that_is_under_way_ends_it(many: Workspace) -> None:
+    change, eve = started(many), Contact.objects.get(name="Eve")
+    start_change(eve.workspace, many.owner, Deed.UNTAG, {"query": {}}, "VIP")
+    other = start_change(many, many.owner, Deed.UNTAG, {"query": {}}, "vip")
+    assert not other.finished_at
+    assert not change_step(change.pk)
+    assert stopped(change) == "a change of many people is under way with them"
+
+
+def test_a_merge_is_nothing_that_is_done_to_people_of_the_list(as_alice: Client, people: Workspace) -> None:
+    assert 'value="merge"' not in as_alice.get(reverse("campaigns:contacts")).content.decode()
+    sent = {"whom": "all", "query": "", "deed": "merge", "name": "vip", "value": "VIP"}
+    for address_of in ("contact_change", "contact_change_start"):
+        assert as_alice.post(reverse(f"campaigns:{address_of}"), sent).status_code == 302
+    assert not ContactChange.objects.exists()
+    assert having(people, "VIP") == ["Ana", "Ben"]
