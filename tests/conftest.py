@@ -18,6 +18,8 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from config.embedded import FORGETFUL, temporary_servers
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:  # pytest reads this file before Django is set up: models are 
 
 session = ExitStack()
 gc.set_threshold(50_000, 20, 20)  # thousands of collected tests stay: do not look through them again and again
+
+# A machine that is busy makes no example wrong.
+hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any machine")
 
 
 def start_servers() -> None:
