@@ -5,19 +5,21 @@ from __future__ import annotations
 import ctypes
 import gc
 
-M_MMAP_THRESHOLD = -3  # mallopt(3)
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # mallopt(3)
 LARGE = 1024 * 1024
 COLLECTED_AFTER = 10_000  # objects that are made and not freed; Python's own 700 suit a program that is small
 
 
 def give_large_blocks_back() -> None:
-    """Map blocks of 1 MB and more on their own, so that each goes back once freed.
+    """Map blocks of 1 MB and more on their own, so that each goes back once freed; take all others from one arena.
 
-    Left alone, glibc raises its threshold to the largest block it has seen freed, up to 32 MB, and keeps those below.
+    Left alone, glibc raises its threshold to the largest block it has seen freed, up to 32 MB, and keeps those below;
+    and each thread keeps what it has freed for itself, although only one of Python's runs at a time.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(M_MMAP_THRESHOLD, LARGE)
+    c = ctypes.CDLL(None)
+    if hasattr(c, "mallopt"):
+        c.mallopt(M_MMAP_THRESHOLD, LARGE)
+        c.mallopt(M_ARENA_MAX, 1)
 
 
 def set_apart_what_stays() -> None:
@@ -30,3 +32,6 @@ def set_apart_what_stays() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER)
+    c = ctypes.CDLL(None)
+    if hasattr(c, "malloc_trim"):
+        c.malloc_trim(0)  # what loading took and gave back
