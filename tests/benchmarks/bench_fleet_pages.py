@@ -51,6 +51,7 @@ def fill(devices: int) -> Any:
     from campaigns.last_minute import last_full_minute
     from campaigns.models import DayMeter, HourMeter, Lane, MinuteMeter, Stream
     from devices.models import Device
+    from monitoring.totals import fold
     from tests.factories import make_campaign, make_host, make_workspace
 
     host, now = make_host(), timezone.now()
@@ -86,6 +87,7 @@ def fill(devices: int) -> Any:
         for meter, first, last in HISTORY:
             cursor.execute(HISTORY_SQL.format(meter=meter, first=first, last=last), [])
         cursor.execute("VACUUM ANALYZE")
+    fold()  # as the clock has it done every hour
     return owner
 
 
