@@ -10,6 +10,12 @@ LARGE = 1024 * 1024
 COLLECTED_AFTER = 10_000  # objects that are made and not freed; Python's own 700 suit a program that is small
 
 
+def settle_memory() -> None:
+    """Once a program that runs for days has loaded its code, and before it starts its threads."""
+    give_large_blocks_back()
+    set_apart_what_stays()
+
+
 def give_large_blocks_back() -> None:
     """Map blocks of 1 MB and more on their own, so that each goes back once freed; take all others from one arena.
 

@@ -23,7 +23,7 @@ from daphne.ws_protocol import WebSocketProtocol  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from accounts.allocation import give_large_blocks_back, set_apart_what_stays  # noqa: E402
+from accounts.allocation import settle_memory  # noqa: E402
 from accounts.consumers import LARGEST_FRAME, LiveConsumer  # noqa: E402
 from accounts.redis import RedisWatch  # noqa: E402
 from config import intake, slow_sockets  # noqa: E402
@@ -36,14 +36,13 @@ from monitoring.metrics import keep_ready  # noqa: E402
 WebSocketProtocol.maxFramePayloadSize = WebSocketProtocol.maxMessagePayloadSize = LARGEST_FRAME
 intake.install()
 slow_sockets.install()
-give_large_blocks_back()
 
 # The router would raise for any other address: a traceback for each request of a stranger.
 sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())]
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
 import_module("config.urls")  # every page's code
-set_apart_what_stays()
+settle_memory()
 RedisWatch(settings.REDIS_URL).start()
 Program("web").start()
 watch.start(after_each=keep_ready)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from devices.gateway import contract
 from devices.gateway.contract import Command, Event
@@ -32,7 +32,6 @@ COPIES_AT_ONCE = 4
 FAILED_PAUSE_S = 60.0
 LOOK_S = 0.05
 PATIENCE_S = 120.0  # longer than a gateway may take to answer
-OUTCOMES = (contract.Sent, contract.NotSent, contract.Refused, contract.Unknown)
 # Every outcome carries the wire's instant; the figures are for whoever runs the gateways.
 UNHEARD = (contract.Wire, contract.StatsReport)
 IN_USE = "session in use"
@@ -99,7 +98,7 @@ class Sessions:
         self.ramp = Ramp()
         # By class, the frequent words; all others are about a session's state.
         self._hearers: dict[type[Event], Callable[[Any], None]] = {
-            **dict.fromkeys(OUTCOMES, sending.on_outcome),
+            **dict.fromkeys(get_args(contract.Outcome), sending.on_outcome),
             **dict.fromkeys(UNHEARD, _ignore),
             contract.Receipt: sending.on_receipt,
             contract.Incoming: sending.on_incoming,

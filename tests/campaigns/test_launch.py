@@ -201,6 +201,18 @@ def test_a_campaign_completes_when_nothing_remains(workspace: Workspace) -> None
     assert_accounted(campaign)
 
 
+def test_of_campaigns_looked_at_together_only_those_that_are_over_complete(workspace: Workspace) -> None:
+    over, also_over, busy = (launched(workspace) for _ in range(3))
+    Message.objects.exclude(campaign=busy).update(state="dead", reason="refused 463")
+    for stream in Stream.objects.exclude(campaign=busy):
+        stream.dead, stream.pending = stream.pending, 0
+        stream.save()
+    assert actions._finish([over, also_over, busy]) == 2, "the busy one came back between the look and the lock"
+    assert set(Stream.objects.filter(running=True).values_list("campaign", flat=True)) == {busy.pk}
+    busy.refresh_from_db()
+    assert busy.state == CampaignState.RUNNING
+
+
 def test_the_reconciler_makes_up_for_every_lost_job(workspace: Workspace) -> None:
     campaign = ready(workspace, start_at=timezone.now() + timedelta(hours=1))
     actions.launch_campaign(campaign, None)

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
-from accounts.allocation import give_large_blocks_back, set_apart_what_stays
+from accounts.allocation import settle_memory
 from accounts.redis import RedisWatch
 from campaigns import outbox
 from campaigns.engine.concurrency import Limit
@@ -57,8 +57,7 @@ class Command(BaseCommand):
         raise_open_files()
         times = LeaseTimes(**settings.LEASE_TIMES)
         lease = begin_when_postgres_answers(host_id.value, times)
-        give_large_blocks_back()
-        set_apart_what_stays()
+        settle_memory()
         uvloop.run(Engine(lease, times, seal).run())
 
 

@@ -13,7 +13,7 @@ from django.db import OperationalError, close_old_connections
 from redis.exceptions import RedisError
 from rq.utils import now
 
-from accounts.allocation import give_large_blocks_back, set_apart_what_stays
+from accounts.allocation import settle_memory
 from accounts.redis import RedisWatch
 from config.schedule import TIMETABLE, TimetableJob
 from devices.jobs import working_alone
@@ -32,8 +32,7 @@ class Command(BaseCommand):
         redis = RedisWatch(settings.REDIS_URL)
         redis.check()
         redis.start()
-        give_large_blocks_back()
-        set_apart_what_stays()
+        settle_memory()
         turns = Turns()
         program = Program("clock", turns.told)
         program.start()

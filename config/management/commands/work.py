@@ -20,7 +20,7 @@ from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from accounts.allocation import give_large_blocks_back, set_apart_what_stays
+from accounts.allocation import settle_memory
 from accounts.redis import RedisWatch
 from config.schedule import mark_of
 from config.tether import PR_SET_PDEATHSIG
@@ -74,8 +74,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, queues: list[str], with_scheduler: bool, burst: bool, **options: Any) -> None:
         for name in settings.JOB_FUNCTIONS:
             import_string(name)  # once here, not again in every process that is forked for a job
-        give_large_blocks_back()
-        set_apart_what_stays()
+        settle_memory()
         os.register_at_fork(after_in_child=end_with_parent)
         RedisWatch(settings.REDIS_URL).start()
         program = Program("worker", lambda: {"queues": queues})
