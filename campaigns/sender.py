@@ -10,7 +10,6 @@ import logging
 import math
 import secrets
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from random import Random
 
@@ -28,6 +27,7 @@ from campaigns.metering import Metering
 from campaigns.notes import OUTAGE, Notes
 from campaigns.opt_out import VARIABLE, link_for
 from campaigns.outbox import Ask, Claimed, Held, Settlement
+from campaigns.parsed import Parsed
 from campaigns.pulse import Pulse
 from campaigns.schedule import AHEAD_S, DeviceWorker, Flight, Schedule
 from campaigns.settling import SETTLE_S, Settling
@@ -500,14 +500,12 @@ def _settlement(flight: Flight, verdict: Verdict, word: contract.Outcome | None)
     )
 
 
-@lru_cache(maxsize=256)
-def _template(content: int, text: str) -> compose.Template:
-    return compose.parse(text)
+PARSED = Parsed()
 
 
 def render(message: Claimed) -> str:
     """The message's words for this person. Raises `TextError`."""
     link = link_for(message.contact) if message.contact and VARIABLE in message.text else ""
     variables = compose.variables_for(message.name, message.phone, message.fields, link)
-    template = _template(message.content, message.text)
+    template = PARSED.template(message.text)
     return compose.render(template, variables, caption=message.media is not None, seed=message.message)

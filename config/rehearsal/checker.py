@@ -130,8 +130,15 @@ def in_ledger_without_earlier_attempt(books: Books) -> Iterator[str]:
         message = of_tag.get(entry.tag)
         if message is None:
             yield f"{entry.tag}: no attempt"
-        elif message.attempts[entry.tag] > entry.at + CLOCK_TOLERANCE_S:
-            yield f"{entry.tag}: the attempt began {message.attempts[entry.tag] - entry.at:.3f} s later"
+        elif message.attempts[entry.tag] > entry.left + CLOCK_TOLERANCE_S:
+            yield f"{entry.tag}: the attempt began {message.attempts[entry.tag] - entry.left:.3f} s later"
+
+
+def arrived_before_it_left(books: Books) -> Iterator[str]:
+    """What gateways say of departures is believed by the rules on time, so the witness's own clock checks it."""
+    for entry in books.entries:
+        if entry.left > entry.at:
+            yield f"{entry.tag}: {entry.left - entry.at:.3f} s"
 
 
 def other_text_in_ledger(books: Books) -> Iterator[str]:
@@ -158,8 +165,8 @@ def gap_too_short(books: Books) -> Iterator[str]:
     for device, entries in by_device(books.entries):
         least = books.min_delays.get(device, 0.0) - GAP_TOLERANCE_S
         for earlier, later in itertools.pairwise(entries):
-            if later.at - earlier.at < least:
-                yield f"device {device}: {later.at - earlier.at:.3f} s, epochs {earlier.epoch} and {later.epoch}"
+            if later.left - earlier.left < least:
+                yield f"device {device}: {later.left - earlier.left:.3f} s, epochs {earlier.epoch} and {later.epoch}"
 
 
 def uncertain_but_not_open_at_a_fault(books: Books) -> Iterator[str]:
@@ -179,8 +186,8 @@ def left_after_it_was_stopped(books: Books) -> Iterator[str]:
         if (message := of_tag.get(entry.tag)) is None:
             continue
         for silence in (*stopped["campaign", message.campaign], *stopped["contact", message.contact]):
-            if silence.broken_by(message, entry.at):
-                yield f"{silence.of} {silence.id}: {entry.at - silence.since:.2f} s too late"
+            if silence.broken_by(message, entry.left):
+                yield f"{silence.of} {silence.id}: {entry.left - silence.since:.2f} s too late"
 
 
 RULES: dict[str, Callable[[Books], Iterable[str]]] = {
@@ -192,6 +199,7 @@ RULES: dict[str, Callable[[Books], Iterable[str]]] = {
         in_ledger_but_may_be_sent_again,
         in_ledger_but_told_unsent,
         in_ledger_without_earlier_attempt,
+        arrived_before_it_left,
         other_text_in_ledger,
         epoch_went_back,
         gap_too_short,

@@ -89,7 +89,7 @@ def pause(installation: Installation, rng: random.Random) -> Facts:
     with everything_paused(installation):
         answered = time.time()
         installation.let_pass(4)
-        late = [entry for entry in read_ledger(installation.ledger) if entry.at > answered + 2]
+        late = [entry for entry in read_ledger(installation.ledger) if entry.left > answered + 2]
     return {"left_late": len(late), "resumed_s": installation.next_message()}
 
 

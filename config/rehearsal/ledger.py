@@ -13,21 +13,26 @@ from django.db import connection
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the ledger: Unix seconds, device id, epoch, the attempt's tag in hex, sha256 of the text in hex."""
+    """One line of the ledger.
+
+    ``at``: when the network had it, ``left``: when its gateway says it left, in Unix seconds; device id; epoch;
+    the attempt's tag and the sha256 of its text, in hex.
+    """
 
     at: float
     device: int
     epoch: int
     tag: str
-    digest: str = ""
+    digest: str
+    left: float
 
 
 def read_ledger(path: Path) -> list[Entry]:
     entries = []
     with path.open() as lines:
         for line in lines:
-            at, device, epoch, tag, digest = line.split()
-            entries.append(Entry(float(at), int(device), int(epoch), tag, digest))
+            at, device, epoch, tag, digest, left = line.split()
+            entries.append(Entry(float(at), int(device), int(epoch), tag, digest, float(left)))
     return entries
 
 
@@ -48,17 +53,17 @@ def compare(entries: list[Entry], launched: float) -> tuple[dict[str, int], dict
     seen = {entry.tag for entry in entries}
     times_sent = Counter(known[entry.tag][0] for entry in entries if entry.tag in known)
     delays = sorted(
-        (entry.at - max(ready, launched)) * 1000
+        (entry.left - max(ready, launched)) * 1000
         for entry in entries
         if entry.tag in known and (ready := known[entry.tag][2]) is not None
     )
     before: dict[int, float] = {}
     errors = []
-    for entry in sorted(entries, key=lambda entry: entry.at):
+    for entry in sorted(entries, key=lambda entry: entry.left):
         ready = known[entry.tag][2] if entry.tag in known else None
         if ready is not None and ready > before.get(entry.device, math.inf):
-            errors.append((entry.at - ready) * 1000)
-        before[entry.device] = entry.at
+            errors.append((entry.left - ready) * 1000)
+        before[entry.device] = entry.left
     verdict = {
         "entries": len(entries),
         "duplicates": sum(1 for times in times_sent.values() if times > 1),

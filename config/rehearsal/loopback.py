@@ -57,5 +57,5 @@ def read_decrypted(path: Path, device_of: dict[str, int]) -> list[Entry]:
     with path.open() as lines:
         for line in lines:
             at, phone, _, tag, digest, _ = line.split()
-            entries.append(Entry(float(at), device_of[phone], 0, tag, digest))
+            entries.append(Entry(float(at), device_of[phone], 0, tag, digest, float(at)))
     return entries

@@ -83,7 +83,10 @@ class Pair(Word):
 
 
 class Send(Word):
-    """Send one message. Answered by Wire when it leaves, and always by exactly one of the four outcomes."""
+    """Send one message. Answered by Wire when it leaves, and always by exactly one of the four outcomes.
+
+    `wire_at` is what a simulated gateway adds for its network: when the message left.
+    """
 
     device: int
     epoch: int
@@ -92,6 +95,7 @@ class Send(Word):
     to: str
     text: str
     media: Media | None = None
+    wire_at: float = 0.0
 
 
 class CheckNumbers(Word):

@@ -142,8 +142,9 @@ class Agenda:
 
 
 class Ledger:
-    """`time device epoch tag sha256(text)`, a line a message, appended before the message is acknowledged.
+    """`time device epoch tag sha256(text) left`, a line a message, appended before the message is acknowledged.
 
+    `time` is when it arrived here, `left` when its gateway says it left: a busy machine puts time between the two.
     Raises BlockingIOError when another network writes this ledger.
     """
 
@@ -155,7 +156,7 @@ class Ledger:
 
     def add(self, send: Send, now: float) -> None:
         digest = hashlib.sha256(send.text.encode()).hexdigest()
-        self._unwritten.append(f"{now:.6f} {send.device} {send.epoch} {send.tag.hex()} {digest}\n")
+        self._unwritten.append(f"{now:.6f} {send.device} {send.epoch} {send.tag.hex()} {digest} {send.wire_at:.6f}\n")
 
     def write(self) -> None:
         """Put what was added into the file. Raises OSError (disk full): then nothing may be acknowledged."""

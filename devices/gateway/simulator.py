@@ -139,7 +139,8 @@ class SimulatorGateway(GatewayServer[SimulatedDevice]):
             self._loop.call_soon(self._next, device)
             return
         device.in_flight = command
-        self._on_the_wire(device, time.time())
+        command.wire_at = time.time()
+        self._on_the_wire(device, command.wire_at)
         self._to_network(command)
 
     def _open_anew(self, command: Open) -> None:

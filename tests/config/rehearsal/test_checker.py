@@ -23,9 +23,9 @@ def clean_books() -> Books:
     """Two people, two devices: one message sent at the second try, the other at the first; a third nobody knows of."""
     return Books(
         entries=[
-            Entry(at=11.0, device=1, epoch=4, tag="a2", digest=DIGEST),
-            Entry(at=12.0, device=1, epoch=5, tag="b1", digest=DIGEST),
-            Entry(at=11.1, device=2, epoch=1, tag="c1", digest=DIGEST),
+            Entry(at=11.0, device=1, epoch=4, tag="a2", digest=DIGEST, left=11.0),
+            Entry(at=12.0, device=1, epoch=5, tag="b1", digest=DIGEST, left=12.0),
+            Entry(at=11.1, device=2, epoch=1, tag="c1", digest=DIGEST, left=11.1),
         ],
         messages=[
             Told(1, campaign=7, contact=1, state="delivered", attempts={"a1": 5.0, "a2": 10.9}, text=TEXT),
@@ -53,7 +53,7 @@ def with_entry(*more: Entry) -> Books:
 
 
 CLEAN = clean_books()
-SENT_TWICE = Entry(at=13.0, device=2, epoch=1, tag="b1", digest=DIGEST)
+SENT_TWICE = Entry(at=13.0, device=2, epoch=1, tag="b1", digest=DIGEST, left=13.0)
 FIRST, SECOND, THIRD, FOURTH = CLEAN.messages
 
 DEFECTS: dict[str, list[Books]] = {
@@ -64,8 +64,8 @@ DEFECTS: dict[str, list[Books]] = {
     ],
     "sent_but_not_in_ledger": [replace(CLEAN, entries=CLEAN.entries[1:])],
     "in_ledger_twice": [
-        with_entry(replace(SENT_TWICE, at=12.4)),
-        with_entry(Entry(at=12.4, device=2, epoch=1, tag="a1", digest=DIGEST)),
+        with_entry(replace(SENT_TWICE, left=12.4)),
+        with_entry(Entry(at=12.4, device=2, epoch=1, tag="a1", digest=DIGEST, left=12.4)),
     ],
     "in_ledger_but_may_be_sent_again": [
         with_message(replace(SECOND, state="pending")),
@@ -76,8 +76,11 @@ DEFECTS: dict[str, list[Books]] = {
         with_message(replace(SECOND, state=state)) for state in ("cancelled", "expired", "skipped", "dead")
     ],
     "in_ledger_without_earlier_attempt": [
-        with_entry(Entry(at=12.4, device=2, epoch=1, tag="zz", digest=DIGEST)),
+        with_entry(Entry(at=12.4, device=2, epoch=1, tag="zz", digest=DIGEST, left=12.4)),
         with_message(replace(SECOND, attempts={"b1": 12.1})),
+    ],
+    "arrived_before_it_left": [
+        replace(CLEAN, entries=[*CLEAN.entries[:2], replace(CLEAN.entries[2], left=11.15)]),
     ],
     "other_text_in_ledger": [with_message(replace(SECOND, text="Hello somebody else"))],
     "epoch_went_back": [
@@ -85,7 +88,7 @@ DEFECTS: dict[str, list[Books]] = {
     ],
     "gap_too_short": [
         replace(CLEAN, min_delays={1: 1.06}),
-        replace(CLEAN, entries=[replace(CLEAN.entries[0], at=11.06), *CLEAN.entries[1:]]),
+        replace(CLEAN, entries=[replace(CLEAN.entries[0], at=11.06, left=11.06), *CLEAN.entries[1:]]),
     ],
     "uncertain_but_not_open_at_a_fault": [
         replace(CLEAN, at_risk=frozenset()),
@@ -122,6 +125,10 @@ def test_every_rule_is_shown_a_defect() -> None:
         ),
         pytest.param(with_message(replace(SECOND, state="dead", deaths=3)), id="three gateways died with it"),
         pytest.param(replace(CLEAN, min_delays={1: 1.04}), id="a gap within the tolerance"),
+        pytest.param(
+            replace(CLEAN, entries=[replace(CLEAN.entries[0], at=11.9), *CLEAN.entries[1:]]),
+            id="a gap that only the arrival made short",
+        ),
         pytest.param(with_message(replace(SECOND, attempts={"b1": 12.01})), id="a clock within the tolerance"),
         pytest.param(replace(CLEAN, silences=(Silence("campaign", 7, 11.5, 11.9),)), id="resumed before it left"),
         pytest.param(replace(CLEAN, silences=(Silence("contact", 7, 0),)), id="a contact is no campaign"),

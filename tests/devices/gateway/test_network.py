@@ -61,10 +61,11 @@ async def test_a_message_is_in_the_ledger_before_it_is_acknowledged(worlds: list
     lines = {line.split()[3]: line.split() for line in world.ledger.read_text().splitlines()}
     assert len(lines) == 200
     for send in sends:
-        at, *rest = lines[send.tag.hex()]
+        at, *rest, left = lines[send.tag.hex()]
         assert rest == [str(send.device), "1", send.tag.hex(), hashlib.sha256(send.text.encode()).hexdigest()]
         sent = await engine.outcome(send.message)
         assert sent.wire_at <= float(at) <= sent.at
+        assert float(left) == pytest.approx(sent.wire_at, abs=1e-5)
 
 
 async def test_a_file_arrives_with_its_caption_and_without_it_nothing_does(worlds: list[SimulatedWorld]) -> None:
