@@ -178,7 +178,8 @@ def test_p10_one_device_in_five_campaigns_and_three_sequences_on_four_hosts_keep
     lanes = dict(Message.objects.values_list("pk", "stream__lane"))
     lanes[direct_message(device).pk] = Lane.DIRECT
     slow = set(Message.objects.filter(campaign=campaigns[0]).values_list("pk", flat=True))
-    wires, order = [], []
+    wires: list[tuple[float, bool]] = []
+    order: list[int] = []
     while len(order) < len(lanes):
         [answer] = [answer for host in hosts for answer in outbox.claim(host, ask(device))]  # its owner's alone
         if isinstance(answer, Held):
