@@ -100,7 +100,7 @@ def host_shown(host: Any) -> HostShown:
         waiting=meters.get("waiting") or 0,
         slow=meters.get("slow") or 0,
         latency_ms=meters.get("latency_ms"),
-        held_back=held_back(meters.get("held_back_s") or 0),
+        held_back=held_back(meters, " MAX_CONCURRENT_WORKERS may be raised."),
         lease_until=host.lease_until,
         retiring=host.retiring,
         rss_mb=meters.get("rss_mb"),
@@ -143,12 +143,13 @@ def state_of(host: Any) -> tuple[str, str, str]:
     return "Gone", "grey", "Other hosts have its devices."
 
 
-def held_back(seconds: float) -> str:
-    """As a sentence; empty when the limit never was what held sending back."""
+def held_back(meters: dict[str, Any], advice: str = "") -> str:
+    """As a sentence, and the ``advice`` behind it; empty when the limit never was what held sending back."""
+    seconds = meters.get("held_back_s")
     if not seconds:
         return ""
     told = duration(seconds) if seconds >= 60 else f"{seconds:.0f} s"
-    return f"Sending was held back by the limit for {told} since it started. MAX_CONCURRENT_WORKERS may be raised."
+    return f"Sending was held back by the limit for {told} since it started.{advice}"
 
 
 def refused_jobs() -> int | None:

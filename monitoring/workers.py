@@ -32,6 +32,7 @@ from devices.models import Device, DeviceEvent, Host
 from devices.querysets import DeviceQuerySet
 from devices.shown import SHOWN_STATES, Held, Shown, held, is_connected, may_send_at, shown
 from devices.worker_frames import Changes
+from monitoring.operations import held_back
 
 ROWS_A_PAGE = 50
 HEATS = (1, 5, 10, 20, 40)  # messages in the last full minute from which a cell is a step warmer
@@ -348,21 +349,26 @@ def host_named(device: Device) -> HostNamed | None:
     return named(host, 0) if host else None
 
 
-# ---- Hosts, as far as they concern a workspace
+# ---- Hosts, as far as they concern whoever looks
 
 
 @dataclass(frozen=True, slots=True)
 class HostNamed:
-    """``devices``: how many of the workspace's own."""
+    """``devices``: how many of those one may see. ``limit``: how many sends may be under way at once, None while
+    nobody knows; ``reason`` says when that held sending back.
+    """
 
     id: str
     word: str
     colour: str
     devices: int
+    limit: int | None = None
+    reason: str = ""
 
 
-def hosts_serving(workspace: Workspace) -> list[HostNamed]:
-    counts = Counter(Device.objects.for_workspace(workspace).exclude(owner=None).values_list("owner_id", flat=True))
+def hosts_serving(scope: Scope) -> list[HostNamed]:
+    devices = Device.objects.all() if scope.workspace is None else Device.objects.for_workspace(scope.workspace)
+    counts = dict(devices.exclude(owner=None).order_by().values_list("owner_id").annotate(count=Count("pk")))
     found = Host.objects.with_alive().filter(pk__in=list(counts)).order_by("id")
     return [named(host, counts[host.pk]) for host in found]
 
@@ -370,6 +376,5 @@ def hosts_serving(workspace: Workspace) -> list[HostNamed]:
 def named(host: Any, devices: int) -> HostNamed:
     if not host.lives:
         return HostNamed(host.pk, "Gone", "red", devices)
-    return HostNamed(
-        host.pk, "Retiring" if host.retiring else "Running", "amber" if host.retiring else "green", devices
-    )
+    word, colour = ("Retiring", "amber") if host.retiring else ("Running", "green")
+    return HostNamed(host.pk, word, colour, devices, host.meters.get("limit"), held_back(host.meters))

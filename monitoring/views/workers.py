@@ -94,8 +94,9 @@ def status_page(request: HttpRequest, scope: Scope, *, can_manage: bool = False)
         context["cells"] = cells(scope, chosen_devices(scope, chosen))
     if request.headers.get("HX-Request"):
         return render(request, "monitoring/_workers.html", context)
+    context["hosts"] = hosts_serving(scope)
     if scope.workspace is not None:
-        context |= {"hosts": hosts_serving(scope.workspace), "touched": touched(scope, chosen)}
+        context["touched"] = touched(scope, chosen)
     return render(request, "monitoring/workers.html", context)
 
 

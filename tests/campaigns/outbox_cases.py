@@ -23,10 +23,10 @@ def owned_device(workspace: Workspace, lease: Lease, **fields: Any) -> Device:
     return make_device(workspace, **{"owner_id": lease.host, "epoch": 1, "min_delay": 0, "max_delay": 0, **fields})
 
 
-def running_campaign(workspace: Workspace, devices: list[Device], people: int) -> Campaign:
+def running_campaign(workspace: Workspace, devices: list[Device], people: int, **fields: Any) -> Campaign:
     for _ in range(people):
         make_contact(workspace)
-    campaign = make_campaign(workspace, devices=tuple(devices), state=CampaignState.RUNNING)
+    campaign = make_campaign(workspace, devices=tuple(devices), state=CampaignState.RUNNING, **fields)
     Campaign.objects.filter(pk=campaign.pk).update(launched_at=timezone.now())
     campaign.refresh_from_db()
     while not plan_chunk(campaign.pk, size=3):

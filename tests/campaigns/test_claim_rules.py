@@ -17,8 +17,9 @@ from campaigns.actions.dead_letters import retry_failed
 from campaigns.models import Campaign, Contact, Content, Lane, Message, Stream, Suppression
 from campaigns.outbox import Claimed, Held, Settlement
 from campaigns.querysets.unsettled import Selection
-from devices.hosting.leases import Lease
-from devices.models import Device
+from devices.hosting import leases, shares
+from devices.hosting.leases import Lease, LeaseTimes
+from devices.models import Device, Host
 from tests.campaigns.outbox_cases import (
     ask,
     assert_counters_are_true,
@@ -152,28 +153,49 @@ def test_a_device_that_has_just_sent_keeps_its_pace_instead(workspace: Workspace
     claim_one(lease, device)
 
 
-def test_p10_one_device_in_five_campaigns_and_three_sequences_keeps_every_gap(
+def pass_on(device: Device, hosts: list[Lease], *, died: bool) -> None:
+    """The first host loses the device to the second, in order or because it died, and stands last from now on."""
+    former = hosts.pop(0)
+    if died:
+        Host.objects.filter(pk=former.host).update(lease_until=timezone.now())
+    else:
+        assert shares.release(former, [device.pk]) == [device.pk]
+    assert [taken.id for taken in leases.take(hosts[0], ["simulator"], outbox.abandon, room=1)] == [device.pk]
+    hosts.append(leases.begin(former.host, ["simulator"], LeaseTimes()) if died else former)
+    Device.objects.filter(pk=device.pk).update(state="online")
+    device.refresh_from_db()
+
+
+def test_p10_one_device_in_five_campaigns_and_three_sequences_on_four_hosts_keeps_every_gap(
     workspace: Workspace, lease: Lease
 ) -> None:
+    """After each message the device is another host's; two of them die with what they have just begun to send."""
+    hosts = [lease, *(leases.begin(f"other-{number}", ["simulator"], LeaseTimes()) for number in range(3))]
     device = owned_device(workspace, lease, min_delay=0.15, max_delay=0.2, last_sent_at=timezone.now())
-    campaigns = [running_campaign(workspace, [device], 2) for _ in range(8)]
+    campaigns = [running_campaign(workspace, [device], 2, min_delay=0.4)]
+    campaigns += [running_campaign(workspace, [device], 0) for _ in range(7)]  # to the same two people
     Stream.objects.filter(campaign__in=campaigns[5:]).update(lane=Lane.SEQUENCE)
-    Stream.objects.filter(campaign=campaigns[0]).update(min_delay=0.4)
+    lanes = dict(Message.objects.values_list("pk", "stream__lane"))
+    lanes[direct_message(device).pk] = Lane.DIRECT
     slow = set(Message.objects.filter(campaign=campaigns[0]).values_list("pk", flat=True))
-    left, wires, order = sum(campaign.recipients for campaign in campaigns), [], []
-    while left:
-        [answer] = outbox.claim(lease, ask(device))
+    wires: list[tuple[float, bool]] = []
+    order: list[int] = []
+    while len(order) < len(lanes):
+        [answer] = [answer for host in hosts for answer in outbox.claim(host, ask(device))]  # its owner's alone
         if isinstance(answer, Held):
             assert answer.reason in ("pace", "again"), answer
             time.sleep(answer.wait or 0)
             continue
-        left -= 1
         wires.append((time.time(), answer.message in slow))
-        order.append(answer.campaign in [campaign.pk for campaign in campaigns[5:]])
-        outbox.settle([sent(answer, device, wire_at=wires[-1][0])])
+        order.append(lanes[answer.message])
+        died = len(order) in (4, 9)
+        if not died:
+            outbox.settle([sent(answer, device, wire_at=wires[-1][0])])
+        pass_on(device, hosts, died=died)
     for (before, was_slow), (after, _) in pairwise(wires):
         assert after - before >= (0.4 if was_slow else 0.15)
-    assert order == sorted(order), "campaigns before sequences"
+    assert order == sorted(order), "direct before campaigns before sequences"
+    assert Message.objects.filter(state="uncertain").count() == 2
 
 
 def test_a_message_in_flight_at_three_gateway_deaths_counts_them(workspace: Workspace, lease: Lease) -> None:

@@ -187,7 +187,9 @@ async def test_dead_sessions_hold_no_slots_and_starve_nobody(
     world.start_network()
 
 
-async def test_a_busy_workspace_slows_no_other_one(world: SimulatedWorld, lease: Lease) -> None:
+async def test_a_busy_workspace_slows_no_other_one_and_the_log_says_that_the_limit_is_too_low(
+    world: SimulatedWorld, lease: Lease, caplog: pytest.LogCaptureFixture
+) -> None:
     """A has 150 devices without gaps and thousands of messages; B keeps nine tenths of the rate it has alone."""
 
     async def seconds_of_b(room: EngineRoom) -> tuple[float, float]:
@@ -219,16 +221,20 @@ async def test_a_busy_workspace_slows_no_other_one(world: SimulatedWorld, lease:
 
     async with engine_room(world, lease, limit=10) as room:
         _, alone = await seconds_of_b(room)
+        assert room.sender.meters()["held_back_s"] == 0
         busy = campaign_of(150, 8_000, 0)
         for device in leases.assigned(lease):
             room.sessions.keep(device)
         await room.until(lambda: online(busy), "A's devices are online")
         Stream.objects.filter(campaign=busy).update(running=True)
         room.sender.rouse(busy.device_links.values_list("device_id", flat=True))
+        held_back = room.sender.meters()["held_back_s"]
         first, beside = await seconds_of_b(room)
         assert "pending" in states(busy), "A was done before B"
         assert room.sender.meters()["waiting"] > 50, "nobody had to wait for a turn"
+        assert room.sender.meters()["held_back_s"] > held_back
         Stream.objects.filter(campaign=busy).update(running=False)
+    assert "The limit of 10 concurrent sends holds sending back" in caplog.text
     assert first <= 10
     assert beside <= alone / 0.9, (alone, beside)
 

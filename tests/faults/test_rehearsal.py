@@ -20,3 +20,7 @@ def test_p2_p4_p17_a_rehearsal_accounts_for_every_message() -> None:
     assert audit["counts"]["uncertain"] <= kill["in_flight"]
     assert result["sent"] + audit["counts"]["uncertain"] == 4_000
     assert result["rate_per_s"] > 0
+    assert len(result["limits"]) == 2, "each host says how many sends it allowed, and whether that held it back"
+    for limit in result["limits"]:
+        assert 50 <= limit["limit"] <= limit["highest_limit"] <= limit["max_limit"] == 500
+        assert limit["held_back_s"] >= 0

@@ -186,9 +186,25 @@ def test_of_hosts_a_workspace_sees_name_state_and_its_own_devices(
     make_device(workspace, owner=host)
     make_device(charlie.owned_workspace, owner=host)
     told = plain(as_bob.get(PATH).content)
-    assert "north Running 1" in told
+    assert "north Running 1 —" in told
     assert "secret-machine" not in told
     assert "123" not in told
+
+
+def test_a_host_whose_limit_held_sending_back_says_so_to_everybody_it_concerns(
+    as_bob: Client, workspace: Workspace, charlie: User, sam: User, sign_in: SignIn
+) -> None:
+    busy = make_host(id="north", meters={"limit": 500, "max_limit": 500, "held_back_s": 12.5})
+    calm = make_host(id="south", meters={"limit": 64, "max_limit": 500, "held_back_s": 0})
+    make_device(workspace, owner=busy)
+    make_device(charlie.owned_workspace, owner=busy)
+    make_device(charlie.owned_workspace, owner=calm)
+    told = plain(as_bob.get(PATH).content)
+    assert "north Running Sending was held back by the limit for 12 s since it started. 1 500" in told
+    assert "south" not in told.partition("Hosts that serve")[2]
+    everything = plain(sign_in(sam).get(FLEET).content)
+    assert "north Running Sending was held back by the limit for 12 s since it started. 2 500" in everything
+    assert "south Running 1 64" in everything
 
 
 def test_staff_see_everybody_s_and_that_is_noted(
