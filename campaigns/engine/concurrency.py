@@ -42,10 +42,12 @@ class Limit:
         self._answers += 1
 
     def adjust(self, in_flight: int, waiting: int) -> None:
-        """``waiting``: how many could send now if there were a slot for them."""
+        """``waiting``: how many would be asked now if there were a slot for them, whether they have anything to send or
+        not. While most slots are free it is not the limit that they wait for.
+        """
         late = self._late()
         busy = waiting > max(0, self.value - self._peak)  # a claim of many leaves the last few slots empty
-        if busy and self.value == self.most:
+        if busy and self.value == self.most and self._peak > self.value // 2:
             self.held_back_s += BEAT_S
         if late:
             self.value = max(self.least, int(self.value * SHRINKAGE))

@@ -26,6 +26,15 @@ def test_it_starts_at_the_least_and_grows_to_the_most_while_work_waits() -> None
     assert limit.held_back_s == 8 * BEAT_S
 
 
+def test_devices_that_wait_to_be_asked_while_slots_are_free_are_not_held_back_by_it() -> None:
+    """All come online together, and nearly none has anything to send."""
+    limit = Limit(50, 50)
+    beat(limit, in_flight=2, waiting=1_000, latency_s=0.1)
+    assert limit.held_back_s == 0
+    beat(limit, in_flight=40, waiting=1_000, latency_s=0.1)
+    assert limit.held_back_s == BEAT_S
+
+
 def test_it_grows_where_more_wait_than_there_is_room_for() -> None:
     """A claim of many waits for half of the slots: the last few stay empty, and would hide that more are wanted."""
     limit = Limit(50, 500)
