@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -120,7 +120,7 @@ def by_hour_of_day(
     """
     sums = ", ".join(f"sum({word})::bigint AS {word}" for word in WORDS)
     statement = BY_HOUR_SQL.format(sums=sums, at="true" if device is None else "device_id = %(device)s")
-    asked = {"workspace": workspace, "begin": begin, "end": end, "zone": zone, "device": device}
+    asked: dict[str, Any] = {"workspace": workspace, "begin": begin, "end": end, "zone": zone, "device": device}
     with connection.cursor() as cursor:
         cursor.execute(statement, asked)
         return {hour: four(counts) for hour, *counts in cursor.fetchall()}
