@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 HEIGHT = 100.0
 COLUMN = 10.0  # width of the place of one label, gap included
 GAP = 0.2  # of that place
-LABELS = 6  # more would run into each other on a phone
+LABELS, SHORT = 6, 6  # more labels than six of as many letters would run into each other on a phone
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ class Columns:
     @property
     def axis(self) -> list[str]:
         """The labels as they stand below the columns: where there are many, some places stay empty."""
-        step = math.ceil(len(self.labels) / LABELS) if self.labels else 1
+        are_short = max(map(len, self.labels), default=0) <= SHORT
+        step = math.ceil(len(self.labels) / (LABELS if are_short else LABELS // 2)) if self.labels else 1
         return [label if place % step == 0 else "" for place, label in enumerate(self.labels)]
 
     @property

@@ -197,6 +197,11 @@ class Filters:
         """Every filter that narrows the list, each to be removed by itself."""
         return [Chip(words, self._without(*drops)) for words, drops in self._said()]
 
+    @property
+    def query(self) -> str:
+        """As an address asks for them."""
+        return self._without()
+
     def _without(self, *drops: str) -> str:
         return urlencode({word: text for word, text in self.asked.items() if word not in drops})
 

@@ -61,6 +61,11 @@ class Page:
     ids: int = 0
 
     @property
+    def is_end(self) -> bool:
+        """Whether nobody comes after these."""
+        return self.further is None and self.following is None
+
+    @property
     def about(self) -> int:
         """How many contacts there are, from those looked through: nobody has time to count a million of them."""
         looked = self.further.looked if self.further else 0

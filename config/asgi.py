@@ -25,6 +25,7 @@ from django.urls import path, re_path  # noqa: E402
 
 from accounts.allocation import settle_memory  # noqa: E402
 from accounts.consumers import LARGEST_FRAME, LiveConsumer  # noqa: E402
+from accounts.icons import bodies  # noqa: E402
 from accounts.redis import RedisWatch  # noqa: E402
 from config import intake, slow_sockets  # noqa: E402
 from config.security import OwnOrigin  # noqa: E402
@@ -42,6 +43,7 @@ sockets = [path("ws/live/<str:topic>/", LiveConsumer.as_asgi()), re_path("", Web
 application = ProtocolTypeRouter({"http": pages, "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter(sockets)))})
 
 import_module("config.urls")  # every page's code
+bodies()  # and every page's icons
 settle_memory()
 RedisWatch(settings.REDIS_URL).start()
 Program("web").start()

@@ -9,7 +9,8 @@ from django import template
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from lucide.templatetags.lucide import lucide as draw_icon
+
+from accounts.icons import draw
 
 register = template.Library()
 
@@ -42,7 +43,7 @@ def around(name: str, sample: int | UUID) -> tuple[str, str]:
 
 @lru_cache(maxsize=1_000)
 def icon(name: str, size: int, attributes: tuple[tuple[str, str], ...]) -> SafeString:
-    return SafeString(draw_icon(name, size=size, **dict(attributes)))
+    return draw(name, size, attributes)
 
 
 @lru_cache(maxsize=1_000)

@@ -5,7 +5,7 @@ Every question is one statement, so that a total and the rows beside it are of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from django.db import connection
 
 from accounts.models import Workspace
 from campaigns.engine.lifecycle import FIGURES
-from campaigns.models import NOBODYS
+from campaigns.models import NO_VARIANT, NOBODYS
 from campaigns.querysets.campaigns import COUNTERS
 
 FAILED, SENT = FIGURES["failed"], FIGURES["sent"]
@@ -45,6 +45,8 @@ SORTS = {
 
 NO_DEVICE = 0  # in the place of a device's id: of those who were to get nothing, whose stream has one for its form only
 AT_SQL = f"(CASE s.variant WHEN {NOBODYS} THEN {NO_DEVICE} ELSE s.device_id END)"
+# By their workspace, which spares each of thousands of streams the wall's own question.
+STREAMS_SQL = "campaigns_stream s ON s.campaign_id = c.id AND s.workspace_id = %(workspace)s"
 # Now and before in one pass: most of what it costs is to come by the streams.
 CHOSEN_SQL = """c.workspace_id = %(workspace)s
       AND ((c.launched_at >= %(begin)s AND c.launched_at < %(end)s)
@@ -52,10 +54,10 @@ CHOSEN_SQL = """c.workspace_id = %(workspace)s
 LAUNCHED_SQL = """
 WITH told AS MATERIALIZED (
     SELECT c.id, c.launched_at, lower(c.name) AS name, c.launched_at >= %(begin)s AS now, {sums}
-    FROM campaigns_campaign c {joined} campaigns_stream s ON s.campaign_id = c.id
+    FROM campaigns_campaign c {joined} {streams}
     WHERE {chosen}
       AND (%(search)s = '' OR strpos(lower(c.name), lower(%(search)s)) > 0)
-      AND (%(device)s::bigint IS NULL OR {at} = %(device)s)
+      AND {there}
     GROUP BY c.id
 )
 SELECT now, 0 AS place, count(*) AS id, min(id) AS only, count(*) FILTER (WHERE {kept}) AS kept, {totals}
@@ -65,12 +67,21 @@ UNION ALL
  FROM told WHERE now AND {kept} ORDER BY place LIMIT %(size)s OFFSET %(offset)s)
 ORDER BY place
 """
+# To count a device's campaigns among its streams, these would have to be sorted. A campaign without variants has one
+# stream at each device; those of one with variants are put together first.
 BY_DEVICE_SQL = """
-SELECT t.now, grouping({at}) = 1, {at}, count(DISTINCT c.id), min(c.id), {sums}
-FROM campaigns_campaign c CROSS JOIN LATERAL (SELECT c.launched_at >= %(begin)s AS now) t
-LEFT JOIN campaigns_stream s ON s.campaign_id = c.id
-WHERE {chosen}
-GROUP BY GROUPING SETS ((t.now, {at}), (t.now))
+WITH chosen AS MATERIALIZED (
+    SELECT c.id, c.launched_at >= %(begin)s AS now FROM campaigns_campaign c WHERE {chosen}
+)
+SELECT now, NULL::bigint AS device, count(*), min(id), {zeros} FROM chosen GROUP BY now
+UNION ALL
+SELECT now, device, sum(CASE apart WHEN 0 THEN streams ELSE 1 END)::bigint, min(first), {totals}
+FROM (
+    SELECT c.now, {at} AS device, CASE s.variant WHEN {no_variant} THEN 0 ELSE c.id END AS apart, count(*) AS streams,
+           min(c.id) AS first, {sums}
+    FROM chosen c JOIN {streams} GROUP BY 1, 2, 3
+) told
+GROUP BY now, device
 """
 SUMS = ", ".join(f"coalesce(sum(s.{name}), 0)::bigint AS {name}" for name in COUNTERS)
 TOTALS = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in COUNTERS)
@@ -133,13 +144,15 @@ def launched(
 
     ``figure``: only rows of campaigns that have any of it. ``sort``: a key of `SORTS`.
     """
+    there = "s.variant = {nobodys}" if device == NO_DEVICE else "s.device_id = %(device)s AND s.variant <> {nobodys}"
     statement = LAUNCHED_SQL.format(
         sums=SUMS,
-        at=AT_SQL,
+        there="true" if device is None else there.format(nobodys=NOBODYS),
         chosen=CHOSEN_SQL,
         totals=TOTALS,
         counters=", ".join(COUNTERS),
         joined="LEFT JOIN" if device is None else "JOIN",
+        streams=STREAMS_SQL,
         kept=f"{FIGURE_SQL[figure]} > 0" if figure else "true",
         order=SORTS[sort],
     )
@@ -156,15 +169,33 @@ def launched(
 
 def launched_by_device(workspace: Workspace, span: Span, before: Span) -> ByDevice:
     """What campaigns launched in the span, and in the one before, have at each device and at all together."""
-    totals = {True: NOTHING, False: NOTHING}
+    whole: dict[bool, tuple[int, int | None]] = {True: (0, None), False: (0, None)}
     devices: dict[bool, dict[int, Counted]] = {True: {}, False: {}}
-    statement = BY_DEVICE_SQL.format(sums=SUMS, at=AT_SQL, chosen=CHOSEN_SQL)
-    for now, whole, device, campaigns, only, *counts in asked(statement, workspace, span, before):
-        if whole:
-            totals[now] = counted(campaigns, only, counts)
-        elif device is not None:  # a campaign that is not planned yet is at none
+    statement = BY_DEVICE_SQL.format(
+        at=AT_SQL,
+        chosen=CHOSEN_SQL,
+        streams=STREAMS_SQL,
+        no_variant=NO_VARIANT,
+        sums=SUMS,
+        totals=TOTALS,
+        zeros=", ".join("0" for _ in COUNTERS),
+    )
+    for now, device, campaigns, only, *counts in asked(statement, workspace, span, before):
+        if device is None:
+            whole[now] = campaigns, only
+        else:
             devices[now][device] = counted(campaigns, only, counts)
-    return ByDevice(totals[True], totals[False], devices[True], devices[False])
+    return ByDevice(
+        together(*whole[True], devices[True].values()),
+        together(*whole[False], devices[False].values()),
+        devices[True],
+        devices[False],
+    )
+
+
+def together(campaigns: int, only: int | None, devices: Collection[Counted]) -> Counted:
+    """So many campaigns, some of which may be planned at none of the devices yet."""
+    return counted(campaigns, only, [sum(one.counts[name] for one in devices) for name in COUNTERS])
 
 
 def asked(

@@ -35,11 +35,12 @@ def consent_ledger(request: WorkspaceRequest) -> HttpResponse:
     related = page.select_related("contact", "contact_import", "created_by")
     rows = list(related.order_by("-pk")[: PAGE + 1])
     narrowed = bool(number != "" or kind)
+    count = found.order_by()[:COUNTED].count()
     context = {
         "rows": rows[:PAGE],
         "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
-        "count": found.order_by()[:COUNTED].count(),
-        "most": COUNTED,
+        "count": count,
+        "many": count == COUNTED,
         "narrowed": narrowed,
         "any": bool(rows) or (narrowed and every.exists()),
         "kinds": ConsentKind.choices,

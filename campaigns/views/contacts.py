@@ -10,7 +10,6 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import WorkspaceRequest, workspace_role
@@ -24,7 +23,6 @@ from campaigns.forms.contacts import ContactForm, ReasonForm
 from campaigns.forms.people import EditForm, known_devices
 from campaigns.models import ON_PEOPLE, Contact, ContactStatus, FieldKind, Segment, Suppression, SuppressionSource, Tag
 from campaigns.numbers import absent_among, check_of
-from campaigns.querysets.contacts import ContactQuerySet
 from campaigns.segments import WORDS
 from campaigns.views.answers import is_fragment
 from campaigns.views.suppression import ask_again
@@ -59,47 +57,32 @@ def the_filters(request: WorkspaceRequest, query: Mapping[str, Any]) -> Filters:
 @workspace_role("viewer")
 def contact_list(request: WorkspaceRequest) -> HttpResponse:
     """With ``further`` in its address: on from that place, and to htmx only what belongs to the page that stands."""
-    every = Contact.objects.for_workspace(request.workspace)
     filters = the_filters(request, request.GET)
     if "count" in request.GET:
         people = filters.contacts(0).count_up_to_lately(COUNTED, lambda: filters.contacts(COUNTED))
         return render(request, "campaigns/contacts/_count.html", {"count": people, "many": people == COUNTED})
-    before = request.GET.get("before", "")
-    last = int(before) if before.isdecimal() and len(before) < 19 else None
-    place = Place.read(request.GET.get("further", ""))
+    every = Contact.objects.for_workspace(request.workspace)
+    before, place = request.GET.get("before", ""), Place.read(request.GET.get("further", ""))
     goes_on = place is not None and is_fragment(request)
-    narrowed = bool(filters)
-    large = narrowed and every.of_many(request.workspace)
+    large = bool(filters) and every.of_many(request.workspace)
     size = max(PAGE - place.fit, 0) if place and goes_on else PAGE
+    last = int(before) if before.isdecimal() and len(before) < 19 else None
     page = page_of(filters, size, last, place, large)
-    count: int | None = page.fit
-    if page.further or page.following or last is not None:
-        # What no index counts is counted once the page stands, where there are so many that it takes long.
-        count = None if large else filters.contacts().count_up_to(COUNTED) if narrowed else total(every)
+    # What no index counts is counted once the page stands, where there are so many that it takes long.
+    count = page.fit if last is None and page.is_end else None if large else count_of(filters)
     context = {
-        "rows": page.rows,
-        "following": page.following,
-        "further": page.further,
-        "fit": page.fit,
+        "page": page,
         "place": place,
-        "passed": page.passed,
-        "ids": page.ids,
-        "about": page.about if last is None else None,
-        "absent": absent_among(page.rows),
-        "count": count,
-        "many": narrowed and count == COUNTED,
-        "narrowed": narrowed,
-        "any": bool(page.rows) or (narrowed and every.exists()),
         "filters": filters,
-        "chips": filters.chips(),
-        "unclear": filters.unclear,
-        "as_segment": bool(filters.rules()),
-        "query": urlencode(filters.asked),
+        "count": count,
+        "many": bool(filters) and count == COUNTED,
+        "absent": absent_among(page.rows),
         "deeds": ON_PEOPLE,
         "can_manage": request.role.covers("manager"),
     }
     if is_fragment(request):
         return render(request, f"campaigns/contacts/{'_further' if goes_on else '_list'}.html", context)
+    context["any"] = bool(page.rows) or (bool(filters) and every.exists())
     return render(request, "campaigns/contacts/index.html", context | offered(request))
 
 
@@ -116,10 +99,12 @@ def offered(request: WorkspaceRequest) -> dict[str, Any]:
     }
 
 
-def total(contacts: ContactQuerySet) -> int:
-    """Exact; beyond COUNTED as it was at most half a minute ago, for counting a million takes 0.1 s."""
-    count = contacts.count_up_to(COUNTED)
-    return count if count < COUNTED else contacts.count_lately()
+def count_of(filters: Filters) -> int:
+    """Up to COUNTED of those who pass. Of all contacts exact; beyond COUNTED as it was at most half a minute ago, for
+    counting a million takes 0.1 s."""
+    people = filters.contacts()
+    count = people.count_up_to(COUNTED)
+    return count if filters or count < COUNTED else people.count_lately()
 
 
 @require_GET

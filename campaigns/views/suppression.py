@@ -53,10 +53,12 @@ def suppression_list(request: WorkspaceRequest) -> HttpResponse:
     related = page if source == EVERYWHERE else page.select_related("created_by")
     rows = list(related.order_by("-pk")[: PAGE + 1])
     narrowed = bool(number != "" or source)
+    count = found.order_by()[:COUNTED].count()
     context = {
         "rows": with_names(request, rows[:PAGE]),
         "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
-        "count": found.order_by()[:COUNTED].count(),
+        "count": count,
+        "many": count == COUNTED,
         "most": COUNTED,
         "narrowed": narrowed,
         "any": bool(rows) or (narrowed and every.exists()),

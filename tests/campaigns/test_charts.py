@@ -50,6 +50,8 @@ def test_few_of_many_labels_are_written() -> None:
     assert [label for label in chart.axis if label] == ["0", "4", "8", "12", "16", "20"]
     assert len(chart.axis) == 24
     assert columns("", [], []).axis == []
+    weeks = [f"from {day} Nov" for day in range(10, 22)]
+    assert [label for label in columns("", weeks, []).axis if label] == ["from 10 Nov", "from 14 Nov", "from 18 Nov"]
 
 
 def test_the_drawing_needs_no_style_of_its_own_and_has_its_numbers_as_a_table() -> None:

@@ -50,7 +50,7 @@ def link(answer: Any) -> dict[str, str]:
 
 
 def names(answer: Any) -> list[str]:
-    return [contact.name for contact in answer.context["rows"]]
+    return [contact.name for contact in answer.context["page"].rows]
 
 
 def give_tag(workspace: Workspace, *names: str) -> None:
@@ -124,11 +124,12 @@ def test_a_page_that_is_full_leads_to_the_next(
             answer = ask(as_alice, further, htmx=True)
             here += names(answer)
         assert len(here) == 2
-        if answer.context["following"]:
+        following = answer.context["page"].following
+        if following:
             assert "count=1" in answer.content.decode()
         found += here
         pages += 1
-        query = {**MORE_THAN_500, "before": answer.context["following"]} if answer.context["following"] else {}
+        query = {**MORE_THAN_500, "before": following} if following else {}
     assert (found, pages) == (FITTING, 2)
 
 

@@ -302,9 +302,9 @@ def test_a_page_of_many_is_whole_wherever_its_people_stand(
     for looked_through in (1, 2, 3, 4, 7, 8):
         monkeypatch.setattr("campaigns.contact_pages.LOOKED_THROUGH", looked_through)
         for query in ({"q": "lee"}, {"field": "city", "is": "is", "value": "ipoh"}):
-            first = as_alice.get(reverse("campaigns:contacts"), query).context
-            second = as_alice.get(reverse("campaigns:contacts"), {**query, "before": first["following"]}).context
-            names = [[contact.name for contact in page["rows"]] for page in (first, second)]
+            first = as_alice.get(reverse("campaigns:contacts"), query).context["page"]
+            second = as_alice.get(reverse("campaigns:contacts"), {**query, "before": first.following}).context["page"]
+            names = [[contact.name for contact in page.rows] for page in (first, second)]
             assert names == [["Lee 4", "Lee 3"], ["Lee 2", "Lee 1"]], looked_through
-            assert second["following"] is None
-    assert as_alice.get(reverse("campaigns:contacts"), {"q": "bo"}).context["rows"] == []
+            assert second.following is None
+    assert as_alice.get(reverse("campaigns:contacts"), {"q": "bo"}).context["page"].rows == []

@@ -68,7 +68,7 @@ def test_a_file_goes_from_upload_to_contacts(as_alice, workspace) -> None:
     assert f"{EXPECTED['contacts']:,}" in text
     listed = as_alice.get(reverse("campaigns:contacts"), {"tag": "autumn"})
     assert listed.context["count"] == EXPECTED["contacts"]
-    someone = listed.context["rows"][0]
+    someone = listed.context["page"].rows[0]
     assert someone.consent_source == "Wrote to us first"
     assert "folder 7" in as_alice.get(reverse("campaigns:contact", args=[someone.uuid])).content.decode()
 
@@ -268,7 +268,7 @@ def test_contacts_are_found_by_name_number_tag_and_consent(as_alice, workspace, 
     make_contact(workspace, name="Gone", phone="+60123451111", opted_out_at="2026-01-01T00:00:00Z")
     make_contact(make_workspace(), name="Siti elsewhere", phone="+60123456789", tags=("COLD",))
     page = as_alice.get(reverse("campaigns:contacts"), query)
-    assert [contact.name for contact in page.context["rows"]] == names
+    assert [contact.name for contact in page.context["page"].rows] == names
     assert page.context["count"] == len(names)
 
 
@@ -280,10 +280,10 @@ def test_long_lists_are_paged_by_key(as_alice, workspace) -> None:
     query: dict[str, int] = {}
     while True:
         page = as_alice.get(reverse("campaigns:contacts"), query)
-        seen += [contact.phone for contact in page.context["rows"]]
-        if not page.context["following"]:
+        seen += [contact.phone for contact in page.context["page"].rows]
+        if not page.context["page"].following:
             break
-        query = {"before": page.context["following"]}
+        query = {"before": page.context["page"].following}
     assert len(seen) == len(set(seen)) == 120
 
 
@@ -384,7 +384,7 @@ def test_a_stranger_lists_nothing_of_another_workspace(as_charlie, workspace) ->
     assert as_charlie.get(reverse("campaigns:contacts"), {"import": uuids["import"]}).status_code == 404
     assert as_charlie.get(reverse("campaigns:contacts"), {"import": "x"}).status_code == 404
     page = as_charlie.get(reverse("campaigns:contacts"), {"tag": "secret-tag"})
-    assert page.context["rows"] == []
+    assert page.context["page"].rows == []
     assert not list(page.context["tags"])
     assert as_charlie.get(reverse("campaigns:imports")).context["rows"] == []
 

@@ -13,12 +13,15 @@ from redis import Redis
 
 from accounts.models import Workspace
 from accounts.tenancy import tenant_scope
+from campaigns.last_minute import last_full_minute
+from campaigns.live import database_time
 from campaigns.meters import Counts, LiveMeter, live_meters, mean_of, p95_of
 from campaigns.models import DayMeter, HourMeter, MinuteMeter
 from campaigns.querysets.meters import rolled_up, rolled_up_figure
 from devices.models import Device
 from tests.factories import make_device, make_workspace
 
+# Meters begin by `database_time`, which stands still in a test: that is the clock by which they are read.
 pytestmark = pytest.mark.django_db
 
 
@@ -42,7 +45,7 @@ def test_what_engines_published_is_read_and_the_rest_comes_from_postgres(
     quiet, stale = make_device(workspace), make_device(workspace)
     publish(redis, device.pk, 2)
     publish(redis, stale.pk, 9, age_s=300)
-    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    hour = database_time().replace(minute=0, second=0, microsecond=0)
     HourMeter.objects.create(
         workspace=workspace, device=quiet, start=hour, sent=4, failed=1, time_ms=800, times=[0, 3, 1] + [0] * 9
     )
@@ -59,7 +62,7 @@ def test_without_redis_everything_comes_from_postgres(
     device: Device, workspace: Workspace, settings: LazySettings
 ) -> None:
     settings.REDIS_URL = "unix:///nowhere"
-    minute = (timezone.now() - timedelta(seconds=30)).replace(second=0, microsecond=0) - timedelta(minutes=1)
+    minute = last_full_minute(database_time())
     MinuteMeter.objects.create(workspace=workspace, device=device, start=minute, sent=3, replied=1)
     assert live_meters([device])[device.pk].minute == Counts(3, 0, 0, 1)
 
@@ -78,7 +81,7 @@ def test_poison_in_redis_is_no_figure(device: Device, redis: Redis) -> None:
 def test_the_day_is_that_of_the_workspaces_clock(device: Device, workspace: Workspace) -> None:
     Workspace.objects.filter(pk=workspace.pk).update(timezone="Asia/Kolkata")
     workspace.refresh_from_db()
-    local = timezone.now().astimezone(workspace.zone)
+    local = database_time().astimezone(workspace.zone)
     day = local.replace(hour=0, minute=0, second=0, microsecond=0)
     hour = local.replace(minute=0, second=0, microsecond=0)
     DayMeter.objects.create(workspace=workspace, device=device, start=day, sent=7)
@@ -87,7 +90,7 @@ def test_the_day_is_that_of_the_workspaces_clock(device: Device, workspace: Work
 
 
 def test_a_workspace_reads_its_own_meters_behind_the_wall(device: Device, workspace: Workspace) -> None:
-    day = timezone.now().astimezone(workspace.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = database_time().astimezone(workspace.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     DayMeter.objects.create(workspace=workspace, device=device, start=day, sent=7)
     with tenant_scope(workspace):
         assert live_meters([device])[device.pk].day.sent == 7
@@ -133,7 +136,7 @@ def test_what_orders_a_fleet_is_what_its_pages_show(device: Device, workspace: W
     far = make_device(make_workspace(timezone="Asia/Kolkata"))
     make_device(workspace)
     for one, ago, sent in ((device, 0, 4), (device, 1, 9), (far, 1, 2)):
-        local = timezone.now().astimezone(one.workspace.zone).replace(minute=0, second=0, microsecond=0)
+        local = database_time().astimezone(one.workspace.zone).replace(minute=0, second=0, microsecond=0)
         of = {"workspace": one.workspace, "device": one}
         HourMeter.objects.create(
             **of, start=local - timedelta(hours=ago), sent=sent, time_ms=sent * 70, times=[0, sent] + [0] * 10

@@ -49,7 +49,7 @@ def listed(client: Client, **query: Any) -> Any:
 
 
 def names(page: Any) -> list[str]:
-    return [contact.name for contact in page.context["rows"]]
+    return [contact.name for contact in page.context["page"].rows]
 
 
 def words(answer: Any) -> str:
@@ -77,12 +77,12 @@ def words(answer: Any) -> str:
 def test_filters_stand_in_the_address_and_as_chips(as_alice, people, query, found, chips) -> None:
     page = listed(as_alice, **query)
     assert names(page) == found
-    assert [chip.words for chip in page.context["chips"]] == chips
+    assert [chip.words for chip in page.context["filters"].chips()] == chips
 
 
 def test_a_chip_takes_its_own_filter_away_and_no_other(as_alice, people) -> None:
     page = listed(as_alice, status="customer", field="city", value="Kuala Lumpur", **{"is": "is"})
-    status, city = page.context["chips"]
+    status, city = page.context["filters"].chips()
     assert status.query == "field=city&is=is&value=Kuala+Lumpur"
     assert city.query == "status=customer"
 
@@ -105,8 +105,8 @@ def test_a_filter_that_makes_no_sense_finds_nobody_so_that_a_change_of_all_touch
 ) -> None:
     page = listed(as_alice, **query)
     assert names(page) == []
-    assert page.context["unclear"]
-    sent = {"whom": "all", "deed": "delete", "query": page.context["query"]}
+    assert page.context["filters"].unclear
+    sent = {"whom": "all", "deed": "delete", "query": page.context["filters"].query}
     as_alice.post(reverse("campaigns:contact_change_start"), sent)
     assert Contact.objects.for_workspace(people).count() == 3
 

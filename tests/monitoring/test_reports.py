@@ -129,6 +129,23 @@ def test_the_only_campaign_is_led_to_directly(workspace: Workspace, as_alice: Cl
             assert people_behind(link) == value
 
 
+def test_a_campaign_of_several_variants_is_one_at_each_device(workspace: Workspace, as_alice: Client) -> None:
+    shop, stall = make_device(workspace, name="Shop"), make_device(workspace, name="Stall")
+    campaign = started(workspace, shop, variant=1, sent=1)
+    for device, variant, counts in ((shop, 2, {"sent": 2}), (stall, 2, {"sent": 4}), (stall, NOBODYS, {"skipped": 8})):
+        Stream.objects.create(
+            workspace=workspace, campaign=campaign, device=device, variant=variant, lane=Lane.CAMPAIGN, **counts
+        )
+    started(workspace, shop, sent=16)
+    launched_at(make_campaign(workspace, state="running"), 0)  # not planned yet
+    found = as_alice.get(REPORT).context["found"]
+    assert [(line.campaigns, line.figures["sent"]) for line in found.lines] == [(2, 19), (1, 4)]
+    assert {cell.key: cell.value for cell in found.no_device}["skipped"] == 8
+    assert (found.totals.campaigns, found.totals.figures["should"]) == (3, 31)
+    (line,) = as_alice.get(f"{REPORT}/{stall.uuid}").context["found"].lines
+    assert {cell.key: cell.value for cell in line.cells}["should"] == 4
+
+
 def test_reasons_are_summed_over_campaigns_and_lead_to_their_people(workspace: Workspace, as_alice: Client) -> None:
     (told, varied, alone, _), devices = told_workspace(workspace)
     for url, at in (

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.models import Workspace
 from campaigns.last_minute import last_full_minute
+from campaigns.live import database_time
 from campaigns.models import Campaign, CampaignState, HourMeter, Lane, MinuteMeter, Stream
 from devices.models import Device, Host
 from tests.factories import make_campaign, make_device, make_host
@@ -57,13 +58,16 @@ def give_work(device: Device, *, pending: int = 0, dead: int = 0, **fields: Any)
 
 
 def sent_in_last_minute(device: Device, sent: int, failed: int = 0) -> None:
-    MinuteMeter.objects.create(
-        workspace=device.workspace, device=device, start=last_full_minute(timezone.now()), sent=sent, failed=failed
-    )
+    """In each minute that may be the last one: a page asks PostgreSQL, whose ``now()`` is when the test's transaction
+    began, or its own clock, and by then another minute may have begun."""
+    minute = last_full_minute(database_time())
+    for start in (minute, minute + timedelta(minutes=1)):
+        MinuteMeter.objects.create(workspace=device.workspace, device=device, start=start, sent=sent, failed=failed)
 
 
 def sent_this_hour(device: Device, sent: int, time_ms: int = 0) -> None:
-    hour = timezone.now().astimezone(device.workspace.zone).replace(minute=0, second=0, microsecond=0)
+    """The hour is PostgreSQL's, as pages ask it: that of the test's transaction, however long the test takes."""
+    hour = database_time().astimezone(device.workspace.zone).replace(minute=0, second=0, microsecond=0)
     times = [0, 0, sent, *[0] * 9]
     HourMeter.objects.create(
         workspace=device.workspace, device=device, start=hour, sent=sent, time_ms=time_ms, times=times
