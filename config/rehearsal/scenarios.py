@@ -239,6 +239,7 @@ def change_minds(play: Play, times: int) -> Facts:
         resume_due(time.time())
     play.installation.until("the last rests", lambda: all(due <= time.time() for due, _ in resting))
     resume_due(time.time())
+    play.expect("not_everything_was_resumed", done["resumed"] == done["paused"], dict(done))
     return {"everything": everything, **done}
 
 
