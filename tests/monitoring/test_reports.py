@@ -478,16 +478,19 @@ def test_nothing_of_another_workspace_is_counted(
     workspace: Workspace, as_alice: Client, charlie: User, sign_in: Any
 ) -> None:
     theirs = make_device(charlie.owned_workspace, name="Theirs")
-    started(charlie.owned_workspace, theirs, name="Secret", sent=77, dead=5)
-    HourMeter.objects.create(workspace=charlie.owned_workspace, device=theirs, start=timezone.now(), sent=77)
+    started(charlie.owned_workspace, theirs, name="Secret", sent=7_777, dead=5)
+    HourMeter.objects.create(workspace=charlie.owned_workspace, device=theirs, start=timezone.now(), sent=7_777)
     started(workspace, make_device(workspace), sent=1)
     for url in (SUMMARY, REPORT, f"{SUMMARY}/charts", f"{REPORT}/charts"):
         html = page(as_alice, url)
         assert "Secret" not in html
         assert "Theirs" not in html
-        assert "77" not in words(as_alice.get(url))
+        assert "7,777" not in words(as_alice.get(url))
     assert as_alice.get(f"{REPORT}/{theirs.uuid}").status_code == 404
-    assert "Secret" in page(sign_in(charlie), SUMMARY)
+    as_charlie = sign_in(charlie)
+    assert "Secret" in page(as_charlie, SUMMARY)
+    assert "7,777" in words(as_charlie.get(SUMMARY))
+    assert "7,777" in words(as_charlie.get(REPORT))
 
 
 def test_who_looks_on_is_offered_no_retry(workspace: Workspace, as_alice: Client, bob: User, sign_in: Any) -> None:
