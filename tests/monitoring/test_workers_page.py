@@ -183,7 +183,7 @@ def test_of_hosts_a_workspace_sees_name_state_and_its_own_devices(
     as_bob: Client, workspace: Workspace, charlie: User
 ) -> None:
     host = make_host(id="north", hostname="secret-machine", pid=4711, meters={"rss_mb": 123.4})
-    make_device(workspace, owner=host)
+    make_device(workspace, owner=host, name="Shop")
     make_device(charlie.owned_workspace, owner=host)
     told = plain(as_bob.get(PATH).content)
     assert "north Running 1 —" in told
