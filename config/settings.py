@@ -64,7 +64,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_rq",
     "django_structlog",
-    "lucide",
 ]
 
 MIDDLEWARE = [
