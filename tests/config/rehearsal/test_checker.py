@@ -78,6 +78,7 @@ DEFECTS: dict[str, list[Books]] = {
     "in_ledger_without_earlier_attempt": [
         with_entry(Entry(at=12.4, device=2, epoch=1, tag="zz", digest=DIGEST, left=12.4)),
         with_message(replace(SECOND, attempts={"b1": 12.1})),
+        replace(CLEAN, entries=[replace(CLEAN.entries[0], left=10.8), *CLEAN.entries[1:]]),
     ],
     "arrived_before_it_left": [
         replace(CLEAN, entries=[*CLEAN.entries[:2], replace(CLEAN.entries[2], left=11.15)]),
@@ -128,6 +129,10 @@ def test_every_rule_is_shown_a_defect() -> None:
         pytest.param(
             replace(CLEAN, entries=[replace(CLEAN.entries[0], at=11.9), *CLEAN.entries[1:]]),
             id="a gap that only the arrival made short",
+        ),
+        pytest.param(
+            replace(CLEAN, entries=[*CLEAN.entries[:2], replace(CLEAN.entries[2], at=13.0)]),
+            id="arrived after it was stopped, but left before",
         ),
         pytest.param(with_message(replace(SECOND, attempts={"b1": 12.01})), id="a clock within the tolerance"),
         pytest.param(replace(CLEAN, silences=(Silence("campaign", 7, 11.5, 11.9),)), id="resumed before it left"),
